@@ -1,0 +1,48 @@
+# Everything runs in .venv; `make` alone lists the targets.
+PYTHON ?= python3
+RUN ?= v1
+FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) $(if $(ROUND),--round $(ROUND)) \
+	$(foreach pair,$(SET),--set $(pair)) $(if $(FORCE),--force) $(if $(DRY),--dry-run)
+STAGES = teacher sft sample critic dpo evaluate
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  teacher sft sample critic dpo evaluate   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
+
+setup: .venv/ready ## make .venv with everything in it
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --constraint constraints.txt torch
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## run the whole pipeline on the embedded default and print the result
+	.venv/bin/humor-distill all --run demo --config configs/demo.toml
+	.venv/bin/humor-distill status --run demo
+
+all: setup ## every stage that is not complete
+	.venv/bin/humor-distill all $(FLAGS)
+
+$(STAGES): setup
+	.venv/bin/humor-distill $@ $(FLAGS)
+
+status: setup ## what is complete and what it cost
+	.venv/bin/humor-distill status --run $(RUN)
+
+check: setup ## format, lint, types and the tests that need no torch
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest tests --ignore tests/torch
+
+test: setup ## every test but the ones that take minutes each
+	.venv/bin/pytest tests -m 'not slow'
+
+test-all: setup ## every test
+	.venv/bin/pytest tests
+
+clean: ## remove .venv and caches; runs and the call cache stay
+	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: help setup demo all $(STAGES) status check test test-all clean

@@ -1,0 +1,277 @@
+"""The shape of a run's configuration: one TOML file, every key known, every default stated here."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from pipeline.errors import ConfigError
+
+RUNTIME_TRAINER_KEYS = frozenset(
+    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
+    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
+    "hub_token hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
+    "dataloader_persistent_workers dataloader_prefetch_factor".split()
+)
+"""Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
+
+STANDIN = "standin:"
+"""The base_url of the embedded stand-in."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Price(Section):
+    input: Annotated[float, Field(ge=0)]
+    """Money per million prompt tokens."""
+    output: Annotated[float, Field(ge=0)]
+    """Money per million completion tokens."""
+    date: str
+    """The day these prices were read, as YYYY-MM-DD."""
+    currency: str = "USD"
+
+
+class Endpoint(Section):
+    """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
+
+    base_url: str
+    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in."""
+    model: str
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself is never in a file."""
+    price: Price | None = None
+    logprobs: bool = True
+    """Ask for the answer token's logprobs (critic and judge); set false where the endpoint refuses them."""
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls the limit; OpenAI's reasoning models want max_completion_tokens."""
+    extra_body: dict[str, Any] = {}
+    """More keys for every request, as the endpoint documents them."""
+
+
+class Literals(Section):
+    files: list[str]
+    """JSONL files of literal/1 rows, made by `humor-distill import` or bundled; paths are relative to the project."""
+    limit: Positive | None = None
+    """Use only the first so many literals of each split."""
+
+
+class Teacher(Section):
+    endpoint: Endpoint
+    jokes: Positive = 3
+    """Humorous paraphrases per literal (the paper's N)."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    top_p: Fraction = 1.0
+    max_tokens: Positive = 512
+
+
+class Lora(Section):
+    """peft's LoraConfig."""
+
+    r: Positive = 16
+    lora_alpha: Positive = 32
+    lora_dropout: Fraction = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class Student(Section):
+    model: str
+    """A local folder or a Hub id."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    trust_remote_code: bool = False
+    quantization: Literal["none", "4bit", "8bit"] = "none"
+    """4bit with [student.lora] is QLoRA."""
+    lora: Lora | None = None
+    """Absent: full fine-tuning."""
+
+    @model_validator(mode="after")
+    def quantized_needs_adapter(self) -> "Student":
+        if self.quantization != "none" and self.lora is None:
+            raise ValueError("a quantized student cannot be trained in full: add [student.lora]")
+        return self
+
+
+class Sft(Section):
+    trainer: dict[str, Any] = {}
+    """Goes whole to TRL's SFTConfig."""
+
+
+class Generation(Section):
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_new_tokens: Positive = 64
+
+
+class Sample(Generation):
+    k: Positive = 6
+    """Candidates per literal."""
+    splits: list[Literal["train", "validation"]] = ["train", "validation"]
+    """Candidates for validation literals become held-out preferences."""
+    endpoint: Endpoint | None = None
+    """Where the student is served, if not here; round 1 only, since later students live in the run."""
+
+
+class Critic(Section):
+    endpoint: Endpoint
+    pairs: Literal["farthest", "all"] = "farthest"
+    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, or all."""
+    ngram: Positive = 1
+    """n of the n-gram edit distance."""
+    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Positive = 256
+
+
+class Judge(Section):
+    """Who decides the win-tie rate; it may be another model than the critic."""
+
+    endpoint: Endpoint
+    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Positive = 256
+
+
+class Dpo(Section):
+    length_ratio: tuple[float, float] = (0.8, 1.2)
+    """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
+    trainer: dict[str, Any] = {}
+    """Goes whole to TRL's DPOConfig."""
+
+
+class Round(Section):
+    candidates: Literal["student", "base", "teacher"] = "student"
+    """Whose jokes are judged: the round's starting student, the untrained student, or the teacher."""
+    objective: Literal["dpo"] = "dpo"
+
+
+class Evaluate(Generation):
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    splits: list[Literal["validation", "test", "ood"]] = ["test", "ood"]
+
+
+class Runtime(Section):
+    """What changes neither an answer nor a weight, and so is part of no recipe."""
+
+    concurrency: Positive = 32
+    """Requests in flight."""
+    retries: Annotated[int, Field(ge=0)] = 6
+    """Attempts after the first for a request that failed in transit; a 429 does not count."""
+    timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds for one request."""
+    budget: Annotated[float, Field(ge=0)] | None = None
+    """The most a run may spend on hosted models, in the currency of the prices."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    generate_batch: Positive = 192
+    """Sequences generated at a time."""
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    literals: Literals
+    teacher: Teacher
+    student: Student
+    sft: Sft = Sft()
+    sample: Sample = Sample()
+    critic: Critic
+    dpo: Dpo = Dpo()
+    rounds: Annotated[list[Round], Field(min_length=1)] = [Round()]
+    judge: Judge
+    evaluate: Evaluate = Evaluate()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def served_student_samples_once(self) -> "Config":
+        if self.sample.endpoint and len(self.rounds) > 1:
+            raise ValueError("sample.endpoint serves one student: use it with one round")
+        return self
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`key.path=value` as given to --set; the value is TOML, or a plain string if it is not."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
+    try:
+        return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip().split("."), value
+
+
+def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Put value at a dotted path of nested tables and lists."""
+    at: Any = data
+    for key in path[:-1]:
+        at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+    if isinstance(at, list):
+        at[int(path[-1])] = value
+    else:
+        at[path[-1]] = value
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, not yet validated."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration. Copy configs/demo.toml and edit it.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def validate(data: dict[str, Any], where: str) -> Config:
+    """A Config, or a ConfigError that names every key at fault and the closest known one."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}: {_complaint(e)}" for e in error.errors())) from None
+
+
+def _complaint(error: Any) -> str:
+    import difflib
+
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path) or "configuration"
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    section: Any = Config
+    for part in path[:-1]:
+        if part.isdigit():
+            continue
+        section = _section_of(section.model_fields[part].annotation)
+    close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(section.model_fields)}."
+    return f"{name}: unknown key.{hint}"
+
+
+def _section_of(annotation: Any) -> Any:
+    """The Section inside an annotation such as `Lora | None` or `list[Round]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = [_section_of(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((section for section in found if section is not None), None)
+
+
+def api_key(endpoint: Endpoint) -> str:
+    """The key from the environment; endpoints without `api_key_env` need none."""
+    if endpoint.api_key_env is None:
+        return "none"
+    key = os.environ.get(endpoint.api_key_env, "")
+    if not key:
+        raise ConfigError(
+            f"The environment variable {endpoint.api_key_env} is empty. It holds the key for {endpoint.base_url}: "
+            f"export {endpoint.api_key_env}=... and run the same command again."
+        )
+    return key

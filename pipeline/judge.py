@@ -1,0 +1,147 @@
+"""Two jokes in, a Verdict out: what the critic and the judge have in common.
+
+Both presentation orders are always asked. The preference comes from the logprobs of the answer token, the first token
+after the last "Answer:" that starts a line, where the endpoint gives them; else from the answer it states
+("Small But Funny", arXiv 2402.18113, critique phase, asks for the answer alone and reports the order bias).
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import tee
+from typing import Any, Literal, NamedTuple
+
+from pipeline import prompts
+from pipeline.config import Endpoint
+from pipeline.llm import Answer, Door
+from pipeline.records import Joke, Order, Outcome, Verdict, make
+
+MARK = re.compile(r"^[\s*_#>]*answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
+STATED = re.compile(r"[\"'(\[]*(1|2|tie)\b", re.IGNORECASE)
+REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
+SHOWN: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
+
+
+class Asked(NamedTuple):
+    """A section of the configuration that judges: [critic] or [judge]."""
+
+    role: Literal["critic", "judge"]
+    endpoint: Endpoint
+    tie_band: float
+    temperature: float
+    max_tokens: int
+
+
+def verdicts(asked: Asked, door: Door, pairs: Iterable[tuple[Joke, Joke]]) -> Iterator[Verdict]:
+    """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never a score."""
+    for_requests, for_verdicts = tee(pairs)
+    answers = door.ask(asked.endpoint, (request(asked, a, b, shown) for a, b in for_requests for shown in SHOWN))
+    for a, b in for_verdicts:
+        orders = [read_order(next(answers), shown) for shown in SHOWN]
+        p_a = None if any(order.p_a is None for order in orders) else sum(order.p_a or 0.0 for order in orders) / 2
+        yield make(
+            Verdict,
+            literal_id=a.literal_id,
+            literal=a.literal,
+            role=asked.role,
+            aspect="overall",
+            a=a.id,
+            b=b.id,
+            a_text=a.text,
+            b_text=b.text,
+            orders=orders,
+            p_a=p_a,
+            outcome=outcome(orders, asked.tie_band),
+        )
+
+
+def request(asked: Asked, a: Joke, b: Joke, shown: Literal["ab", "ba"]) -> dict[str, Any]:
+    """The chat-completions body, without the model, that shows a and b in this order."""
+    first, second = (a.text, b.text) if shown == "ab" else (b.text, a.text)
+    content = prompts.render(asked.role, literal=a.literal, first=first, second=second)
+    body: dict[str, Any] = {
+        "messages": [{"role": "user", "content": content}],
+        "temperature": asked.temperature,
+        "max_tokens": asked.max_tokens,
+    }
+    if asked.endpoint.logprobs:
+        body |= {"logprobs": True, "top_logprobs": 5}
+    return body
+
+
+def read_order(answer: Answer, shown: Literal["ab", "ba"]) -> Order:
+    """One presentation's Order from the critic's answer; p_a is None, with the error, where it gave no valid one."""
+    raw, error = answer.text, answer.error
+    p_first = None
+    if raw is not None and answer.finish == "length":
+        error = "the answer was cut at max_tokens"
+    elif raw is not None:
+        p_first = probability(answer.tokens) if answer.tokens else None
+        p_first = stated(raw) if p_first is None else p_first
+        error = None if p_first is not None else "no answer: no last line 'Answer: 1' or 'Answer: 2'"
+    elif error is None:
+        error = f"refused: {answer.refusal}" if answer.refusal else "the message has no content"
+    p_a = p_first if p_first is None or shown == "ab" else 1 - p_first
+    side: Literal["a", "b", "tie"] | None = None
+    if p_a is not None:
+        side = "tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b"
+    reason = REASON.search(raw) if raw else None
+    return Order(
+        shown=shown,
+        p_a=p_a,
+        answer=side,
+        reason=reason[1].strip() if reason else None,
+        raw=raw,
+        call=answer.id,
+        error=error,
+    )
+
+
+def stated(raw: str) -> float | None:
+    """1.0, 0.0 or (for a tie) 0.5 by the last line that starts with "Answer:"; None if it holds no answer."""
+    marks = list(MARK.finditer(raw))
+    found = STATED.match(raw, marks[-1].end()) if marks else None
+    return {"1": 1.0, "2": 0.0}.get(found[1], 0.5) if found else None
+
+
+def probability(tokens: list[dict[str, Any]]) -> float | None:
+    """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token; None if the mark or the token is not there."""
+    text = "".join(token["token"] for token in tokens)
+    marks = list(MARK.finditer(text))
+    if not marks:
+        return None
+    after, position = len(text[: marks[-1].end()].rstrip(" *_")), 0
+    for token in tokens:
+        position += len(token["token"])
+        if position <= after:
+            continue
+        said = _bare(token["token"])
+        if not said:
+            continue
+        if said not in ("1", "2"):
+            return None
+        weight = {"1": 0.0, "2": 0.0}
+        for top in token.get("top_logprobs") or [token]:
+            if _bare(top["token"]) in weight:
+                weight[_bare(top["token"])] += math.exp(top["logprob"])
+        total = sum(weight.values())
+        return weight["1"] / total if total > 0 else None
+    return None
+
+
+def _bare(token: str) -> str:
+    return token.rpartition(":")[2].strip(" \t\n*_\"'([")
+
+
+def outcome(orders: list[Order], tie_band: float) -> Outcome:
+    """failed, tie, a, b or inconsistent; the first that applies, in that order."""
+    if any(order.p_a is None for order in orders):
+        return "failed"
+    if all(order.answer == "tie" or abs((order.p_a or 0.0) - 0.5) <= tie_band for order in orders):
+        return "tie"
+    answers = {order.answer for order in orders}
+    if answers == {"a"}:
+        return "a"
+    if answers == {"b"}:
+        return "b"
+    return "inconsistent"

@@ -1,0 +1,90 @@
+"""Verdicts to numbers: values in, values out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.records import Verdict
+
+RESAMPLES = 2000
+
+
+def score(verdict: Verdict) -> float | None:
+    """The contestant's (a's) credit for one literal: mean over the two orders of 1 if it is preferred or tied, else 0.
+
+    None for a failed verdict, which is excluded from every rate.
+    """
+    if verdict.outcome == "failed":
+        return None
+    if verdict.outcome == "tie":
+        return 1.0
+    return sum(order.answer in ("a", "tie") for order in verdict.orders) / len(verdict.orders)
+
+
+def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean over literals; values has shape (literals,)."""
+    import numpy as np
+
+    data = np.asarray(values, dtype=float)
+    if data.size == 0:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    means = [data[rng.integers(0, data.size, data.size)].mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """WTR of a against b with its interval, and the counts behind it; b is the teacher's reference.
+
+    Verdicts are put in the order of their literals first, so that the order of rows never matters.
+    """
+    ordered = sorted(verdicts, key=lambda verdict: verdict.literal_id)
+    scores = [value for value in map(score, ordered) if value is not None]
+    low, high = bootstrap(scores)
+    counts = Counter(verdict.outcome for verdict in ordered)
+    return {
+        "wtr": sum(scores) / len(scores) if scores else None,
+        "low": low if scores else None,
+        "high": high if scores else None,
+        "n": len(scores),
+        "win": counts["a"],
+        "tie": counts["tie"],
+        "loss": counts["b"],
+        "inconsistent": counts["inconsistent"],
+        "failed": counts["failed"],
+    }
+
+
+def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, Any]:
+    """WTR difference between two contestants, paired over the literals where neither verdict failed."""
+    theirs = {verdict.literal_id: score(verdict) for verdict in others}
+    deltas = []
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.literal_id):
+        ours, other = score(verdict), theirs.get(verdict.literal_id)
+        if ours is not None and other is not None:
+            deltas.append(ours - other)
+    low, high = bootstrap(deltas)
+    return {
+        "delta": sum(deltas) / len(deltas) if deltas else None,
+        "delta_low": low if deltas else None,
+        "delta_high": high if deltas else None,
+        "n": len(deltas),
+    }
+
+
+def distinct(texts: Sequence[str], n: int) -> float | None:
+    """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055)."""
+    grams = [tuple(words[i : i + n]) for words in map(str.split, map(str.lower, texts)) for i in range(len(words) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else None
+
+
+def length_ratio(texts: Sequence[str], literals: Sequence[str]) -> float | None:
+    """Words written over words given."""
+    given = sum(len(text.split()) for text in literals)
+    return sum(len(text.split()) for text in texts) / given if given else None
+
+
+def repeats(texts: Sequence[str], training: set[str]) -> float | None:
+    """Share of texts that are a training joke word for word."""
+    return sum(text in training for text in texts) / len(texts) if texts else None

@@ -1,0 +1,97 @@
+"""Candidates to pairs, verdicts to preferences: values in, values out."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Literal
+
+from pipeline.records import Joke, Preference, Verdict, make
+
+
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Levenshtein distance between two sequences."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+    return row[-1]
+
+
+def ngrams(text: str, n: int) -> list[str]:
+    """The word n-grams of a text, lower-cased; the whole text where it is shorter than n words."""
+    words = text.lower().split()
+    return [" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))]
+
+
+def choose(
+    jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int
+) -> tuple[list[tuple[Joke, Joke]], Counter[str]]:
+    """The pairs of one literal's candidates to judge, and why candidates were left out.
+
+    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase), the
+    first such pair in candidate order; `all` is every pair. Empty candidates, copies of the literal and repeats of
+    an earlier candidate are left out; literals with fewer than two candidates left give no pair.
+    """
+    dropped: Counter[str] = Counter()
+    kept: dict[str, Joke] = {}
+    for joke in sorted(jokes, key=lambda joke: joke.index):
+        text = " ".join(joke.text.lower().split())
+        if not text:
+            dropped["empty candidate"] += 1
+        elif text == " ".join(joke.literal.lower().split()):
+            dropped["copy of the literal"] += 1
+        elif text in kept:
+            dropped["same candidate"] += 1
+        else:
+            kept[text] = joke
+    pairs = list(combinations(kept.values(), 2))
+    if not pairs:
+        dropped["literal without two candidates"] += 1
+    if which == "farthest" and pairs:
+        grams = {joke.id: ngrams(joke.text, n) for joke in kept.values()}
+        pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
+    return pairs, dropped
+
+
+def preferences(
+    verdicts: Iterable[Verdict],
+    prompts: dict[str, str],
+    lengths: dict[str, int],
+    bounds: tuple[float, float],
+    room: dict[str, int] | None = None,
+) -> tuple[list[Preference], Counter[str]]:
+    """What DPO can learn from verdicts, and what was dropped and why.
+
+    `prompts` gives the student prompt by literal id, `lengths` the tokens of a joke by joke id; `bounds` are the
+    smallest and largest len(chosen) / len(rejected) that stay. `room` gives the tokens left for an answer after each
+    literal's prompt; a pair with a longer joke would be cut in training, and is dropped.
+    """
+    rows: list[Preference] = []
+    dropped: Counter[str] = Counter()
+    for verdict in verdicts:
+        if verdict.outcome not in ("a", "b"):
+            dropped[verdict.outcome] += 1
+            continue
+        a, b = (verdict.a, verdict.a_text), (verdict.b, verdict.b_text)
+        (chosen_id, chosen), (rejected_id, rejected) = (a, b) if verdict.outcome == "a" else (b, a)
+        if room and max(lengths[chosen_id], lengths[rejected_id]) > room[verdict.literal_id]:
+            dropped["longer than max_length"] += 1
+        elif not bounds[0] <= lengths[chosen_id] / max(1, lengths[rejected_id]) <= bounds[1]:
+            dropped["length ratio"] += 1
+        else:
+            p_a = verdict.p_a or 0.0
+            rows.append(
+                make(
+                    Preference,
+                    literal_id=verdict.literal_id,
+                    verdict_id=verdict.id,
+                    prompt=prompts[verdict.literal_id],
+                    chosen=chosen,
+                    rejected=rejected,
+                    chosen_id=chosen_id,
+                    rejected_id=rejected_id,
+                    p=p_a if verdict.outcome == "a" else 1 - p_a,
+                )
+            )
+    return rows, dropped

@@ -1,0 +1,60 @@
+"""What a person sees while they wait: a bar on a terminal, a line every ten seconds elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+EVERY = 10.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Progress:
+    """Counts rows; `note` is anything worth showing beside them, such as tokens per second."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.done, self._before = name, total, 0, 0
+        self._began = self._said = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            columns = [
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[note]}"),
+            ]
+            self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")
+            self._bar.start()
+        return self
+
+    @property
+    def seconds(self) -> float:
+        return max(1e-9, time.monotonic() - self._began)
+
+    def start_at(self, done: int) -> None:
+        """Rows that an earlier attempt already did."""
+        self.done = self._before = done
+
+    def advance(self, note: str = "", rows: int = 1) -> None:
+        self.done += rows
+        now = time.monotonic()
+        per_second = (self.done - self._before) / self.seconds
+        rate = f"{per_second:.1f} rows/s"
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, rate=rate, note=note)
+        elif now - self._said >= EVERY:
+            self._said = now
+            left = (self.total - self.done) / max(1e-9, per_second)
+            print(f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left, {note}", file=sys.stderr, flush=True)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()

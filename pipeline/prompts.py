@@ -1,0 +1,49 @@
+"""The words: load, render and hash the templates in prompts/."""
+
+import functools
+import hashlib
+import json
+import re
+from typing import Any
+
+from pipeline import ROOT
+from pipeline.errors import ConfigError
+
+FOLDER = ROOT / "prompts"
+
+
+def text(name: str) -> str:
+    """The template itself."""
+    path = FOLDER / f"{name}.j2"
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}") from None
+
+
+def digest(name: str) -> str:
+    """SHA-256 of the template; part of the recipe of each stage that uses it."""
+    return hashlib.sha256(text(name).encode()).hexdigest()
+
+
+def render(name: str, **values: Any) -> str:
+    """The prompt with its values.
+
+    What a model or a user wrote goes through the `quoted` filter in the templates: a JSON string on one line, so that
+    no text can pretend to be a line of the prompt. A value that the template names and the caller lacks is an error.
+    """
+    return _template(text(name)).render(**values).strip()
+
+
+@functools.lru_cache(maxsize=16)
+def _template(source: str) -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["quoted"] = _quoted
+    return environment.from_string(source)
+
+
+def _quoted(value: Any) -> str:
+    quoted = json.dumps(str(value), ensure_ascii=False)
+    return re.sub("[\x85\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", quoted)

@@ -1,0 +1,130 @@
+"""What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by line."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import ROOT, prompts
+from pipeline.config import RUNTIME_TRAINER_KEYS, Config
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.store import Run, Step
+
+PACKAGES = "torch transformers trl peft datasets bitsandbytes openai pydantic jinja2".split()
+WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
+
+
+def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) -> dict[str, Any]:
+    """The recipe of a step: its sections of the configuration, prompts, inputs and model identities."""
+    module = step.module
+    sections = config.model_dump(mode="json")
+    recipe: dict[str, Any] = {"seed": config.seed}
+    for name in module.SECTIONS:
+        recipe[name] = _without_runtime_keys(sections[name])
+    if step.round:
+        recipe["round"] = sections["rounds"][step.round - 1]
+    if "literals" in module.SECTIONS:
+        recipe["literals"] = {
+            "limit": config.literals.limit,
+            "sha256": {path.name: file_hash(path) for path in literal_files(config)},
+        }
+    if "student" in module.SECTIONS:
+        recipe["student"]["sha256"] = folder_hash(student_folder(config))
+    recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}
+    recipe["inputs"] = {name: _identity(run, read) for name, read in inputs.items()}
+    return recipe
+
+
+def _identity(run: "Run", step: "Step") -> dict[str, str]:
+    manifest = run.manifest(step) or {}
+    weights = {"weights": manifest["weights"]["sha256"]} if "weights" in manifest else {}
+    return {"records": manifest["sha256"], **weights}
+
+
+def _without_runtime_keys(section: Any) -> Any:
+    if isinstance(section, dict) and "trainer" in section:
+        kept = {key: value for key, value in section["trainer"].items() if key not in RUNTIME_TRAINER_KEYS}
+        return {**section, "trainer": kept}
+    return section
+
+
+def literal_files(config: Config) -> list[Path]:
+    """The literals' files; a missing one raises DataError."""
+    paths = [ROOT / name for name in config.literals.files]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file (literals.files). Make it: humor-distill import FILE --out {path}")
+    return paths
+
+
+def student_folder(config: Config) -> Path | None:
+    """The student's folder where it is local, None where it is a Hub id."""
+    folder = ROOT / config.student.model
+    return folder if folder.is_dir() else None
+
+
+def folder_hash(folder: Path | None) -> str | None:
+    """SHA-256 over a model folder's weights, configuration and tokenizer; None for a Hub id."""
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in WEIGHTS for path in folder.glob(pattern)}):
+        digest.update(f"{path.name} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def same_but_seed(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return {**one, "seed": None} == {**other, "seed": None}
+
+
+def difference(had: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Lines `- key = had` and `+ key = wanted` for every leaf that differs."""
+    left, right = dict(_leaves(had)), dict(_leaves(wanted))
+    lines = []
+    for key in sorted({*left, *right}):
+        if left.get(key) != right.get(key) or (key in left) != (key in right):
+            lines += [f"  - {key} = {left[key]!r}"] if key in left else []
+            lines += [f"  + {key} = {right[key]!r}"] if key in right else []
+    return lines
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
+
+def prompt_texts(step: "Step") -> dict[str, str]:
+    return {name: prompts.text(name) for name in step.module.PROMPTS}
+
+
+def made_with() -> dict[str, Any]:
+    """Versions and git state; recorded, never compared."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), "platform": platform.platform(), "packages": versions, "git": _git()}
+
+
+def _git() -> dict[str, Any] | None:
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())} if commit.returncode == 0 else None

@@ -1,0 +1,204 @@
+"""The rows that stages write: one class per kind, one JSON object per line, every key in every row.
+
+Ids are a kind letter and 12 hex digits of the SHA-256 of what makes the row that row, so equal content has equal
+ids in every run, and rows join on ids, never on position.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import DataError
+
+Split = Literal["train", "validation", "test", "ood"]
+Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
+
+
+def content_id(letter: str, *parts: object) -> str:
+    """`letter`_ and 12 hex digits; parts are JSON-encoded, so no two lists of parts run together."""
+    digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return f"{letter}_{digest.hexdigest()[:12]}"
+
+
+class Row(BaseModel):
+    """A row knows its kind (`schema`) and its id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str]
+
+    id: str
+    schema_: str = Field(alias="schema")
+
+    def line(self) -> str:
+        """The row as one line of JSON, without the newline."""
+        return json.dumps(self.model_dump(by_alias=True), ensure_ascii=False)
+
+
+class LiteralText(Row):
+    """A literal sentence: what every contestant is asked to say funnier."""
+
+    kind: ClassVar[str] = "literal/1"
+    text: str
+    split: Split
+    source: str
+    licence: str
+
+
+class Joke(Row):
+    """A humorous paraphrase of a literal, by the teacher or by a student."""
+
+    kind: ClassVar[str] = "joke/1"
+    literal_id: str
+    literal: str
+    text: str
+    author: str
+    """teacher, base (the untrained student), sft, round-1, ..."""
+    index: int
+    """Position among the author's jokes for this literal."""
+    call: str | None
+    """Id of the hosted model's answer in the call cache; null when a local model wrote it."""
+
+
+class Imitation(Row):
+    """One row that SFT trained on; TRL's prompt-completion format."""
+
+    kind: ClassVar[str] = "imitation/1"
+    literal_id: str
+    joke_id: str
+    prompt: str
+    completion: str
+
+
+class Order(BaseModel):
+    """One presentation of a pair: `ab` shows a first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shown: Literal["ab", "ba"]
+    p_a: float | None
+    """Probability that a is better: from the answer token's logprobs, else 1 or 0 (0.5 for a stated tie)."""
+    answer: Literal["a", "b", "tie"] | None
+    reason: str | None
+    raw: str | None
+    call: str | None
+    error: str | None
+
+
+class Verdict(Row):
+    """Two jokes about one literal, judged in both orders by the critic or the judge."""
+
+    kind: ClassVar[str] = "verdict/1"
+    literal_id: str
+    literal: str
+    role: Literal["critic", "judge"]
+    aspect: Literal["overall", "humor", "consistency"]
+    a: str
+    b: str
+    a_text: str
+    b_text: str
+    orders: list[Order]
+    p_a: float | None
+    """Mean of the two orders' p_a; null when the verdict failed."""
+    outcome: Outcome
+
+
+class Preference(Row):
+    """One row that DPO trained on; TRL's prompt, chosen, rejected format."""
+
+    kind: ClassVar[str] = "preference/1"
+    literal_id: str
+    verdict_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_id: str
+    rejected_id: str
+    p: float
+    """The critic's probability that chosen is better, mean of the two orders."""
+
+
+class Metric(Row):
+    """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
+
+    kind: ClassVar[str] = "metric/1"
+    contestant: str
+    split: str
+    judge: str
+    aspect: str
+    vs: str | None = None
+    wtr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    delta: float | None = None
+    delta_low: float | None = None
+    delta_high: float | None = None
+    n: int
+    win: int | None = None
+    tie: int | None = None
+    loss: int | None = None
+    inconsistent: int | None = None
+    failed: int | None = None
+    no_reference: int | None = None
+    no_answer: int | None = None
+    length_ratio: float | None = None
+    distinct_1: float | None = None
+    distinct_2: float | None = None
+    repeats: float | None = None
+
+
+R = TypeVar("R", bound=Row)
+
+_IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
+    LiteralText: ("l", ("text",)),
+    Joke: ("j", ("literal_id", "author", "index", "text")),
+    Imitation: ("i", ("joke_id", "prompt")),
+    Verdict: ("v", ("role", "aspect", "a", "b")),
+    Preference: ("p", ("verdict_id", "prompt")),
+    Metric: ("m", ("contestant", "split", "judge", "aspect", "vs")),
+}
+
+
+def make(kind: type[R], **values: Any) -> R:
+    """A row of this kind with its schema and content-derived id filled in."""
+    letter, fields = _IDENTITY[kind]
+    identity = content_id(letter, *(values.get(field) for field in fields))
+    return kind(id=identity, schema=kind.kind, **values)
+
+
+def read(path: Path, kind: type[R]) -> Iterator[R]:
+    """The rows of a JSONL file, validated; a bad line raises DataError with file:line and the fields at fault."""
+    seen: dict[str, int] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            row = parse(line, kind, f"{path}:{number}")
+            if row.id in seen:
+                raise DataError(f"{path}:{number}: id {row.id} is already on line {seen[row.id]}. Each id may occur once.")
+            seen[row.id] = number
+            yield row
+
+
+def parse(line: bytes, kind: type[R], where: str) -> R:
+    """One line of JSONL as a row of this kind."""
+    try:
+        row = kind.model_validate_json(line)
+    except ValidationError as error:
+        fields = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
+        raise DataError(f"{where}: not a {kind.kind} row: {fields}") from None
+    if row.schema_ != kind.kind:
+        raise DataError(f"{where}: schema is {row.schema_!r}, expected {kind.kind!r}.")
+    return row
+
+
+def write(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows beside the target and rename into place; returns how many."""
+    count = 0
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(row.line() + "\n")
+            count += 1
+    partial.replace(path)
+    return count

@@ -1,0 +1,1 @@
+"""One module per stage: ROW it writes, SECTIONS and PROMPTS of its recipe, `reads`, and `run`, which yields rows."""

@@ -1,0 +1,51 @@
+"""critic: the teacher compares pairs of candidates, each pair in both orders.
+
+"Small But Funny" (arXiv 2402.18113), critique phase: a multiple-choice prompt on the pair of candidates with the largest
+n-gram edit distance.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from pipeline import judge, pairs
+from pipeline.config import Config, Endpoint
+from pipeline.progress import Progress
+from pipeline.records import Joke, Verdict
+from pipeline.store import Context, Step
+
+ROW = Verdict
+SECTIONS = ("critic",)
+PROMPTS = ("critic",)
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    return {"sample": Step("sample", round)}
+
+
+def run(context: Context) -> Iterator[Verdict]:
+    chosen = _pairs(context)
+    with Progress(str(context.step), 2 * len(chosen)) as progress:
+        yield from judge.verdicts(_asked(context), context.door(progress), chosen)
+
+
+def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
+    """The endpoint, and the chat-completions bodies of every pair in both orders."""
+    asked = _asked(context)
+    return asked.endpoint, (judge.request(asked, a, b, shown) for a, b in _pairs(context) for shown in judge.SHOWN)
+
+
+def _asked(context: Context) -> judge.Asked:
+    critic = context.config.critic
+    return judge.Asked("critic", critic.endpoint, critic.tie_band, critic.temperature, critic.max_tokens)
+
+
+def _pairs(context: Context) -> list[tuple[Joke, Joke]]:
+    critic = context.config.critic
+    jokes = sorted(context.rows("sample", Joke), key=lambda joke: joke.literal_id)
+    found: list[tuple[Joke, Joke]] = []
+    for _, candidates in groupby(jokes, key=lambda joke: joke.literal_id):
+        chosen, dropped = pairs.choose(list(candidates), critic.pairs, critic.ngram)
+        found += chosen
+        context.dropped.update(dropped)
+    return found

@@ -1,0 +1,129 @@
+"""evaluate: how often each student ties or beats its teacher, on sentences nobody trained on.
+
+The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of each pair are judged.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain, combinations
+from pathlib import Path
+
+from pipeline import judge, metrics, records
+from pipeline.config import Config
+from pipeline.progress import Progress
+from pipeline.records import Joke, LiteralText, Metric, Verdict, make
+from pipeline.store import Context, Step
+
+ROW = Verdict
+SECTIONS = ("literals", "student", "evaluate", "judge")
+PROMPTS = ("student", "judge")
+ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    rounds = {f"round-{r}": Step("dpo", r) for r in range(1, len(config.rounds) + 1)}
+    return {"teacher": Step("teacher"), "sft": Step("sft"), **rounds}
+
+
+def run(context: Context) -> Iterator[Verdict]:
+    settings = context.config.judge
+    literals = context.literals(*context.config.evaluate.splits)
+    teacher = context.rows("teacher", Joke)
+    reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
+    answers = _answers(context, [literal for literal in literals if literal.id in reference])
+    asked = judge.Asked("judge", settings.endpoint, settings.tie_band, settings.temperature, settings.max_tokens)
+    pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
+    author_of = {joke.id: joke.author for joke in answers}
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    with Progress(str(context.step), 2 * len(pairs)) as progress:
+        for verdict in judge.verdicts(asked, context.door(progress), pairs):
+            verdicts[author_of[verdict.a]].append(verdict)
+            yield verdict
+    train = {literal.id for literal in context.literals("train")}
+    trained_on = {joke.text for joke in teacher if joke.literal_id in train}
+    rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
+    records.write(context.folder / METRICS, rows)
+    context.files += [context.folder / ANSWERS, context.folder / METRICS]
+    context.dropped["literal without the teacher's reference"] = sum(row.id not in reference for row in literals)
+    context.dropped["empty answer"] = sum(not joke.text for joke in answers)
+    context.dropped = +context.dropped
+    print(table(rows))
+
+
+def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
+    """One answer per contestant and literal; a contestant that an interrupted attempt finished is read back."""
+    from pipeline import student
+
+    students: dict[str, Path | None] = {"base": None}
+    students |= {name: context.run.at(step) / "weights" for name, step in context.inputs.items() if name != "teacher"}
+    parts = {name: context.folder / f"answers-{name}.jsonl" for name in students}
+    if (context.folder / ANSWERS).exists():
+        return list(records.read(context.folder / ANSWERS, Joke))
+    tokenizer = student.load_tokenizer(context.config)
+    for name, weights in students.items():
+        if parts[name].exists():
+            continue
+        model = student.load(context.config, weights)
+        tasks = [student.Task(literal, name, 0) for literal in literals]
+        jokes = student.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
+        records.write(parts[name], jokes)
+    found = [joke for part in parts.values() for joke in records.read(part, Joke)]
+    records.write(context.folder / ANSWERS, found)
+    for part in parts.values():
+        part.unlink()
+    return found
+
+
+def figures(
+    literals: list[LiteralText],
+    reference: dict[str, Joke],
+    answers: list[Joke],
+    verdicts: dict[str, list[Verdict]],
+    judge_model: str,
+    trained_on: set[str],
+) -> Iterator[Metric]:
+    """Metric rows per split and contestant, then the differences between each two contestants."""
+    splits = list(dict.fromkeys(literal.split for literal in literals))
+    contestants = list(dict.fromkeys(joke.author for joke in answers))
+    for split in splits:
+        inside = {literal.id for literal in literals if literal.split == split}
+        common = {"split": split, "judge": judge_model, "aspect": "overall"}
+        judged = {name: [v for v in verdicts.get(name, []) if v.literal_id in inside] for name in contestants}
+        for name in contestants:
+            given = [joke for joke in answers if joke.author == name and joke.literal_id in inside]
+            texts = [joke.text for joke in given]
+            yield make(
+                Metric,
+                contestant=name,
+                **common,
+                **metrics.win_tie_rate(judged[name]),
+                no_reference=sum(literal not in reference for literal in inside),
+                no_answer=sum(not text for text in texts),
+                length_ratio=metrics.length_ratio(texts, [joke.literal for joke in given]),
+                distinct_1=metrics.distinct(texts, 1),
+                distinct_2=metrics.distinct(texts, 2),
+                repeats=metrics.repeats(texts, trained_on),
+            )
+        for earlier, later in combinations(contestants, 2):
+            difference = metrics.difference(judged[later], judged[earlier])
+            yield make(Metric, contestant=later, vs=earlier, **common, **difference)
+
+
+def table(rows: list[Metric]) -> str:
+    """The win-tie rates and their differences, as a person reads them."""
+    head = f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
+    lines = [f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else "", "", head + "  incons.  failed"]
+    for row in rows:
+        if row.vs is None:
+            interval = "-" if row.wtr is None else f"{row.low:.3f} - {row.high:.3f}"
+            rate = "-" if row.wtr is None else f"{row.wtr:.3f}"
+            lines.append(
+                f"{row.split:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} {row.tie:>5} "
+                f"{row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
+            )
+    lines += ["", f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals"]
+    for row in rows:
+        if row.vs is not None and row.delta is not None:
+            what = f"{row.contestant} - {row.vs}"
+            lines.append(f"{row.split:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - {row.delta_high:+.3f}")
+    return "\n".join(chain([""], lines, [""]))

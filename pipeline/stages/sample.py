@@ -1,0 +1,89 @@
+"""sample: k candidates per literal, from the student that the round starts from, the untrained one, or the teacher.
+
+"Small But Funny" (arXiv 2402.18113), critique phase, has the critic choose among six candidates of the student.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline import prompts
+from pipeline.config import Config, Endpoint
+from pipeline.progress import Progress
+from pipeline.records import Joke, LiteralText, content_id, make
+from pipeline.store import Context, Step, student_step
+
+ROW = Joke
+SECTIONS = ("literals", "student", "sample")
+PROMPTS = ("student",)
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    candidates = config.rounds[(round or 1) - 1].candidates
+    if candidates == "teacher":
+        return {"teacher": Step("teacher")}
+    if candidates == "base" or config.sample.endpoint:
+        return {}
+    return {"student": student_step(config, round or 1)}
+
+
+def run(context: Context) -> Iterator[Joke]:
+    candidates = context.config.rounds[(context.step.round or 1) - 1].candidates
+    literals = context.literals(*context.config.sample.splits)
+    if candidates == "teacher":
+        wanted = {literal.id for literal in literals}
+        yield from (joke for joke in context.rows("teacher", Joke) if joke.literal_id in wanted)
+    elif context.config.sample.endpoint:
+        yield from _served(context, literals, "base" if candidates == "base" else "sft")
+    else:
+        yield from _local(context, literals)
+
+
+def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
+    from pipeline import student
+
+    config = context.config
+    start = context.inputs.get("student")
+    author = "base" if start is None else "sft" if start.round is None else f"round-{start.round}"
+    tokenizer = student.load_tokenizer(config)
+    model = student.load(config, context.run.at(start) / "weights" if start else None)
+    tasks = [student.Task(literal, author, index) for literal in literals for index in range(config.sample.k)]
+    yield from student.write_jokes(context, model, tokenizer, tasks, config.sample)
+
+
+def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
+    """A chat-completions body per candidate, for a student that is served elsewhere."""
+    sample = context.config.sample
+    bodies = (
+        {
+            "messages": [{"role": "user", "content": prompts.render("student", literal=literal.text)}],
+            "temperature": sample.temperature,
+            "top_p": sample.top_p,
+            "max_tokens": sample.max_new_tokens,
+            "seed": int(content_id("s", context.config.seed, literal.id, index)[2:9], 16),
+        }
+        for literal in context.literals(*sample.splits)
+        for index in range(sample.k)
+    )
+    if sample.endpoint is None:
+        raise ValueError("sample.endpoint is not set")
+    return sample.endpoint, bodies
+
+
+def _served(context: Context, literals: list[LiteralText], author: str) -> Iterator[Joke]:
+    k = context.config.sample.k
+    with Progress(str(context.step), len(literals) * k) as progress:
+        answers = context.door(progress).ask(*requests(context))
+        for number, answer in enumerate(answers):
+            literal = literals[number // k]
+            if not answer.text:
+                context.dropped["no answer: " + (answer.error or answer.refusal or "empty").partition(":")[0]] += 1
+                continue
+            yield make(
+                Joke,
+                literal_id=literal.id,
+                literal=literal.text,
+                text=answer.text.strip(),
+                author=author,
+                index=number % k,
+                call=answer.id,
+            )

@@ -1,0 +1,48 @@
+"""sft: the student imitates the teacher's jokes, with the loss on the joke alone.
+
+"Small But Funny" (arXiv 2402.18113), imitation phase: maximum likelihood on the teacher's paraphrases.
+"""
+
+from collections.abc import Iterator
+
+from pipeline import records
+from pipeline.config import Config
+from pipeline.records import Imitation, Joke, make
+from pipeline.store import Context, Step
+
+ROW = Imitation
+SECTIONS = ("literals", "student", "sft")
+PROMPTS = ("student",)
+HELD_OUT = "validation.jsonl"
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    return {"teacher": Step("teacher")}
+
+
+def run(context: Context) -> Iterator[Imitation]:
+    from pipeline import student, trainers
+
+    arguments = trainers.sft_arguments(context.config, context.folder)
+    tokenizer = student.load_tokenizer(context.config)
+    longest = student.room(context.config, tokenizer, arguments.max_length)
+    split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
+    held_out: list[Imitation] = []
+    for joke in context.rows("teacher", Joke):
+        split = split_of.get(joke.literal_id)
+        if split is None:
+            continue
+        row = imitation(joke, student.prompt(tokenizer, joke.literal))
+        if student.length(tokenizer, row.prompt) + student.length(tokenizer, row.completion) + 1 > longest:
+            context.dropped["longer than max_length"] += 1
+        elif split == "validation":
+            held_out.append(row)
+        else:
+            yield row
+    records.write(context.folder / HELD_OUT, held_out)
+    context.files.append(context.folder / HELD_OUT)
+    trainers.train_sft(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
+
+
+def imitation(joke: Joke, prompt: str) -> Imitation:
+    return make(Imitation, literal_id=joke.literal_id, joke_id=joke.id, prompt=prompt, completion=joke.text)

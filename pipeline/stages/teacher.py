@@ -1,0 +1,153 @@
+"""teacher: one request per literal asks for N humorous paraphrases that keep the meaning.
+
+"Small But Funny" (arXiv 2402.18113), imitation phase: zero-shot, a numbered list, temperature 0.8, top_p 1.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline import prompts
+from pipeline.config import Config, Endpoint
+from pipeline.llm import Answer
+from pipeline.progress import Progress
+from pipeline.records import Joke, make
+from pipeline.store import Context, Step
+
+ROW = Joke
+SECTIONS = ("literals", "teacher")
+PROMPTS = ("teacher",)
+
+ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]][\s*_]*(.*)$")
+REFUSAL = re.compile(
+    r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
+    r"(make|write|create|help|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) (unable|not able|not "
+    r"comfortable)|(isn't|is not|not) appropriate to (joke|make))",
+    re.IGNORECASE | re.DOTALL,
+)
+WARNING = re.compile(
+    r"\b(offensive|inappropriate|sensitive topic|insensitive|harmful|be (considerate|respectful|mindful)|"
+    r"please (note|remember) that|disclaimer|stereotyp)",
+    re.IGNORECASE,
+)
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    return {}
+
+
+def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
+    """The endpoint, and a chat-completions body per literal."""
+    teacher = context.config.teacher
+    bodies = (
+        {
+            "messages": [
+                {"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}
+            ],
+            "temperature": teacher.temperature,
+            "top_p": teacher.top_p,
+            "max_tokens": teacher.max_tokens,
+            "seed": context.config.seed,
+        }
+        for literal in context.literals()
+    )
+    return teacher.endpoint, bodies
+
+
+def run(context: Context) -> Iterator[Joke]:
+    literals = context.literals()
+    with Progress(str(context.step), len(literals)) as progress:
+        answers = context.door(progress).ask(*requests(context))
+        for literal, answer in zip(literals, answers, strict=True):
+            texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
+            context.dropped.update(dropped)
+            for index, text in enumerate(texts):
+                yield make(
+                    Joke,
+                    literal_id=literal.id,
+                    literal=literal.text,
+                    text=text,
+                    author="teacher",
+                    index=index,
+                    call=answer.id,
+                )
+
+
+def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], Counter[str]]:
+    """The jokes in a teacher's answer, at most n, and what was dropped and why.
+
+    Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no list. Reasons for a
+    joke: empty, copy of the literal, same joke twice, more than asked. `fewer than asked` counts jokes that are missing.
+    """
+    if answer.error:
+        return [], Counter([answer.error.partition(":")[0].replace("_", " ")])
+    text = answer.text or ""
+    if answer.refusal or answer.finish == "content_filter":
+        return [], Counter(["refused"])
+    items, beside = split_list(text)
+    if not items and n == 1 and text.strip() and "\n" not in text.strip() and not REFUSAL.search(text):
+        items, beside = [clean(text)], ""
+    if not items or REFUSAL.search(items[0]):
+        return [], Counter(["refused" if REFUSAL.search(text) else "no list"])
+    if WARNING.search(beside) or REFUSAL.search(beside):
+        return [], Counter(["warned"])
+    dropped: Counter[str] = Counter()
+    if answer.finish == "length":
+        dropped["cut at max_tokens"] += 1
+        items = items[:-1]
+    kept: dict[str, str] = {}
+    for item in items:
+        folded = fold(item)
+        if not folded:
+            dropped["empty"] += 1
+        elif folded == fold(literal):
+            dropped["copy of the literal"] += 1
+        elif folded in kept:
+            dropped["same joke twice"] += 1
+        elif len(kept) == n:
+            dropped["more than asked"] += 1
+        else:
+            kept[folded] = item
+    if len(kept) < n:
+        dropped["fewer than asked"] += n - len(kept)
+    return list(kept.values()), dropped
+
+
+def split_list(text: str) -> tuple[list[str], str]:
+    """The items of a numbered list, and the text before and after it.
+
+    An item runs on over its next lines until a blank line or the next number.
+    """
+    items: list[str] = []
+    beside: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        found = ITEM.match(line)
+        if found:
+            items.append(found[2])
+            inside = True
+        elif inside and line.strip():
+            items[-1] += " " + line.strip()
+        else:
+            inside = False
+            beside.append(line)
+    return [clean(item) for item in items], "\n".join(beside)
+
+
+def clean(item: str) -> str:
+    """Without the quotes and the bold that models put around a list item."""
+    item = " ".join(item.split())
+    for mark in ("**", "__", "*", "_"):
+        if item.startswith(mark) and item.endswith(mark) and len(item) > 2 * len(mark):
+            item = item[len(mark) : -len(mark)].strip()
+    for left, right in ('""', "\u201c\u201d", "''"):
+        inner = item[1:-1]
+        if item.startswith(left) and item.endswith(right) and inner and left not in inner and right not in inner:
+            return inner.strip()
+    return item
+
+
+def fold(text: str) -> str:
+    """For comparing: lower case, words only."""
+    return " ".join(re.findall(r"\w+", text.lower()))

@@ -1,0 +1,360 @@
+"""A run is a version: data/runs/<run>/<stage>/records.jsonl and manifest.json, written once, recipe recorded.
+
+`execute` does what every stage needs: find inputs, compare recipes, resume, write rows, and last of all the manifest,
+whose existence means "complete".
+"""
+
+import fcntl
+import importlib
+import json
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import ROUND_STAGES, data_folder, recipe
+from pipeline.config import Config, validate
+from pipeline.errors import ConfigError, DataError, StageError
+from pipeline.llm import Door, usage
+from pipeline.progress import Progress
+from pipeline.records import LiteralText, Row, parse, read
+
+R = TypeVar("R", bound=Row)
+RECORDS, MANIFEST, STARTED, PARTIAL = "records.jsonl", "manifest.json", "started.json", "records.jsonl.partial"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage, and its round where it belongs to one."""
+
+    stage: str
+    round: int | None = None
+
+    def __str__(self) -> str:
+        return f"round-{self.round}/{self.stage}" if self.round else self.stage
+
+    @property
+    def module(self) -> Any:
+        return importlib.import_module(f"pipeline.stages.{self.stage}")
+
+    def command(self, run: str) -> str:
+        return f"humor-distill {self.stage} --run {run}" + (f" --round {self.round}" if self.round else "")
+
+
+def steps(config: Config) -> list[Step]:
+    """Every step of a run, in an order in which each finds its inputs.
+
+    The paper imitates before it samples; where the first round judges the untrained student's or the teacher's own
+    jokes, sampling and judging come before sft, as its candidates do not need it.
+    """
+    rounds = [Step(stage, r) for r in range(1, len(config.rounds) + 1) for stage in ROUND_STAGES]
+    before = 0 if config.rounds[0].candidates == "student" else 2
+    return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], Step("evaluate")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named version on disk."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
+            raise ConfigError(
+                f"--run {self.name!r} is not a run name: up to 64 letters, digits, '-', '_' and '.', no '/' and no '..'."
+            )
+
+    @property
+    def folder(self) -> Path:
+        return data_folder() / "runs" / self.name
+
+    def at(self, step: Step) -> Path:
+        return self.folder / str(step)
+
+    def manifest(self, step: Step) -> dict[str, Any] | None:
+        """The manifest of a complete step, else None."""
+        return read_json(self.at(step) / MANIFEST)
+
+    def config(self) -> Config | None:
+        """The configuration this run last ran with."""
+        data = read_json(self.folder / "config.json")
+        return None if data is None else validate(data, str(self.folder / "config.json"))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a machine-written file; None where there is no file."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Run its stage again with --force.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """By atomic rename, so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+@dataclass
+class Context:
+    """What a stage's `run` gets."""
+
+    config: Config
+    run: Run
+    step: Step
+    inputs: dict[str, Step]
+    kept: dict[str, Row]
+    """Rows that an interrupted attempt already wrote, by id; a stage may skip making them again."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What was left out, by reason; goes into the manifest."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """More for the manifest: weights, training figures, model identities."""
+    files: list[Path] = field(default_factory=list)
+    """Side files whose hashes go into the manifest."""
+
+    @property
+    def folder(self) -> Path:
+        return self.run.at(self.step)
+
+    @property
+    def written(self) -> Path:
+        """The rows yielded so far; a stage that trains reads its data set from here once it has yielded all."""
+        return self.folder / PARTIAL
+
+    def rows(self, name: str, kind: type[R], file: str = RECORDS) -> list[R]:
+        """The rows of an input."""
+        return list(read(self.run.at(self.inputs[name]) / file, kind))
+
+    def literals(self, *splits: str) -> list[LiteralText]:
+        """The configuration's literals of these splits (all, if none is named), in file order."""
+        return literals(self.config, *splits)
+
+    def door(self, progress: Progress) -> Door:
+        """The door to hosted models; each answer advances the progress."""
+        door = Door(
+            cache_path(), self.config.runtime, self.run.name, str(self.step), lambda: progress.advance(_spending(door))
+        )
+        return door
+
+
+def _spending(door: Door) -> str:
+    return f"{door.tokens:,} tokens" + (f", {door.money:.4f} spent" if door.money else "") + f", {door.cached:,} from cache"
+
+
+def cache_path() -> Path:
+    return data_folder() / "cache" / "calls.sqlite"
+
+
+def literals(config: Config, *splits: str) -> list[LiteralText]:
+    """The literals of a configuration; DataError where a file is missing, empty or repeats an id."""
+    found: dict[str, LiteralText] = {}
+    counts: Counter[str] = Counter()
+    for path in recipe.literal_files(config):
+        for row in read(path, LiteralText):
+            if row.id in found:
+                raise DataError(f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once.")
+            counts[row.split] += 1
+            if config.literals.limit is None or counts[row.split] <= config.literals.limit:
+                found[row.id] = row
+    if not found:
+        raise DataError(f"{', '.join(config.literals.files)}: no literal in them. Make some: humor-distill import FILE")
+    return [row for row in found.values() if not splits or row.split in splits]
+
+
+def execute(
+    run: Run, step: Step, config: Config, force: bool = False, dry: bool = False, flags: str = ""
+) -> None:
+    """Bring one step of a run to completion, or say why not; `flags` are repeated in the commands it suggests."""
+    inputs = step.module.reads(config, step.round)
+    _require(run, step, inputs)
+    wanted = recipe.make(run, step, config, inputs)
+    folder = run.at(step)
+    started = read_json(folder / STARTED)
+    had = (run.manifest(step) or started or {}).get("recipe")
+    if had is not None and had != wanted and not force:
+        raise StageError(_changed(run, step, had, wanted, flags))
+    if run.manifest(step) and not force:
+        print(f"{step}: complete, nothing to do")
+        return
+    if dry:
+        _dry(run, step, config, inputs)
+        return
+    with _lock(folder):
+        if force or (had is not None and had != wanted):
+            _clear(folder)
+        write_json(run.folder / "config.json", config.model_dump(mode="json"))
+        _perform(run, step, config, inputs, wanted)
+
+
+def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], wanted: dict[str, Any]) -> None:
+    folder, kind = run.at(step), step.module.ROW
+    began, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    if not (folder / STARTED).exists():
+        write_json(folder / STARTED, {"recipe": wanted, "started": began})
+    kept = _kept(folder / PARTIAL, kind)
+    if kept:
+        print(f"{step}: going on after {len(kept)} rows")
+    context = Context(config, run, step, inputs, kept)
+    written = dict.fromkeys(kept, False)
+    with (folder / PARTIAL).open("a", encoding="utf-8", newline="\n") as file:
+        for row in step.module.run(context):
+            if written.get(row.id):
+                raise DataError(f"{step}: two rows with the id {row.id}; its inputs hold the same content twice.")
+            if row.id not in kept:
+                file.write(row.line() + "\n")
+                file.flush()
+            written[row.id] = True
+        os.fsync(file.fileno())
+    if not written:
+        raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
+    (folder / PARTIAL).replace(folder / RECORDS)
+    manifest = {
+        "schema": "manifest/1",
+        "run": run.name,
+        "step": str(step),
+        "recipe": wanted,
+        "rows": len(written),
+        "sha256": recipe.file_hash(folder / RECORDS),
+        "files": {path.name: recipe.file_hash(path) for path in context.files},
+        "dropped": dict(sorted(context.dropped.items())),
+        "spent": usage(cache_path(), run.name, str(step)),
+        **context.facts,
+        "started": began,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "made_with": recipe.made_with(),
+        "prompts": recipe.prompt_texts(step),
+    }
+    write_json(folder / MANIFEST, manifest)
+    (folder / STARTED).unlink()
+    print(f"{step}: {len(written)} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
+
+
+def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
+    """The step a command names: its round, or the first round in which the stage is not complete (else the last)."""
+    there = [step for step in planned if step.stage == stage]
+    if r is None:
+        return next((step for step in there if run.manifest(step) is None), there[-1])
+    found = next((step for step in there if step.round == r), None)
+    if found is None:
+        raise ConfigError(f"--round {r}: the configuration has {len(there)} round(s). Add one under [[rounds]].")
+    return found
+
+
+def check(config: Config, run: Run) -> None:
+    """Build what a long run will need late, so that a typo ends it before it has begun."""
+    if all(run.manifest(step) for step in steps(config) if step.stage in ("sft", "dpo")):
+        return
+    from pipeline import student, trainers
+
+    trainers.sft_arguments(config, run.folder)
+    trainers.dpo_arguments(config, run.folder)
+    student.load_tokenizer(config)
+
+
+def student_step(config: Config, r: int) -> Step:
+    """The step whose weights round r starts from."""
+    return Step("sft") if r == 1 else Step("dpo", r - 1)
+
+
+def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
+    """Link the complete steps of another run whose recipes agree but for the seed; a linked step keeps its own."""
+    if not source.folder.is_dir():
+        raise StageError(f"--from {source.name}: no such run. humor-distill status lists them.")
+    for step in wanted:
+        if run.at(step).exists() or run.at(step).is_symlink():
+            continue
+        theirs = source.manifest(step)
+        inputs = step.module.reads(config, step.round)
+        if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
+            return
+        if not recipe.same_but_seed(theirs["recipe"], recipe.make(run, step, config, inputs)):
+            return
+        run.at(step).parent.mkdir(parents=True, exist_ok=True)
+        target = source.at(step).resolve()
+        run.at(step).symlink_to(os.path.relpath(target, run.at(step).parent.resolve()), target_is_directory=True)
+        print(f"{step}: linked from run {source.name}")
+
+
+def _require(run: Run, step: Step, inputs: dict[str, Step]) -> None:
+    for read_step in inputs.values():
+        if run.manifest(read_step) is None:
+            what = "started, but not complete" if run.at(read_step).exists() else "not there"
+            raise StageError(
+                f"{step} reads {read_step}, which is {what} in run {run.name}. First: {read_step.command(run.name)}"
+            )
+
+
+def _changed(run: Run, step: Step, had: dict[str, Any], wanted: dict[str, Any], flags: str) -> str:
+    lines = "\n".join(recipe.difference(had, wanted))
+    return (
+        f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
+        f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
+        f"Or make it again here:       {step.command(run.name)} --force{flags}"
+    )
+
+
+def _dry(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
+    print(f"{step}: would run and write {run.at(step) / RECORDS}")
+    for name, read_step in inputs.items():
+        print(f"  reads {name}: {run.at(read_step) / RECORDS}, {(run.manifest(read_step) or {})['rows']} rows")
+    if not hasattr(step.module, "requests"):
+        return
+    endpoint, requests = step.module.requests(Context(config, run, step, inputs, {}))
+    bodies = list(requests)
+    print(f"  would ask {endpoint.model} at {endpoint.base_url} up to {len(bodies)} times; the first prompt is:")
+    print("    " + bodies[0]["messages"][-1]["content"].replace("\n", "\n    ") if bodies else "    (none)")
+
+
+def _clear(folder: Path) -> None:
+    """Empty a step's folder but for its lock; the call cache keeps what was paid for."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+
+
+def _kept(partial: Path, kind: type[R]) -> dict[str, R]:
+    """The whole lines of an interrupted attempt; a torn last line is cut off."""
+    if not partial.exists():
+        return {}
+    data = partial.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) != len(data):
+        os.truncate(partial, len(whole))
+    rows = [parse(line, kind, f"{partial}:{number}") for number, line in enumerate(whole.splitlines(), 1)]
+    return {row.id: row for row in rows}
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    if folder.is_symlink():
+        raise StageError(f"{folder} is linked from another run and is not changed here. Remove the link to make it anew.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(f"{folder}: another process is at work here. Wait for it, or choose another --run.") from None
+        yield
+
+
+def _listed(dropped: Counter[str], before: str = "") -> str:
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+    return before + listed if listed else ""

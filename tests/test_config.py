@@ -1,0 +1,43 @@
+import pytest
+
+from pipeline.config import assign, load, parse_assignment, validate
+from pipeline.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        ("sede=1", "sede: unknown key. Did you mean 'seed'?"),
+        ("teacher.temprature=1", "teacher.temprature: unknown key. Did you mean 'temperature'?"),
+        ("teacher.endpoint.basurl=1", "Did you mean 'base_url'?"),
+        ("student.lora.rank=4", "student.lora.rank: unknown key. Known keys: r, lora_alpha"),
+        ("rounds.0.candidate='base'", "rounds.0.candidate: unknown key. Did you mean 'candidates'?"),
+        ("critic.tie_band=0.7", "critic.tie_band: Input should be less than 0.5"),
+        ("rounds.0.objective='ppo'", "rounds.0.objective: Input should be 'dpo'"),
+        ("rounds=[]", "rounds: List should have at least 1 item"),
+        ("student.quantization='4bit'", "a quantized student cannot be trained in full"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(demo, assignment, complaint):
+    assign(demo, *parse_assignment(assignment))
+    with pytest.raises(ConfigError) as error:
+        validate(demo, "mine.toml")
+    assert str(error.value).startswith("mine.toml: ")
+    assert complaint in str(error.value)
+
+
+def test_assignments_are_toml_or_plain_text(demo):
+    assert parse_assignment("a.b=[1, 2]") == (["a", "b"], [1, 2])
+    assert parse_assignment("student.model=org/name") == (["student", "model"], "org/name")
+    assign(demo, *parse_assignment("dpo.trainer.beta=0.5"))
+    assert validate(demo, "demo").dpo.trainer["beta"] == 0.5
+    with pytest.raises(ConfigError, match="write key=value"):
+        parse_assignment("beta")
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such configuration"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("seed = ")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(tmp_path / "bad.toml")
