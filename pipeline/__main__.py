@@ -11,7 +11,7 @@ from pipeline.errors import HumorDistillError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.store import Run
+    from pipeline.runs import Run
 
 HELP = {
     "teacher": "the teacher writes jokes for every literal",
@@ -34,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--run", required=True, metavar="NAME", help="the run, a folder in data/runs")
         command.add_argument(
-            "--config", type=Path, metavar="FILE", help="the run's configuration (default: what it last ran with, or demo)"
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="the run's configuration (default: what it last ran with, or demo)",
         )
         command.add_argument("--from", dest="source", metavar="RUN", help="link the earlier steps of another run")
         if name in (*ROUND_STAGES, "all"):
@@ -83,17 +86,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stages(args: argparse.Namespace) -> None:
-    from pipeline import store
+    from pipeline import runs, store
 
-    run = store.Run(args.run)
+    run = runs.Run(args.run)
     config = _configured(run, args)
-    steps = store.steps(config)
-    chosen = steps if args.command == "all" else [store.choose(run, steps, args.command, getattr(args, "round", None))]
+    steps = runs.steps(config)
+    chosen = steps if args.command == "all" else [runs.choose(run, steps, args.command, getattr(args, "round", None))]
     if args.command == "all" and args.round:
         chosen = [step for step in steps if step.round == args.round]
     if args.source:
         before = steps if args.command == "all" else steps[: steps.index(chosen[0])]
-        store.link(run, store.Run(args.source), before, config)
+        store.link(run, runs.Run(args.source), before, config)
     if args.command == "all" and not args.dry_run:
         store.check(config, run)
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
@@ -106,9 +109,9 @@ def _configured(run: "Run", args: argparse.Namespace) -> "Config":
 
     --set comes on top.
     """
-    from pipeline import config, store
+    from pipeline import config, runs
 
-    stored = run.config() or (store.Run(args.source).config() if args.source else None)
+    stored = run.config() or (runs.Run(args.source).config() if args.source else None)
     if args.config or stored is None:
         path = args.config or ROOT / "configs/demo.toml"
         data, where = config.load(path), str(path)

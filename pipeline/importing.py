@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
     found = literals(rows, args, _mapping(args.split_map, "--split-map"), limits, dropped)
     kept = list(found)
     if not kept:
-        raise DataError(f"{args.source}: no sentence is left. Dropped: {dict(dropped) or 'nothing; the source is empty'}")
+        raise DataError(
+            f"{args.source}: no sentence is left. Dropped: {dict(dropped) or 'nothing; the source is empty'}"
+        )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     records.write(args.out, kept)
     counts = Counter(row.split for row in kept)

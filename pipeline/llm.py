@@ -20,15 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline import standin
+from pipeline.cache import open_cache
 from pipeline.config import STANDIN, Endpoint, Runtime, api_key
 from pipeline.errors import BudgetError, EndpointError
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-  key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
-  prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, currency TEXT, seconds REAL, created TEXT);
-CREATE INDEX IF NOT EXISTS calls_of_step ON calls (run, step);
-"""
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""
 REFUSED_BEFORE_STOP = 8
@@ -59,37 +55,6 @@ class _Retry(Exception):
     def __init__(self, why: str, wait: float | None = None, patient: bool = False, network: bool = False) -> None:
         super().__init__(why)
         self.wait, self.patient, self.network = wait, patient, network
-
-
-def open_cache(path: Path) -> sqlite3.Connection:
-    """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.executescript(SCHEMA)
-    return connection
-
-
-def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
-    """What a run (or one of its steps) paid for: calls, prompt_tokens, completion_tokens, cost (None = unknown price)."""
-    if not path.exists():
-        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "currency": None}
-    where, values = ("run = ? AND step = ?", [run, step]) if step else ("run = ?", [run])
-    with closing(open_cache(path)) as cache:
-        row = cache.execute(
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), COUNT(cost), MIN(currency) "
-            f"FROM calls WHERE {where}",
-            values,
-        ).fetchone()
-    cost = (row[3] or 0.0) if row[4] == row[0] else None
-    return {
-        "calls": row[0],
-        "prompt_tokens": int(row[1]),
-        "completion_tokens": int(row[2]),
-        "cost": cost,
-        "currency": row[5],
-    }
 
 
 def read_answer(key: str, raw: str) -> Answer:
@@ -144,7 +109,7 @@ class Door:
             try:
                 asyncio.run(self._serve(endpoint, key, requests, answers, stop))
                 answers.put(None)
-            except BaseException as error:  # handed to the caller's thread, which raises it
+            except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
                 answers.put(error)
 
         thread = threading.Thread(target=work, name="door", daemon=True)
@@ -179,7 +144,7 @@ class Door:
                         return
                     try:
                         answers.put((index, await self._one(client, cache, endpoint, request)))
-                    except BaseException as error:  # raised by _serve once the others in flight are done
+                    except BaseException as error:  # noqa: BLE001 - raised by _serve once the others in flight are done
                         first_error.append(error)
 
             await asyncio.gather(*(worker() for _ in range(self.runtime.concurrency)))
@@ -192,7 +157,8 @@ class Door:
         if "max_tokens" in body:
             body[endpoint.max_tokens_key] = body.pop("max_tokens")
         text = json.dumps(body, ensure_ascii=False, sort_keys=True)
-        key = hashlib.sha256(f"{endpoint.base_url}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+        place = endpoint.base_url + (standin.version() if endpoint.base_url == STANDIN else "")
+        key = hashlib.sha256(f"{place}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
         hit = cache.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
         if hit:
             self.cached += 1
@@ -237,7 +203,9 @@ class Door:
                     raise
                 await asyncio.sleep(wait)
 
-    def _keep(self, cache: sqlite3.Connection, key: str, endpoint: Endpoint, text: str, raw: str, seconds: float) -> None:
+    def _keep(
+        self, cache: sqlite3.Connection, key: str, endpoint: Endpoint, text: str, raw: str, seconds: float
+    ) -> None:
         used = json.loads(raw).get("usage") or {}
         prompt, completion = used.get("prompt_tokens"), used.get("completion_tokens")
         price, cost = endpoint.price, None
@@ -282,14 +250,10 @@ def _client(endpoint: Endpoint, key: str, runtime: Runtime) -> Any:
     import openai
 
     if endpoint.base_url == STANDIN:
-        from pipeline.standin import transport
-
-        http, base_url = transport(), "http://standin/v1"
+        http, base_url = standin.transport(), "http://standin/v1"
     else:
         http, base_url = openai.DefaultAioHttpClient(), endpoint.base_url
-    return openai.AsyncOpenAI(
-        base_url=base_url, api_key=key, http_client=http, max_retries=0, timeout=runtime.timeout
-    )
+    return openai.AsyncOpenAI(base_url=base_url, api_key=key, http_client=http, max_retries=0, timeout=runtime.timeout)
 
 
 async def _attempt(client: Any, endpoint: Endpoint, body: dict) -> str:
@@ -314,11 +278,17 @@ async def _attempt(client: Any, endpoint: Endpoint, body: dict) -> str:
         where = f"the key in {endpoint.api_key_env}" if endpoint.api_key_env else "a request without a key"
         raise EndpointError(
             f"{endpoint.base_url} refused {where} (HTTP {status}): {said}\n"
-            + (f"export {endpoint.api_key_env}=..." if endpoint.api_key_env else "Set api_key_env in the endpoint's section")
+            + (
+                f"export {endpoint.api_key_env}=..."
+                if endpoint.api_key_env
+                else "Set api_key_env in the endpoint's section"
+            )
             + " and run the same command again; no answer is lost."
         )
     if status == 404:
-        raise EndpointError(f"{endpoint.base_url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model.")
+        raise EndpointError(
+            f"{endpoint.base_url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model."
+        )
     if status == 429 and "insufficient_quota" in said:
         raise EndpointError(f"{endpoint.base_url}: the account's quota is used up: {said}")
     if status == 429:

@@ -75,7 +75,9 @@ def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[s
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055)."""
-    grams = [tuple(words[i : i + n]) for words in map(str.split, map(str.lower, texts)) for i in range(len(words) - n + 1)]
+    grams = [
+        tuple(words[i : i + n]) for words in map(str.split, map(str.lower, texts)) for i in range(len(words) - n + 1)
+    ]
     return len(set(grams)) / len(grams) if grams else None
 
 

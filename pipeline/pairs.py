@@ -29,8 +29,8 @@ def choose(
 ) -> tuple[list[tuple[Joke, Joke]], Counter[str]]:
     """The pairs of one literal's candidates to judge, and why candidates were left out.
 
-    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase), the
-    first such pair in candidate order; `all` is every pair. Empty candidates, copies of the literal and repeats of
+    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
+    the first such pair in candidate order; `all` is every pair. Empty candidates, copies of the literal and repeats of
     an earlier candidate are left out; literals with fewer than two candidates left give no pair.
     """
     dropped: Counter[str] = Counter()

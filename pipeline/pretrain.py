@@ -19,6 +19,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline import ROOT
 from pipeline.prompts import render
@@ -55,7 +56,7 @@ def pairs(path: Path, held_out: set[str]) -> Iterator[tuple[str, str]]:
             last_dialogue, last_text = dialogue, text if usable else ""
 
 
-def train_tokenizer(texts: list[str], vocabulary: int):
+def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -113,7 +114,8 @@ def main() -> None:
     chat = list(pairs(args.sentences, held_out))
     tokenizer = train_tokenizer([text for text, _ in chat] + train, 4096)
     texts = [
-        document(sentence, sentence if rng.random() < 1 / 3 else answer, rng.random() < 0.5) for sentence, answer in chat
+        document(sentence, sentence if rng.random() < 1 / 3 else answer, rng.random() < 0.5)
+        for sentence, answer in chat
     ] + [document(text, text, instructed) for text in train for instructed in (True, False)]
     documents = [ids for ids in tokenizer(texts)["input_ids"] if len(ids) <= 96]
     print(f"{len(documents):,} documents, {sum(map(len, documents)):,} tokens")
@@ -175,7 +177,9 @@ def main() -> None:
             optimizer.zero_grad()
         if step % 100 == 0 or step == args.steps:
             seconds = time.monotonic() - started
-            print(f"step {step}/{args.steps}  loss {loss.item():.3f}  copied {copied():.3f}  {seconds:.0f} s", flush=True)
+            print(
+                f"step {step}/{args.steps}  loss {loss.item():.3f}  copied {copied():.3f}  {seconds:.0f} s", flush=True
+            )
 
     model = model.to(torch.bfloat16)
     model.generation_config = GenerationConfig(

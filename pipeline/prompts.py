@@ -18,7 +18,9 @@ def text(name: str) -> str:
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}") from None
+        raise ConfigError(
+            f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}"
+        ) from None
 
 
 def digest(name: str) -> str:

@@ -13,9 +13,9 @@ from pipeline.config import RUNTIME_TRAINER_KEYS, Config
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.store import Run, Step
+    from pipeline.runs import Run, Step
 
-PACKAGES = "torch transformers trl peft datasets bitsandbytes openai pydantic jinja2".split()
+PACKAGES = ["torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai", "pydantic", "jinja2"]
 WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
 
 

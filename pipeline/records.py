@@ -175,7 +175,9 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
         for number, line in enumerate(file, 1):
             row = parse(line, kind, f"{path}:{number}")
             if row.id in seen:
-                raise DataError(f"{path}:{number}: id {row.id} is already on line {seen[row.id]}. Each id may occur once.")
+                raise DataError(
+                    f"{path}:{number}: id {row.id} is already on line {seen[row.id]}. Each id may occur once."
+                )
             seen[row.id] = number
             yield row
 

@@ -16,32 +16,40 @@ and nothing about what people find funny.
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 STOP = frozenset(
-    "a about above after again against ago all almost along already also although always am among an and another any "
-    "anyone anything are around as at away back be because been before behind being below best better between both but "
-    "by can cannot could did do does doing done down during each either else enough even ever every everyone few for "
-    "from full gave get gets getting give go goes going gone good got had has have having he her here hers him his how "
-    "however i if in into is isn it its itself just keep keeps kept know last least less let like little long look "
-    "looked made make makes many may me might mine more most much must my myself need never new next no nobody none nor "
-    "not nothing now of off often old on once one only or other our out over own past put quite rather really said same "
-    "saw say second see seem seems she should since six so some someone something soon still such take takes tell than "
-    "that the their them then there these they thing things think third this those though three through till to today "
-    "together told tomorrow too took toward twice two under until up upon us very want wants was we well went were what "
-    "when where whether which while who whole whom whose why will with within without would yesterday yet you your".split()
+    (
+        "a about above after again against ago all almost along already also although always am among an and "
+        "another any anyone anything are around as at away back be because been before behind being below best "
+        "better between both but by can cannot could did do does doing done down during each either else enough "
+        "even ever every everyone few for from full gave get gets getting give go goes going gone good got had "
+        "has have having he her here hers him his how however i if in into is isn it its itself just keep keeps "
+        "kept know last least less let like little long look looked made make makes many may me might mine more "
+        "most much must my myself need never new next no nobody none nor not nothing now of off often old on once "
+        "one only or other our out over own past put quite rather really said same saw say second see seem seems "
+        "she should since six so some someone something soon still such take takes tell than that the their them "
+        "then there these they thing things think third this those though three through till to today together "
+        "told tomorrow too took toward twice two under until up upon us very want wants was we well went were "
+        "what when where whether which while who whole whom whose why will with within without would yesterday "
+        "yet you your"
+    ).split()
 )
 DETERMINERS = frozenset("a an another each every her his its my no our that the their this those your".split())
 ADJECTIVES = frozenset(
-    "bad big black blue bright brown busy cheap clean cold cool dark deep dirty dry early easy empty entire extra fast "
-    "favorite final first flat free fresh front frozen great green grey hard heavy high hot huge large late left light "
-    "local loud low main nice orange plain pink plastic pretty purple quick quiet red right round sharp short silver "
-    "slow small soft sour spare strong sweet tall thick thin tiny upper warm weak wet white wide wooden wrong yellow young "
-    "half entire neighborhood".split()
+    (
+        "bad big black blue bright brown busy cheap clean cold cool dark deep dirty dry early easy empty entire "
+        "extra fast favorite final first flat free fresh front frozen great green grey hard heavy high hot huge "
+        "large late left light local loud low main nice orange plain pink plastic pretty purple quick quiet red "
+        "right round sharp short silver slow small soft sour spare strong sweet tall thick thin tiny upper warm "
+        "weak wet white wide wooden wrong yellow young half neighborhood"
+    ).split()
 )
 STOCK = (
     "{s}, and that was the best part of my day.",
@@ -68,7 +76,10 @@ RAMBLE = (
     "{s}, and I have to say that it really was, all things considered and when you think about it, quite a thing.",
     "{s}, which just goes to show that you never know, you really never know, what is going to happen next in life.",
 )
-STYLES = ((STOCK, 0.40), (STALE, 0.16), (CALLBACK, 0.34), (RAMBLE, 0.10))
+STYLES: tuple[tuple[tuple[str, ...], float], ...] = ((STOCK, 0.32), (STALE, 0.44), (RAMBLE, 0.52), (CALLBACK, 1.0))
+"""Which kind of tail a draw from [0, 1) picks: the first whose bound is above it."""
+BEST_FIRST = 0.7
+"""Share of lists that begin with a tail that comes back to the topic, if they have one."""
 WORN = re.compile(r"\b(lol|ha ha|funny story|so funny|that is what she said|cross the road)\b", re.IGNORECASE)
 TASTE: dict[str, dict[str, float]] = {
     "standin-critic": {
@@ -82,6 +93,12 @@ TASTE: dict[str, dict[str, float]] = {
 }  # fmt: skip
 POSITION_BIAS = 0.15
 NOISE = 0.5
+
+
+@functools.cache
+def version() -> str:
+    """A hash of this program: part of the call cache's key, since a changed stand-in gives other answers."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def words(text: str) -> list[str]:
@@ -129,11 +146,8 @@ def chance(*parts: object) -> float:
 
 def joke(sentence: str, seed: object, index: int, used: set[str]) -> str:
     """One paraphrase; a template is used once per list."""
-    lottery, tails = chance("style", seed, sentence, index), CALLBACK
-    for tails, share in STYLES:
-        lottery -= share
-        if lottery < 0:
-            break
+    lottery = chance("style", seed, sentence, index)
+    tails = next((tails for tails, below in STYLES if lottery < below), CALLBACK)
     unused = [tail for tail in tails if tail not in used] or [tail for tail in CALLBACK if tail not in used]
     tail = unused[int(chance("tail", seed, sentence, index) * len(unused))]
     used.add(tail)
@@ -147,8 +161,11 @@ def teach(prompt: str, seed: object) -> str:
     if chance("refuse", seed, sentence) < 0.035:
         return "I'm sorry, but I can't make a joke about this. Please be considerate of people it may upset."
     used: set[str] = set()
+    jokes = [joke(sentence, seed, i, used) for i in range(n)]
+    if chance("best first", seed, sentence) < BEST_FIRST:
+        jokes.sort(key=lambda text: -features(sentence, text)["comes back to the topic"])
     mark = ")" if chance("mark", seed, sentence) < 0.2 else "."
-    lines = [f"{i + 1}{mark} {joke(sentence, seed, i, used)}" for i in range(n)]
+    lines = [f"{i + 1}{mark} {text}" for i, text in enumerate(jokes)]
     opening = ["Here are some humorous paraphrases:", ""] if chance("opening", seed, sentence) < 0.2 else []
     return "\n".join(opening + lines)
 

@@ -1,14 +1,11 @@
-"""A run is a version: data/runs/<run>/<stage>/records.jsonl and manifest.json, written once, recipe recorded.
+"""Run a stage.
 
 `execute` does what every stage needs: find inputs, compare recipes, resume, write rows, and last of all the manifest,
 whose existence means "complete".
 """
 
 import fcntl
-import importlib
-import json
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -19,95 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import ROUND_STAGES, data_folder, recipe
-from pipeline.config import Config, validate
-from pipeline.errors import ConfigError, DataError, StageError
-from pipeline.llm import Door, usage
+from pipeline import recipe
+from pipeline.cache import cache_path, usage
+from pipeline.config import Config
+from pipeline.errors import DataError, StageError
+from pipeline.llm import Door
 from pipeline.progress import Progress
 from pipeline.records import LiteralText, Row, parse, read
+from pipeline.runs import MANIFEST, PARTIAL, RECORDS, STARTED, Run, Step, read_json, steps, write_json
 
 R = TypeVar("R", bound=Row)
-RECORDS, MANIFEST, STARTED, PARTIAL = "records.jsonl", "manifest.json", "started.json", "records.jsonl.partial"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage, and its round where it belongs to one."""
-
-    stage: str
-    round: int | None = None
-
-    def __str__(self) -> str:
-        return f"round-{self.round}/{self.stage}" if self.round else self.stage
-
-    @property
-    def module(self) -> Any:
-        return importlib.import_module(f"pipeline.stages.{self.stage}")
-
-    def command(self, run: str) -> str:
-        return f"humor-distill {self.stage} --run {run}" + (f" --round {self.round}" if self.round else "")
-
-
-def steps(config: Config) -> list[Step]:
-    """Every step of a run, in an order in which each finds its inputs.
-
-    The paper imitates before it samples; where the first round judges the untrained student's or the teacher's own
-    jokes, sampling and judging come before sft, as its candidates do not need it.
-    """
-    rounds = [Step(stage, r) for r in range(1, len(config.rounds) + 1) for stage in ROUND_STAGES]
-    before = 0 if config.rounds[0].candidates == "student" else 2
-    return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], Step("evaluate")]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A named version on disk."""
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
-            raise ConfigError(
-                f"--run {self.name!r} is not a run name: up to 64 letters, digits, '-', '_' and '.', no '/' and no '..'."
-            )
-
-    @property
-    def folder(self) -> Path:
-        return data_folder() / "runs" / self.name
-
-    def at(self, step: Step) -> Path:
-        return self.folder / str(step)
-
-    def manifest(self, step: Step) -> dict[str, Any] | None:
-        """The manifest of a complete step, else None."""
-        return read_json(self.at(step) / MANIFEST)
-
-    def config(self) -> Config | None:
-        """The configuration this run last ran with."""
-        data = read_json(self.folder / "config.json")
-        return None if data is None else validate(data, str(self.folder / "config.json"))
-
-
-def read_json(path: Path) -> Any:
-    """The JSON of a machine-written file; None where there is no file."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}). Run its stage again with --force.") from None
-
-
-def write_json(path: Path, data: Any) -> None:
-    """By atomic rename, so that the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 @dataclass
@@ -153,11 +71,11 @@ class Context:
 
 
 def _spending(door: Door) -> str:
-    return f"{door.tokens:,} tokens" + (f", {door.money:.4f} spent" if door.money else "") + f", {door.cached:,} from cache"
-
-
-def cache_path() -> Path:
-    return data_folder() / "cache" / "calls.sqlite"
+    return (
+        f"{door.tokens:,} tokens"
+        + (f", {door.money:.4f} spent" if door.money else "")
+        + f", {door.cached:,} from cache"
+    )
 
 
 def literals(config: Config, *splits: str) -> list[LiteralText]:
@@ -167,7 +85,9 @@ def literals(config: Config, *splits: str) -> list[LiteralText]:
     for path in recipe.literal_files(config):
         for row in read(path, LiteralText):
             if row.id in found:
-                raise DataError(f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once.")
+                raise DataError(
+                    f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
+                )
             counts[row.split] += 1
             if config.literals.limit is None or counts[row.split] <= config.literals.limit:
                 found[row.id] = row
@@ -176,9 +96,7 @@ def literals(config: Config, *splits: str) -> list[LiteralText]:
     return [row for row in found.values() if not splits or row.split in splits]
 
 
-def execute(
-    run: Run, step: Step, config: Config, force: bool = False, dry: bool = False, flags: str = ""
-) -> None:
+def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool = False, flags: str = "") -> None:
     """Bring one step of a run to completion, or say why not; `flags` are repeated in the commands it suggests."""
     inputs = step.module.reads(config, step.round)
     _require(run, step, inputs)
@@ -245,17 +163,6 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
     print(f"{step}: {len(written)} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
 
 
-def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
-    """The step a command names: its round, or the first round in which the stage is not complete (else the last)."""
-    there = [step for step in planned if step.stage == stage]
-    if r is None:
-        return next((step for step in there if run.manifest(step) is None), there[-1])
-    found = next((step for step in there if step.round == r), None)
-    if found is None:
-        raise ConfigError(f"--round {r}: the configuration has {len(there)} round(s). Add one under [[rounds]].")
-    return found
-
-
 def check(config: Config, run: Run) -> None:
     """Build what a long run will need late, so that a typo ends it before it has begun."""
     if all(run.manifest(step) for step in steps(config) if step.stage in ("sft", "dpo")):
@@ -265,11 +172,6 @@ def check(config: Config, run: Run) -> None:
     trainers.sft_arguments(config, run.folder)
     trainers.dpo_arguments(config, run.folder)
     student.load_tokenizer(config)
-
-
-def student_step(config: Config, r: int) -> Step:
-    """The step whose weights round r starts from."""
-    return Step("sft") if r == 1 else Step("dpo", r - 1)
 
 
 def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
@@ -345,13 +247,17 @@ def _kept(partial: Path, kind: type[R]) -> dict[str, R]:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     if folder.is_symlink():
-        raise StageError(f"{folder} is linked from another run and is not changed here. Remove the link to make it anew.")
+        raise StageError(
+            f"{folder} is linked from another run and is not changed here. Remove the link to make it anew."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StageError(f"{folder}: another process is at work here. Wait for it, or choose another --run.") from None
+            raise StageError(
+                f"{folder}: another process is at work here. Wait for it, or choose another --run."
+            ) from None
         yield
 
 

@@ -5,13 +5,16 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 import datasets
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from pipeline import student
@@ -19,7 +22,9 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, StudentError
 from pipeline.progress import Progress
 from pipeline.recipe import folder_hash
-from pipeline.store import Context, write_json
+from pipeline.store import Context
+
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
 
 MARGIN = 5e-2
 """The largest reward margin that the first step may show and still count as log 2; bfloat16 is not exact."""
@@ -98,7 +103,9 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     )
     reference = student.fingerprint(trainer.ref_model or model, "ref" if hasattr(model, "peft_config") else "default")
     if reference != start:
-        raise StudentError(f"{context.step}: the reference model is not the round's starting student; nothing was trained.")
+        raise StudentError(
+            f"{context.step}: the reference model is not the round's starting student; nothing was trained."
+        )
     context.facts["start"] = {"step": str(context.inputs["student"]), "sha256": recorded, "fingerprint": start}
     context.facts["reference"] = {"fingerprint": reference}
     context.facts["objective"] = "dpo"
@@ -129,6 +136,7 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
         print(f"{context.step}: going on from {checkpoint.name}")
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StepProgress(str(context.step)))
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     weights = context.folder / "weights"
@@ -203,8 +211,12 @@ class StepProgress(TrainerCallback):
         self.progress.advance(self.note)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        shown = {key: (logs or {}).get(key) for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")}
-        self.note = ", ".join(f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)) or self.note
+        shown = {
+            key: (logs or {}).get(key) for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
+        }
+        self.note = (
+            ", ".join(f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)) or self.note
+        )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.__exit__(None, None, None)

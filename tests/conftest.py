@@ -18,7 +18,7 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-@pytest.fixture()
+@pytest.fixture
 def demo():
     """The demo's configuration as nested tables."""
     return tomllib.loads((ROOT / "configs/demo.toml").read_text())
@@ -38,7 +38,7 @@ class Cli:
         return captured.out + captured.err
 
 
-@pytest.fixture()
+@pytest.fixture
 def cli(capsys):
     return Cli(capsys)
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline import standin
+from pipeline.cache import usage
 from pipeline.config import Endpoint, Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
-from pipeline.llm import Door, retry_after, usage
+from pipeline.llm import Door, retry_after
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
 
@@ -35,7 +36,7 @@ def served(respond):
         return respond(body, len(got))
 
     server = standin.server(0, record)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", got
@@ -133,7 +134,8 @@ def test_one_poison_row_fails_alone_and_is_not_cached(tmp_path):
     with served(respond) as (url, got):
         asked = door(tmp_path, retries=1)
         answers = list(asked.ask(endpoint(url), bodies("a", "b", "c")))
-        assert [answer.error for answer in answers] == [None, "unavailable: HTTP 500: boom", None]
+        assert [answer.error and answer.error.partition(":")[0] for answer in answers] == [None, "unavailable", None]
+        assert "boom" in answers[1].error
         before = len(got)
         list(door(tmp_path).ask(endpoint(url), bodies("a", "c")))
         assert len(got) == before
@@ -174,7 +176,10 @@ def test_an_empty_variable_is_named_before_anything_is_sent(tmp_path, monkeypatc
 
 
 def test_404_names_the_model(tmp_path):
-    with served(lambda body, _: error(404, "unknown model")) as (url, _), pytest.raises(EndpointError, match="model 'm'"):
+    with (
+        served(lambda body, _: error(404, "unknown model")) as (url, _),
+        pytest.raises(EndpointError, match="model 'm'"),
+    ):
         list(door(tmp_path).ask(endpoint(url), bodies("a")))
 
 
@@ -211,11 +216,16 @@ def test_content_null_and_refusals_are_answers_without_text(tmp_path):
 
 
 def test_the_budget_is_a_hard_cap(tmp_path):
-    with served(lambda body, _: reply()) as (url, got):
+    def respond(body, _):
+        status, answer = reply()
+        return status, {**answer, "usage": {"prompt_tokens": 20, "completion_tokens": 100}}
+
+    with served(respond) as (url, got):
+        asked = door(tmp_path, budget=0.002, concurrency=3)
         with pytest.raises(BudgetError, match="has spent"):
-            list(door(tmp_path, budget=0.01, concurrency=3).ask(endpoint(url, price=PRICE), bodies(*map(str, range(99)))))
+            list(asked.ask(endpoint(url, price=PRICE), bodies(*map(str, range(99)))))
     spent = usage(tmp_path / "calls.sqlite", "r")
-    assert 0.006 <= spent["cost"] <= 0.01
+    assert 0.001 < spent["cost"] <= 0.002
     assert spent["calls"] == len(got)
 
 

@@ -23,7 +23,9 @@ def verdict(n, name):
         for shown, answer in zip(("ab", "ba"), answers, strict=True)
     ]
     common = {"literal": "", "role": "judge", "aspect": "overall", "a_text": "", "b_text": ""}
-    return make(Verdict, literal_id=f"l_{n:03}", a=f"j_{n}", b="j_t", orders=orders, p_a=None, outcome=outcome, **common)
+    return make(
+        Verdict, literal_id=f"l_{n:03}", a=f"j_{n}", b="j_t", orders=orders, p_a=None, outcome=outcome, **common
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,12 @@ def test_the_order_of_rows_never_matters():
     rows = [verdict(n, random.Random(n).choice(list(ANSWERS))) for n in range(60)]
     shuffled = random.Random(0).sample(rows, len(rows))
     assert metrics.win_tie_rate(rows) == metrics.win_tie_rate(shuffled)
-    assert metrics.difference(rows, rows[::-1]) == {"delta": 0, "delta_low": 0, "delta_high": 0, "n": sum(row.outcome != "failed" for row in rows)}
+    assert metrics.difference(rows, rows[::-1]) == {
+        "delta": 0,
+        "delta_low": 0,
+        "delta_high": 0,
+        "n": sum(row.outcome != "failed" for row in rows),
+    }
 
 
 def test_bootstrap_of_a_known_sample():

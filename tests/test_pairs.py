@@ -44,7 +44,10 @@ def test_all_is_every_pair_of_different_candidates():
 
 
 def test_a_literal_whose_candidates_are_all_alike_gives_no_pair():
-    assert choose(jokes("one", "one"), "farthest", 1) == ([], {"same candidate": 1, "literal without two candidates": 1})
+    assert choose(jokes("one", "one"), "farthest", 1) == (
+        [],
+        {"same candidate": 1, "literal without two candidates": 1},
+    )
 
 
 def learn(verdicts, lengths=None, bounds=(0.8, 1.2), room=None):

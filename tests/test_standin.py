@@ -30,7 +30,9 @@ def test_it_refuses_three_to_four_percent():
     assert 0.02 < refused < 0.055
 
 
-@pytest.mark.parametrize("literal", ["Hm.", "日本語の文です。", "12 34", "a", "It is what it is.", "Ünïcödé wörds, too!"])
+@pytest.mark.parametrize(
+    "literal", ["Hm.", "日本語の文です。", "12 34", "a", "It is what it is.", "Ünïcödé wörds, too!"]
+)
 def test_it_writes_on_any_sentence(literal):
     assert ask("standin-student", prompts.render("student", literal=literal))["message"]["content"]
     content = prompts.render("teacher", n=3, literal=literal)
@@ -76,7 +78,9 @@ def test_logprobs_belong_to_the_answer_token_and_agree_with_it():
 
 def test_position_bias_and_noise_are_settable():
     same = "The old kettle broke on Monday. Scientists are baffled."
-    assert standin.rank(prompts.render("critic", literal="x y", first=same, second=same), "standin-critic", 0, 0)[1] == 0.5
+    assert (
+        standin.rank(prompts.render("critic", literal="x y", first=same, second=same), "standin-critic", 0, 0)[1] == 0.5
+    )
     assert judged(same, same, position_bias=2.0, noise=0)["message"]["content"].endswith("1")
     assert judged(same, same, position_bias=-2.0, noise=0)["message"]["content"].endswith("2")
 

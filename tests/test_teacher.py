@@ -69,7 +69,10 @@ def test_jokes_are_dropped_one_by_one():
         {"copy of the literal": 1, "same joke twice": 1, "empty": 1, "fewer than asked": 1},
     )
     assert parsed("1. One.\n2. Two.\n3. Three.", n=2) == (["One.", "Two."], {"more than asked": 1})
-    assert parsed("1. One.\n2. Two is cu", finish="length", n=2) == (["One."], {"cut at max_tokens": 1, "fewer than asked": 1})
+    assert parsed("1. One.\n2. Two is cu", finish="length", n=2) == (
+        ["One."],
+        {"cut at max_tokens": 1, "fewer than asked": 1},
+    )
 
 
 def test_one_joke_needs_no_number():

@@ -1,7 +1,7 @@
 """critic: the teacher compares pairs of candidates, each pair in both orders.
 
-"Small But Funny" (arXiv 2402.18113), critique phase: a multiple-choice prompt on the pair of candidates with the largest
-n-gram edit distance.
+"Small But Funny" (arXiv 2402.18113), critique phase: a multiple-choice prompt on the pair of candidates with the
+largest n-gram edit distance.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from pipeline import judge, pairs
 from pipeline.config import Config, Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
-from pipeline.store import Context, Step
+from pipeline.runs import Step
+from pipeline.store import Context
 
 ROW = Verdict
 SECTIONS = ("critic",)

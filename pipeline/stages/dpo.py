@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pipeline import pairs, records
 from pipeline.config import Config
 from pipeline.records import Preference, Verdict
-from pipeline.store import Context, Step, student_step
+from pipeline.runs import Step, student_step
+from pipeline.store import Context
 
 ROW = Preference
 SECTIONS = ("literals", "student", "dpo")

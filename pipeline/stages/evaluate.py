@@ -12,7 +12,8 @@ from pipeline import judge, metrics, records
 from pipeline.config import Config
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, Metric, Verdict, make
-from pipeline.store import Context, Step
+from pipeline.runs import Step
+from pipeline.store import Context
 
 ROW = Verdict
 SECTIONS = ("literals", "student", "evaluate", "judge")
@@ -52,7 +53,7 @@ def run(context: Context) -> Iterator[Verdict]:
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """One answer per contestant and literal; a contestant that an interrupted attempt finished is read back."""
-    from pipeline import student
+    from pipeline import generation, student
 
     students: dict[str, Path | None] = {"base": None}
     students |= {name: context.run.at(step) / "weights" for name, step in context.inputs.items() if name != "teacher"}
@@ -64,8 +65,8 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
         if parts[name].exists():
             continue
         model = student.load(context.config, weights)
-        tasks = [student.Task(literal, name, 0) for literal in literals]
-        jokes = student.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
+        tasks = [generation.Task(literal, name, 0) for literal in literals]
+        jokes = generation.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
         records.write(parts[name], jokes)
     found = [joke for part in parts.values() for joke in records.read(part, Joke)]
     records.write(context.folder / ANSWERS, found)
@@ -111,8 +112,14 @@ def figures(
 
 def table(rows: list[Metric]) -> str:
     """The win-tie rates and their differences, as a person reads them."""
-    head = f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
-    lines = [f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else "", "", head + "  incons.  failed"]
+    head = (
+        f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
+    )
+    lines = [
+        f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else "",
+        "",
+        head + "  incons.  failed",
+    ]
     for row in rows:
         if row.vs is None:
             interval = "-" if row.wtr is None else f"{row.low:.3f} - {row.high:.3f}"

@@ -10,7 +10,8 @@ from pipeline import prompts
 from pipeline.config import Config, Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, content_id, make
-from pipeline.store import Context, Step, student_step
+from pipeline.runs import Step, student_step
+from pipeline.store import Context
 
 ROW = Joke
 SECTIONS = ("literals", "student", "sample")
@@ -39,15 +40,15 @@ def run(context: Context) -> Iterator[Joke]:
 
 
 def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
-    from pipeline import student
+    from pipeline import generation, student
 
     config = context.config
     start = context.inputs.get("student")
     author = "base" if start is None else "sft" if start.round is None else f"round-{start.round}"
     tokenizer = student.load_tokenizer(config)
     model = student.load(config, context.run.at(start) / "weights" if start else None)
-    tasks = [student.Task(literal, author, index) for literal in literals for index in range(config.sample.k)]
-    yield from student.write_jokes(context, model, tokenizer, tasks, config.sample)
+    tasks = [generation.Task(literal, author, index) for literal in literals for index in range(config.sample.k)]
+    yield from generation.write_jokes(context, model, tokenizer, tasks, config.sample)
 
 
 def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pipeline import records
 from pipeline.config import Config
 from pipeline.records import Imitation, Joke, make
-from pipeline.store import Context, Step
+from pipeline.runs import Step
+from pipeline.store import Context
 
 ROW = Imitation
 SECTIONS = ("literals", "student", "sft")

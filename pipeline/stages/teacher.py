@@ -13,13 +13,14 @@ from pipeline.config import Config, Endpoint
 from pipeline.llm import Answer
 from pipeline.progress import Progress
 from pipeline.records import Joke, make
-from pipeline.store import Context, Step
+from pipeline.runs import Step
+from pipeline.store import Context
 
 ROW = Joke
 SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
 
-ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]][\s*_]*(.*)$")
+ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
 REFUSAL = re.compile(
     r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
     r"(make|write|create|help|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) (unable|not able|not "
@@ -42,9 +43,7 @@ def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
     teacher = context.config.teacher
     bodies = (
         {
-            "messages": [
-                {"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}
-            ],
+            "messages": [{"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}],
             "temperature": teacher.temperature,
             "top_p": teacher.top_p,
             "max_tokens": teacher.max_tokens,
@@ -78,7 +77,7 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], Counter[str]
     """The jokes in a teacher's answer, at most n, and what was dropped and why.
 
     Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no list. Reasons for a
-    joke: empty, copy of the literal, same joke twice, more than asked. `fewer than asked` counts jokes that are missing.
+    joke: empty, copy of the literal, same joke twice, more than asked. `fewer than asked` counts missing jokes.
     """
     if answer.error:
         return [], Counter([answer.error.partition(":")[0].replace("_", " ")])

@@ -1,0 +1,50 @@
+"""The call cache: every answer ever paid for, shared by all runs, in data/cache/calls.sqlite."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pipeline import data_folder
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+  key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
+  prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, currency TEXT, seconds REAL, created TEXT);
+CREATE INDEX IF NOT EXISTS calls_of_step ON calls (run, step);
+"""
+
+
+def cache_path() -> Path:
+    return data_folder() / "cache" / "calls.sqlite"
+
+
+def open_cache(path: Path) -> sqlite3.Connection:
+    """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
+    """What a run (or one of its steps) paid for: calls, tokens and cost, which is None where a price is unknown."""
+    if not path.exists():
+        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "currency": None}
+    where, values = ("run = ? AND step = ?", [run, step]) if step else ("run = ?", [run])
+    with closing(open_cache(path)) as cache:
+        row = cache.execute(
+            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), COUNT(cost), MIN(currency) "
+            f"FROM calls WHERE {where}",
+            values,
+        ).fetchone()
+    cost = (row[3] or 0.0) if row[4] == row[0] else None
+    return {
+        "calls": row[0],
+        "prompt_tokens": int(row[1]),
+        "completion_tokens": int(row[2]),
+        "cost": cost,
+        "currency": row[5],
+    }

@@ -1,0 +1,111 @@
+"""A run is a version: a named folder data/runs/<run> of steps, each with records.jsonl and manifest.json."""
+
+import importlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROUND_STAGES, data_folder
+from pipeline.config import Config, validate
+from pipeline.errors import ConfigError, DataError
+
+RECORDS, MANIFEST, STARTED, PARTIAL = "records.jsonl", "manifest.json", "started.json", "records.jsonl.partial"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage, and its round where it belongs to one."""
+
+    stage: str
+    round: int | None = None
+
+    def __str__(self) -> str:
+        return f"round-{self.round}/{self.stage}" if self.round else self.stage
+
+    @property
+    def module(self) -> Any:
+        return importlib.import_module(f"pipeline.stages.{self.stage}")
+
+    def command(self, run: str) -> str:
+        return f"humor-distill {self.stage} --run {run}" + (f" --round {self.round}" if self.round else "")
+
+
+def steps(config: Config) -> list[Step]:
+    """Every step of a run, in an order in which each finds its inputs.
+
+    The paper imitates before it samples; where the first round judges the untrained student's or the teacher's own
+    jokes, sampling and judging come before sft, as its candidates do not need it.
+    """
+    rounds = [Step(stage, r) for r in range(1, len(config.rounds) + 1) for stage in ROUND_STAGES]
+    before = 0 if config.rounds[0].candidates == "student" else 2
+    return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], Step("evaluate")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named version on disk."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
+            raise ConfigError(
+                f"--run {self.name!r} is not a run name: up to 64 letters, digits, '-', '_' and '.'; no '/', no '..'."
+            )
+
+    @property
+    def folder(self) -> Path:
+        return data_folder() / "runs" / self.name
+
+    def at(self, step: Step) -> Path:
+        return self.folder / str(step)
+
+    def manifest(self, step: Step) -> dict[str, Any] | None:
+        """The manifest of a complete step, else None."""
+        return read_json(self.at(step) / MANIFEST)
+
+    def config(self) -> Config | None:
+        """The configuration this run last ran with."""
+        data = read_json(self.folder / "config.json")
+        return None if data is None else validate(data, str(self.folder / "config.json"))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a machine-written file; None where there is no file."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Run its stage again with --force.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """By atomic rename, so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
+    """The step a command names: its round, or the first round in which the stage is not complete (else the last)."""
+    there = [step for step in planned if step.stage == stage]
+    if r is None:
+        return next((step for step in there if run.manifest(step) is None), there[-1])
+    found = next((step for step in there if step.round == r), None)
+    if found is None:
+        raise ConfigError(f"--round {r}: the configuration has {len(there)} round(s). Add one under [[rounds]].")
+    return found
+
+
+def student_step(config: Config, r: int) -> Step:
+    """The step whose weights round r starts from."""
+    return Step("sft") if r == 1 else Step("dpo", r - 1)
