@@ -76,9 +76,9 @@ RAMBLE = (
     "{s}, and I have to say that it really was, all things considered and when you think about it, quite a thing.",
     "{s}, which just goes to show that you never know, you really never know, what is going to happen next in life.",
 )
-STYLES: tuple[tuple[tuple[str, ...], float], ...] = ((STOCK, 0.32), (STALE, 0.44), (RAMBLE, 0.52), (CALLBACK, 1.0))
+STYLES: tuple[tuple[tuple[str, ...], float], ...] = ((STOCK, 0.40), (STALE, 0.56), (RAMBLE, 0.66), (CALLBACK, 1.0))
 """Which kind of tail a draw from [0, 1) picks: the first whose bound is above it."""
-BEST_FIRST = 0.7
+BEST_FIRST = 0.6
 """Share of lists that begin with a tail that comes back to the topic, if they have one."""
 WORN = re.compile(r"\b(lol|ha ha|funny story|so funny|that is what she said|cross the road)\b", re.IGNORECASE)
 TASTE: dict[str, dict[str, float]] = {

@@ -2,6 +2,7 @@
 
 import ctypes.util
 import hashlib
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from pipeline import prompts
 from pipeline.config import Config, Runtime
 from pipeline.errors import StudentError
 from pipeline.recipe import student_folder
 
-logging.disable_progress_bar()
+for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):  # optional kernels; tied weights in checkpoints
+    logging.getLogger(name).setLevel(logging.ERROR)
+transformers_logging.disable_progress_bar()
 
 PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|vision_pad|>", "<unk>", "<|endoftext|>")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
