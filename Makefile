@@ -42,7 +42,16 @@ test: setup ## every test but the ones that take minutes each
 test-all: setup ## every test
 	.venv/bin/pytest tests
 
+bench: setup ## how long --help and status take
+	.venv/bin/python bench/startup.py
+
+bench-seeds: setup ## the demo for three seeds, in both orders
+	.venv/bin/python bench/seeds.py
+
+real: setup ## real people's sentences, where they are there
+	bench/real.sh
+
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all clean
+.PHONY: help setup demo all $(STAGES) status check test test-all bench bench-seeds real clean

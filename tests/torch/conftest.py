@@ -5,6 +5,8 @@ import io
 import json
 import os
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+
 import pytest
 
 from pipeline import ROOT
