@@ -94,7 +94,9 @@ def _stages(args: argparse.Namespace) -> None:
     chosen = steps if args.command == "all" else [runs.choose(run, steps, args.command, getattr(args, "round", None))]
     if args.command == "all" and args.round:
         chosen = [step for step in steps if step.round == args.round]
-    if args.source:
+    if args.source and args.dry_run:
+        run = runs.Run(args.run, runs.Run(args.source))
+    elif args.source:
         before = steps if args.command == "all" else steps[: steps.index(chosen[0])]
         store.link(run, runs.Run(args.source), before, config)
     if args.command == "all" and not args.dry_run:

@@ -13,10 +13,11 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.records import LiteralText, Split, make
 
 SPLITS = get_args(Split)
+ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's Hub id")
+    parser.add_argument("source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id")
     parser.add_argument("--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files")
     parser.add_argument("--field", default="text", help="the column that holds the sentence (default: text)")
     parser.add_argument("--split-field", help="the column that names each row's split; see --split-map")
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("import: say where rows go: either --split train (all of them) or --split-field COLUMN.")
     limits = {split: int(count) for split, count in _mapping(args.limit, "--limit").items()}
     source = Path(args.source)
-    rows = _hub(args.source, args.hub_split) if not source.exists() and not source.suffix else _file(source)
+    is_file = source.is_file() or (not source.exists() and source.suffix in ENDINGS)
+    rows = _file(source) if is_file else _hub(args.source, args.hub_split)
     dropped: Counter[str] = Counter()
     found = literals(rows, args, _mapping(args.split_map, "--split-map"), limits, dropped)
     kept = list(found)
@@ -135,7 +137,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
 
 
 def _hub(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name:row, columns) of a Hub data set."""
+    """(name:row, columns) of a data set on the Hub or in a folder."""
     import datasets
 
     try:

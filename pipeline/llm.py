@@ -11,6 +11,7 @@ import json
 import queue
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -125,6 +126,9 @@ class Door:
                     self.notice()
                     yield early.pop(due)
                     due += 1
+        except KeyboardInterrupt:
+            print(f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them", file=sys.stderr)
+            raise
         finally:
             stop.set()
             thread.join()

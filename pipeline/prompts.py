@@ -32,9 +32,17 @@ def render(name: str, **values: Any) -> str:
     """The prompt with its values.
 
     What a model or a user wrote goes through the `quoted` filter in the templates: a JSON string on one line, so that
-    no text can pretend to be a line of the prompt. A value that the template names and the caller lacks is an error.
+    no text can pretend to be a line of the prompt. ConfigError where the template is broken or names an unknown value.
     """
-    return _template(text(name)).render(**values).strip()
+    from jinja2 import TemplateError
+
+    try:
+        return str(_template(text(name)).render(**values)).strip()
+    except TemplateError as error:
+        line = f":{error.lineno}" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"{FOLDER / name}.j2{line}: {error.message or error}. It knows {', '.join(values)}."
+        ) from None
 
 
 @functools.lru_cache(maxsize=16)

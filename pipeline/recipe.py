@@ -31,7 +31,7 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     if "literals" in module.SECTIONS:
         recipe["literals"] = {
             "limit": config.literals.limit,
-            "sha256": {path.name: file_hash(path) for path in literal_files(config)},
+            "files": [f"{path.name} {file_hash(path)}" for path in literal_files(config)],
         }
     if "student" in module.SECTIONS:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))

@@ -46,9 +46,10 @@ def steps(config: Config) -> list[Step]:
 
 @dataclass(frozen=True)
 class Run:
-    """A named version on disk."""
+    """A named version on disk; steps that it lacks are read from `source`, if there is one (dry runs)."""
 
     name: str
+    source: "Run | None" = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
@@ -61,7 +62,8 @@ class Run:
         return data_folder() / "runs" / self.name
 
     def at(self, step: Step) -> Path:
-        return self.folder / str(step)
+        own = self.folder / str(step)
+        return own if self.source is None or own.exists() else self.source.at(step)
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
         """The manifest of a complete step, else None."""

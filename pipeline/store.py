@@ -54,9 +54,17 @@ class Context:
         """The rows yielded so far; a stage that trains reads its data set from here once it has yielded all."""
         return self.folder / PARTIAL
 
-    def rows(self, name: str, kind: type[R], file: str = RECORDS) -> list[R]:
-        """The rows of an input."""
-        return list(read(self.run.at(self.inputs[name]) / file, kind))
+    def rows(self, name: str, kind: type[R]) -> list[R]:
+        """The rows of an input; DataError where they are not those that its stage wrote."""
+        step = self.inputs[name]
+        path = self.run.at(step) / RECORDS
+        rows = list(read(path, kind))
+        if recipe.file_hash(path) != (self.run.manifest(step) or {})["sha256"]:
+            raise DataError(
+                f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. Restore it, or make it "
+                f"again: {step.command(self.run.name)} --force"
+            )
+        return rows
 
     def literals(self, *splits: str) -> list[LiteralText]:
         """The configuration's literals of these splits (all, if none is named), in file order."""
@@ -99,6 +107,9 @@ def literals(config: Config, *splits: str) -> list[LiteralText]:
 def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool = False, flags: str = "") -> None:
     """Bring one step of a run to completion, or say why not; `flags` are repeated in the commands it suggests."""
     inputs = step.module.reads(config, step.round)
+    if dry and (missing := [str(read) for read in inputs.values() if run.manifest(read) is None]):
+        print(f"{step}: would run after {', '.join(missing)}")
+        return
     _require(run, step, inputs)
     wanted = recipe.make(run, step, config, inputs)
     folder = run.at(step)

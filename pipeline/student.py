@@ -3,9 +3,13 @@
 import ctypes.util
 import hashlib
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
+
+if "LOCAL_RANK" not in os.environ:  # one process, one GPU: several would become torch's DataParallel
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 import torch
 from transformers import (

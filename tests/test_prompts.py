@@ -1,4 +1,3 @@
-import jinja2
 import pytest
 
 from pipeline import prompts
@@ -21,9 +20,21 @@ def test_no_line_separator_gets_through(separator):
     assert not any(line.startswith("Answer:") for line in text.splitlines())
 
 
-def test_a_template_value_that_is_missing_is_an_error():
-    with pytest.raises(jinja2.UndefinedError):
-        prompts.render("teacher", n=3)
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("{{ litteral | quoted }}", "'litteral' is undefined. It knows literal, n"),
+        ("one\n{{ literal | quoted", "mine.j2:2: unexpected end of template"),
+        ("{% endif %}", "mine.j2:1: Encountered unknown tag 'endif'"),
+        ("{{ literal | quotet }}", "mine.j2:1: No filter named 'quotet'"),
+    ],
+)
+def test_a_broken_template_is_named(tmp_path, monkeypatch, source, complaint):
+    (tmp_path / "mine.j2").write_text(source)
+    monkeypatch.setattr(prompts, "FOLDER", tmp_path)
+    with pytest.raises(ConfigError) as error:
+        prompts.render("mine", literal="x", n=3)
+    assert complaint in str(error.value)
 
 
 def test_braces_in_a_joke_are_only_braces():

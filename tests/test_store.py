@@ -5,7 +5,10 @@ import json
 
 import pytest
 
+from pipeline import store
+from pipeline.config import load, validate
 from pipeline.records import LiteralText, make, write
+from pipeline.runs import Run, steps
 from tests.conftest import rows
 
 
@@ -110,10 +113,25 @@ def test_a_missing_upstream_stage_is_named_with_its_command(cli, config):
     assert "sft reads teacher, which is not there in run v1. First: humor-distill teacher --run v1" in said
 
 
+def linked(run, source, config, **changes):
+    """Link what can be linked, as --from does before it runs a stage."""
+    found = validate({**load(config), **changes}, "test")
+    store.link(Run(run), Run(source), steps(found), found)
+    return [str(step) for step in steps(found) if Run(run).manifest(step)]
+
+
+def test_a_dry_run_reads_from_the_other_run_and_links_nothing(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    said = cli("sft", "--run", "v2", "--from", "v1", "--dry-run")
+    assert f"reads teacher: {data}/runs/v1/teacher/records.jsonl" in said
+    assert "sft: would run" in said
+    assert "evaluate: would run after sft, round-1/dpo" in cli("all", "--run", "v2", "--from", "v1", "--dry-run")
+    assert not (data / "runs/v2").exists()
+
+
 def test_from_links_what_agrees_but_for_the_seed(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
-    said = cli("sft", "--run", "v2", "--from", "v1", "--set", "seed=3", "--dry-run")
-    assert "teacher: linked from run v1" in said
+    assert linked("v2", "v1", config, seed=3) == ["teacher"]
     assert (data / "runs/v2/teacher").is_symlink()
     assert "linked" in cli("status", "--run", "v2")
     said = cli("sft", "--run", "v3", "--from", "v1", "--set", "teacher.jokes=2", code=4)
@@ -123,7 +141,7 @@ def test_from_links_what_agrees_but_for_the_seed(cli, config, data):
 
 def test_a_linked_step_is_not_changed_from_the_run_that_links_it(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
-    cli("sft", "--run", "v2", "--from", "v1", "--dry-run")
+    linked("v2", "v1", config)
     before = files(data / "runs/v1/teacher")
     assert "linked from another run" in cli("teacher", "--run", "v2", "--config", config, "--force", code=4)
     assert files(data / "runs/v1/teacher") == before
@@ -198,3 +216,78 @@ def test_an_unknown_round_is_named(cli, config):
     assert "the configuration has 1 round(s)" in cli(
         "critic", "--run", "v1", "--config", config, "--round", "2", code=3
     )
+
+
+TEACHERS = 'rounds=[{candidates="teacher"}]'
+
+
+def judged(cli, config, *flags):
+    """teacher, sample and critic of run v1, with the teacher's jokes as candidates."""
+    for stage in ("teacher", "sample", "critic"):
+        said = cli(stage, "--run", "v1", "--config", config, "--set", TEACHERS, *flags)
+    return said
+
+
+def test_the_critic_judges_the_farthest_pair_in_both_orders(cli, config, data):
+    judged(cli, config)
+    found = rows(data / "runs/v1/round-1/critic/records.jsonl")
+    jokes = {row["literal_id"] for row in rows(data / "runs/v1/round-1/sample/records.jsonl")}
+    assert {row["literal_id"] for row in found} == jokes
+    assert {row["outcome"] for row in found} >= {"a", "b"}
+    for row in found:
+        assert [order["shown"] for order in row["orders"]] == ["ab", "ba"]
+        assert all(order["reason"] and order["call"] and order["error"] is None for order in row["orders"])
+        assert 0 < row["p_a"] < 1
+
+
+def test_all_pairs_of_three_jokes_are_three(cli, config, data):
+    judged(cli, config, "--set", "critic.pairs=all")
+    manifest = json.loads((data / "runs/v1/round-1/critic/manifest.json").read_text())
+    assert manifest["rows"] == 3 * len({row["literal_id"] for row in rows(data / "runs/v1/teacher/records.jsonl")})
+    assert manifest["spent"]["calls"] == 2 * manifest["rows"]
+
+
+def test_without_logprobs_the_stated_answer_counts(cli, config, data):
+    judged(cli, config, "--set", "critic.endpoint.logprobs=false")
+    orders = [order for row in rows(data / "runs/v1/round-1/critic/records.jsonl") for order in row["orders"]]
+    assert {order["p_a"] for order in orders} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda lines: [lines[0], b'{"id": 3}\n', *lines[2:]], "records.jsonl:2: not a joke/1 row: id:"),
+        (lambda lines: [lines[0], lines[1][: len(lines[1]) // 2]], "records.jsonl:2: not a joke/1 row: line: Invalid"),
+        (lambda lines: [lines[0], *lines], "records.jsonl:2: id j_"),
+        (lambda lines: lines[:-1], "records.jsonl is not what its stage wrote"),
+        (
+            lambda lines: [lines[0].replace(b"kettle", b"bottle"), *lines[1:]],
+            "records.jsonl is not what its stage wrote",
+        ),
+    ],
+)
+def test_changed_rows_of_an_earlier_stage_are_named(cli, config, data, change, complaint):
+    judged(cli, config)
+    path = data / "runs/v1/round-1/sample/records.jsonl"
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+    assert complaint in cli("critic", "--run", "v1", "--force", code=5)
+
+
+def test_a_broken_manifest_is_named(cli, config, data):
+    judged(cli, config)
+    (data / "runs/v1/round-1/sample/manifest.json").write_text("{")
+    assert "manifest.json: not JSON" in cli("critic", "--run", "v1", code=5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint", "code"),
+    [
+        (["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1 cannot be reached", 6),
+        (["--set", "teacher.endpoint.model=gpt-9"], "has no model 'gpt-9'", 6),
+        (["--set", "teacher.endpoint.api_key_env=NO_SUCH_KEY"], "export NO_SUCH_KEY=", 3),
+        (["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1", "--set", "runtime.budget=1"], "is unknown", 7),
+    ],
+)
+def test_an_endpoint_that_refuses_everybody(cli, config, flags, complaint, code):
+    said = cli("teacher", "--run", "v1", "--config", config, "--set", "runtime.retries=0", *flags, code=code)
+    assert complaint in said
