@@ -115,7 +115,8 @@ def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool
     folder = run.at(step)
     started = read_json(folder / STARTED)
     had = (run.manifest(step) or started or {}).get("recipe")
-    if had is not None and had != wanted and not force:
+    agree = recipe.same_but_seed if folder.is_symlink() else dict.__eq__
+    if had is not None and not agree(had, wanted) and not force:
         raise StageError(_changed(run, step, had, wanted, flags))
     if run.manifest(step) and not force:
         print(f"{step}: complete, nothing to do")
@@ -124,7 +125,7 @@ def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool
         _dry(run, step, config, inputs)
         return
     with _lock(folder):
-        if force or (had is not None and had != wanted):
+        if force:
             _clear(folder)
         write_json(run.folder / "config.json", config.model_dump(mode="json"))
         _perform(run, step, config, inputs, wanted)
@@ -195,9 +196,9 @@ def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
         theirs = source.manifest(step)
         inputs = step.module.reads(config, step.round)
         if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
-            return
+            continue
         if not recipe.same_but_seed(theirs["recipe"], recipe.make(run, step, config, inputs)):
-            return
+            continue
         run.at(step).parent.mkdir(parents=True, exist_ok=True)
         target = source.at(step).resolve()
         run.at(step).symlink_to(os.path.relpath(target, run.at(step).parent.resolve()), target_is_directory=True)

@@ -134,6 +134,7 @@ def test_from_links_what_agrees_but_for_the_seed(cli, config, data):
     assert linked("v2", "v1", config, seed=3) == ["teacher"]
     assert (data / "runs/v2/teacher").is_symlink()
     assert "linked" in cli("status", "--run", "v2")
+    assert "nothing to do" in cli("teacher", "--run", "v2", "--config", config, "--set", "seed=3")
     said = cli("sft", "--run", "v3", "--from", "v1", "--set", "teacher.jokes=2", code=4)
     assert "sft reads teacher, which is not there in run v3" in said
     cli("sft", "--run", "v4", "--from", "nowhere", code=4)

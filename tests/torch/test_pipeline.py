@@ -154,6 +154,7 @@ def test_base_candidates_need_no_sft(inside, small, tmp_path):
     found = rows(inside / "runs/card/round-1/sample/records.jsonl")
     assert {row["author"] for row in found} == {"base"}
     run("critic", "--run", "card")
+    assert "sft: linked from run v1" in run("dpo", "--run", "card", "--from", "v1")
 
 
 def test_teacher_candidates_are_the_teacher_s_jokes(inside):
