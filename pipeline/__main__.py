@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"humor-distill: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("humor-distill: stopped; the same command goes on from here", file=sys.stderr)
+        print("humor-distill: stopped; the same command (without --force) goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
@@ -92,13 +92,15 @@ def _stages(args: argparse.Namespace) -> None:
     config = _configured(run, args)
     steps = runs.steps(config)
     chosen = steps if args.command == "all" else [runs.choose(run, steps, args.command, getattr(args, "round", None))]
-    if args.command == "all" and args.round:
+    if args.command == "all" and args.round is not None:
+        runs.choose(run, steps, "dpo", args.round)
         chosen = [step for step in steps if step.round == args.round]
     if args.source and args.dry_run:
         run = runs.Run(args.run, runs.Run(args.source))
     elif args.source:
-        before = steps if args.command == "all" else steps[: steps.index(chosen[0])]
-        store.link(run, runs.Run(args.source), before, config)
+        every = args.command == "all"
+        before = steps if every else steps[: steps.index(chosen[0])]
+        store.link(run, runs.Run(args.source), before, config, but_seed=not every)
     if args.command == "all" and not args.dry_run:
         store.check(config, run)
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
@@ -113,8 +115,8 @@ def _configured(run: "Run", args: argparse.Namespace) -> "Config":
     """
     from pipeline import config, runs
 
-    stored = run.config() or (runs.Run(args.source).config() if args.source else None)
-    if args.config or stored is None:
+    stored = None if args.config else run.config() or (runs.Run(args.source).config() if args.source else None)
+    if stored is None:
         path = args.config or ROOT / "configs/demo.toml"
         data, where = config.load(path), str(path)
     else:

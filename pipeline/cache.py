@@ -1,6 +1,7 @@
 """The call cache: every answer ever paid for, shared by all runs, in data/cache/calls.sqlite."""
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ def open_cache(path: Path) -> sqlite3.Connection:
     """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
+    for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError:
+            if attempt == 99:
+                raise
+            time.sleep(0.05)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.executescript(SCHEMA)
     return connection

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from pipeline.errors import ConfigError
 
@@ -22,7 +22,6 @@ STANDIN = "standin:"
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
 class Section(BaseModel):
@@ -52,7 +51,7 @@ class Endpoint(Section):
     """Ask for the answer token's logprobs (critic and judge); set false where the endpoint refuses them."""
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls the limit; OpenAI's reasoning models want max_completion_tokens."""
-    extra_body: dict[str, Any] = {}
+    extra_body: dict[str, JsonValue] = {}
     """More keys for every request, as the endpoint documents them."""
 
 
@@ -101,7 +100,7 @@ class Student(Section):
 
 
 class Sft(Section):
-    trainer: dict[str, Any] = {}
+    trainer: dict[str, JsonValue] = {}
     """Goes whole to TRL's SFTConfig."""
 
 
@@ -115,7 +114,7 @@ class Generation(Section):
 class Sample(Generation):
     k: Positive = 6
     """Candidates per literal."""
-    splits: list[Literal["train", "validation"]] = ["train", "validation"]
+    splits: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train", "validation"]
     """Candidates for validation literals become held-out preferences."""
     endpoint: Endpoint | None = None
     """Where the student is served, if not here; round 1 only, since later students live in the run."""
@@ -144,8 +143,14 @@ class Judge(Section):
 class Dpo(Section):
     length_ratio: tuple[float, float] = (0.8, 1.2)
     """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
-    trainer: dict[str, Any] = {}
+    trainer: dict[str, JsonValue] = {}
     """Goes whole to TRL's DPOConfig."""
+
+    @model_validator(mode="after")
+    def bounds_in_order(self) -> "Dpo":
+        if self.length_ratio[0] > self.length_ratio[1]:
+            raise ValueError("length_ratio is [smallest, largest]")
+        return self
 
 
 class Round(Section):
@@ -156,7 +161,7 @@ class Round(Section):
 
 class Evaluate(Generation):
     temperature: Annotated[float, Field(ge=0)] = 0.0
-    splits: list[Literal["validation", "test", "ood"]] = ["test", "ood"]
+    splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = ["test", "ood"]
 
 
 class Runtime(Section):
@@ -210,14 +215,17 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
 
 
 def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
-    """Put value at a dotted path of nested tables and lists."""
+    """Put value at a dotted path of nested tables and lists; a table that is not there yet is made."""
     at: Any = data
-    for key in path[:-1]:
-        at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
-    if isinstance(at, list):
-        at[int(path[-1])] = value
-    else:
-        at[path[-1]] = value
+    for place, key in enumerate(path):
+        if not (isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))):
+            raise ConfigError(f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}.")
+        slot: Any = int(key) if isinstance(at, list) else key
+        if place == len(path) - 1:
+            at[slot] = value
+        elif isinstance(at, dict) and at.get(slot) is None:
+            at[slot] = {}
+        at = at[slot]
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -225,9 +233,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration. Copy configs/demo.toml and edit it.") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Copy configs/demo.toml and edit it.") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
@@ -268,10 +276,11 @@ def api_key(endpoint: Endpoint) -> str:
     """The key from the environment; endpoints without `api_key_env` need none."""
     if endpoint.api_key_env is None:
         return "none"
-    key = os.environ.get(endpoint.api_key_env, "")
-    if not key:
+    key = os.environ.get(endpoint.api_key_env, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        what = "is not a key" if key else "is empty"
         raise ConfigError(
-            f"The environment variable {endpoint.api_key_env} is empty. It holds the key for {endpoint.base_url}: "
+            f"The environment variable {endpoint.api_key_env} {what}. It holds the key for {endpoint.base_url}: "
             f"export {endpoint.api_key_env}=... and run the same command again."
         )
     return key

@@ -69,7 +69,7 @@ def write_jokes(
     }
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
     lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
-    limit = room(context.config, tokenizer) - settings.max_new_tokens
+    limit = room(context.config) - settings.max_new_tokens
     fitting = [task for task in tasks if lengths[task.literal.id] <= limit]
     if len(fitting) < len(tasks):
         context.dropped["longer than the student's context"] += len(tasks) - len(fitting)

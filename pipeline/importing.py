@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> None:
     """Write the literals and say what was kept and dropped."""
     if bool(args.split) == bool(args.split_field):
         raise ConfigError("import: say where rows go: either --split train (all of them) or --split-field COLUMN.")
-    limits = {split: int(count) for split, count in _mapping(args.limit, "--limit").items()}
+    limits = _limits(args.limit)
+    if args.out.is_dir():
+        raise ConfigError(f"import: --out {args.out} is a folder; name a file in it.")
     source = Path(args.source)
     is_file = source.is_file() or (not source.exists() and source.suffix in ENDINGS)
     rows = _file(source) if is_file else _hub(args.source, args.hub_split)
@@ -82,6 +84,8 @@ def literals(
         folded = text.casefold()
         if not text:
             dropped["empty"] += 1
+        elif not _writable(text):
+            dropped["not Unicode text"] += 1
         elif words < args.min_words:
             dropped[f"shorter than {args.min_words} words"] += 1
         elif words > args.max_words:
@@ -95,6 +99,20 @@ def literals(
             counts[split] += 1
             source = args.source_name or Path(args.source).name
             yield make(LiteralText, text=text, split=split, source=source, licence=args.licence)
+
+
+def _limits(text: str) -> dict[str, int]:
+    found = _mapping(text, "--limit")
+    if any(split not in SPLITS or not count.isdigit() for split, count in found.items()):
+        raise ConfigError(f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}.")
+    return {split: int(count) for split, count in found.items()}
+
+
+def _writable(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _mapping(text: str, flag: str) -> dict[str, str]:
@@ -111,12 +129,17 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix in (".csv", ".tsv"):
-                table = csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
+                csv.field_size_limit(2**31 - 1)
+                if path.suffix == ".csv":
+                    table = csv.DictReader(file)
+                else:  # TSV knows no quotes
+                    table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
                 for row in table:
                     yield f"{path}:{table.line_num}", row
             elif path.suffix == ".jsonl":
                 for number, line in enumerate(file, 1):
-                    yield f"{path}:{number}", _object(line, f"{path}:{number}")
+                    if line.strip():
+                        yield f"{path}:{number}", _object(line, f"{path}:{number}")
             elif path.suffix == ".txt":
                 for number, line in enumerate(file, 1):
                     yield f"{path}:{number}", {"text": line}

@@ -1,23 +1,23 @@
 """Two jokes in, a Verdict out: what the critic and the judge have in common.
 
 Both presentation orders are always asked. The preference comes from the logprobs of the answer token, the first token
-after the last "Answer:" that starts a line, where the endpoint gives them; else from the answer it states
+after the "Answer:" of the last line, where the endpoint gives them; else from the answer that line states
 ("Small But Funny", arXiv 2402.18113, critique phase, asks for the answer alone and reports the order bias).
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from itertools import tee
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pipeline import prompts
 from pipeline.config import Endpoint
-from pipeline.llm import Answer, Door
+from pipeline.llm import Door
 from pipeline.records import Joke, Order, Outcome, Verdict, make
+from pipeline.transport import Answer
 
-MARK = re.compile(r"^[\s*_#>]*answer[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
-STATED = re.compile(r"[\"'(\[]*(1|2|tie)\b", re.IGNORECASE)
+MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
+STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
 SHOWN: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
 
@@ -32,11 +32,10 @@ class Asked(NamedTuple):
     max_tokens: int
 
 
-def verdicts(asked: Asked, door: Door, pairs: Iterable[tuple[Joke, Joke]]) -> Iterator[Verdict]:
+def verdicts(asked: Asked, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[Verdict]:
     """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never a score."""
-    for_requests, for_verdicts = tee(pairs)
-    answers = door.ask(asked.endpoint, (request(asked, a, b, shown) for a, b in for_requests for shown in SHOWN))
-    for a, b in for_verdicts:
+    answers = door.ask(asked.endpoint, (request(asked, a, b, shown) for a, b in pairs for shown in SHOWN))
+    for a, b in pairs:
         orders = [read_order(next(answers), shown) for shown in SHOWN]
         p_a = None if any(order.p_a is None for order in orders) else sum(order.p_a or 0.0 for order in orders) / 2
         yield make(
@@ -98,19 +97,25 @@ def read_order(answer: Answer, shown: Literal["ab", "ba"]) -> Order:
 
 
 def stated(raw: str) -> float | None:
-    """1.0, 0.0 or (for a tie) 0.5 by the last line that starts with "Answer:"; None if it holds no answer."""
-    marks = list(MARK.finditer(raw))
-    found = STATED.match(raw, marks[-1].end()) if marks else None
+    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer; None if it is anything else."""
+    end = _after_mark(raw)
+    found = STATED.fullmatch(raw, end) if end is not None else None
     return {"1": 1.0, "2": 0.0}.get(found[1], 0.5) if found else None
+
+
+def _after_mark(text: str) -> int | None:
+    """Where the last line's "Answer:" ends; None if the last line that is not empty does not start with it."""
+    found = MARK.match(text, text.rstrip().rfind("\n") + 1)
+    return found.end() if found else None
 
 
 def probability(tokens: list[dict[str, Any]]) -> float | None:
     """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token; None if the mark or the token is not there."""
     text = "".join(token["token"] for token in tokens)
-    marks = list(MARK.finditer(text))
-    if not marks:
+    end = _after_mark(text)
+    if end is None:
         return None
-    after, position = len(text[: marks[-1].end()].rstrip(" *_")), 0
+    after, position = len(text[:end].rstrip(" *_")), 0
     for token in tokens:
         position += len(token["token"])
         if position <= after:
@@ -130,7 +135,7 @@ def probability(tokens: list[dict[str, Any]]) -> float | None:
 
 
 def _bare(token: str) -> str:
-    return token.rpartition(":")[2].strip(" \t\n*_\"'([")
+    return token.rpartition(":")[2].strip(" \t\n*_#\"'([")
 
 
 def outcome(orders: list[Order], tie_band: float) -> Outcome:

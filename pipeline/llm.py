@@ -5,7 +5,6 @@ reached the cache is never paid again, whichever run or stage asks; a failure is
 """
 
 import asyncio
-import email.utils
 import hashlib
 import json
 import queue
@@ -16,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,64 +23,20 @@ from pipeline import standin
 from pipeline.cache import open_cache
 from pipeline.config import STANDIN, Endpoint, Runtime, api_key
 from pipeline.errors import BudgetError, EndpointError
+from pipeline.transport import Answer, Refused, Retry, attempt, connect, read_answer
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""
-REFUSED_BEFORE_STOP = 8
-"""If this many requests are refused as bad and none was ever answered, the fault is not the row's."""
+SHORTEST_WAIT = 0.25
+"""Seconds before a second attempt, even where Retry-After says 0."""
+BACKOFF = 0.25
+"""Seconds that the wait after a failure starts from; it doubles up to 8 seconds."""
+FAILED_BEFORE_STOP = 8
+"""If this many requests fail one after another with no answer between them, the fault is not the rows'."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back for one request: text, or refusal, or error."""
-
-    id: str
-    text: str | None = None
-    refusal: str | None = None
-    finish: str | None = None
-    tokens: list[dict[str, Any]] | None = None
-    """logprobs.content of the answer: token, logprob and top_logprobs for each position."""
-    error: str | None = None
-    """Why there is no answer: bad_request or unavailable, then what the endpoint said."""
-
-
-class _Refused(Exception):
-    """This row cannot be answered; the others can."""
-
-
-class _Retry(Exception):
-    """Try again after `wait` seconds; `patient` does not use up an attempt."""
-
-    def __init__(self, why: str, wait: float | None = None, patient: bool = False, network: bool = False) -> None:
-        super().__init__(why)
-        self.wait, self.patient, self.network = wait, patient, network
-
-
-def read_answer(key: str, raw: str) -> Answer:
-    """An Answer from the JSON of a chat completion; KeyError, TypeError or ValueError if it is not one."""
-    choice = json.loads(raw)["choices"][0]
-    message = choice["message"]
-    return Answer(
-        id=f"c_{key[:12]}",
-        text=message.get("content"),
-        refusal=message.get("refusal"),
-        finish=choice.get("finish_reason"),
-        tokens=(choice.get("logprobs") or {}).get("content"),
-    )
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header, which is a number of seconds or an HTTP date."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
-        return None
+class _Halted(Exception):
+    """The caller has gone, or another request failed for everybody."""
 
 
 class Door:
@@ -93,7 +47,9 @@ class Door:
         self.sent = self.cached = self.failed = self.tokens = 0
         self.money = 0.0
         self._reserved = self._spent = 0.0
-        self._waiting = 0
+        self._failed_in_a_row = 0
+        self._flying: dict[str, asyncio.Event] = {}
+        self._halt = threading.Event()
 
     def ask(self, endpoint: Endpoint, requests: Iterable[dict[str, Any]]) -> Iterator[Answer]:
         """One Answer per request, in order.
@@ -104,11 +60,11 @@ class Door:
         key = api_key(endpoint)
         self._refuse_unknown_price(endpoint)
         answers: queue.Queue[tuple[int, Answer] | BaseException | None] = queue.Queue()
-        stop = threading.Event()
+        self._halt.clear()
 
         def work() -> None:
             try:
-                asyncio.run(self._serve(endpoint, key, requests, answers, stop))
+                asyncio.run(self._serve(endpoint, key, requests, answers))
                 answers.put(None)
             except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
                 answers.put(error)
@@ -130,26 +86,33 @@ class Door:
             print(f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them", file=sys.stderr)
             raise
         finally:
-            stop.set()
+            self._halt.set()
             thread.join()
 
-    async def _serve(self, endpoint: Endpoint, key: str, requests: Any, answers: Any, stop: threading.Event) -> None:
+    async def _serve(self, endpoint: Endpoint, key: str, requests: Any, answers: Any) -> None:
         todo = enumerate(requests)
         first_error: list[BaseException] = []
-        client = _client(endpoint, key, self.runtime)
+        client = connect(endpoint, key, self.runtime)
         with closing(open_cache(self.path)) as cache:
-            self._spent = cache.execute("SELECT TOTAL(cost) FROM calls WHERE run = ?", [self.run]).fetchone()[0]
+            self._spent = self._spent_before(cache)
 
             async def worker() -> None:
-                while not stop.is_set() and not first_error:
+                while not self._halt.is_set():
                     try:
                         index, request = next(todo)
                     except StopIteration:
                         return
+                    except BaseException as error:  # noqa: BLE001 - raised by _serve, as below
+                        first_error.append(error)
+                        self._halt.set()
+                        return
                     try:
                         answers.put((index, await self._one(client, cache, endpoint, request)))
+                    except _Halted:
+                        return
                     except BaseException as error:  # noqa: BLE001 - raised by _serve once the others in flight are done
                         first_error.append(error)
+                        self._halt.set()
 
             await asyncio.gather(*(worker() for _ in range(self.runtime.concurrency)))
         await client.close()
@@ -163,49 +126,63 @@ class Door:
         text = json.dumps(body, ensure_ascii=False, sort_keys=True)
         place = endpoint.base_url + (standin.version() if endpoint.base_url == STANDIN else "")
         key = hashlib.sha256(f"{place}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+        while key in self._flying:
+            await self._flying[key].wait()
         hit = cache.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
         if hit:
             self.cached += 1
             return read_answer(key, hit[0])
-        worst = self._reserve(endpoint, text, body)
-        started = time.monotonic()
+        self._flying[key] = asyncio.Event()
+        worst = 0.0
         try:
+            worst = await self._reserve(endpoint, text, body)
+            started = time.monotonic()
             raw = await self._send(client, endpoint, body)
-        except _Refused as error:
-            self.failed += 1
-            if self.failed >= REFUSED_BEFORE_STOP and not self.sent and not self.cached:
-                raise EndpointError(
-                    f"{endpoint.base_url} refused each of the first {self.failed} requests: {error}\n"
-                    "Mend the endpoint's section in the configuration (model, logprobs, max_tokens_key, extra_body)."
-                ) from None
-            return Answer(id=f"c_{key[:12]}", error=f"bad_request: {error}")
-        except _Retry as error:
-            self.failed += 1
-            if error.network:
-                raise EndpointError(
-                    f"{endpoint.base_url} cannot be reached: {error}\n"
-                    "Start the server or mend base_url, then run the same command again; no answer is lost."
-                ) from None
-            return Answer(id=f"c_{key[:12]}", error=f"unavailable: {error}")
+            self._keep(cache, key, endpoint, text, raw, time.monotonic() - started)
+            return read_answer(key, raw)
+        except (Refused, Retry) as error:
+            return self._failure(endpoint, key, error)
         finally:
             self._reserved -= worst
-        self._keep(cache, key, endpoint, text, raw, time.monotonic() - started)
-        return read_answer(key, raw)
+            self._flying.pop(key).set()
+
+    def _failure(self, endpoint: Endpoint, key: str, error: Refused | Retry) -> Answer:
+        """The row's failure; EndpointError where it is not the row's."""
+        self.failed += 1
+        self._failed_in_a_row += 1
+        if isinstance(error, Retry) and error.network:
+            raise EndpointError(
+                f"{endpoint.base_url} cannot be reached: {error}\n"
+                "Start the server or mend base_url, then run the same command again; no answer is lost."
+            ) from None
+        if self._failed_in_a_row >= FAILED_BEFORE_STOP:
+            raise EndpointError(
+                f"{endpoint.base_url} failed {self._failed_in_a_row} requests one after another: {error}\n"
+                "Look at the server, or mend the endpoint's section in the configuration (model, logprobs, "
+                "max_tokens_key, extra_body), then run the same command again; no answer is lost."
+            ) from None
+        return Answer(
+            id=f"c_{key[:12]}", error=f"{'bad_request' if isinstance(error, Refused) else 'unavailable'}: {error}"
+        )
 
     async def _send(self, client: Any, endpoint: Endpoint, body: dict) -> str:
         """The raw JSON of a completion, after as many attempts as the runtime section allows."""
         attempts, waited = 0, 0.0
         while True:
             try:
-                return await _attempt(client, endpoint, body)
-            except _Retry as error:
+                return await attempt(client, endpoint, body)
+            except Retry as error:
                 attempts += not error.patient
-                wait = error.wait if error.wait is not None else min(8.0, 0.25 * 2**attempts)
-                wait *= 1 + random.random() * 0.25
+                wait = error.wait if error.wait is not None else min(8.0, BACKOFF * 2**attempts)
+                wait = max(wait, SHORTEST_WAIT) * (1 + random.random() * 0.25)
                 waited += wait
                 if attempts > self.runtime.retries or waited > PATIENCE:
                     raise
-                await asyncio.sleep(wait)
+                until = time.monotonic() + wait
+                while (left := until - time.monotonic()) > 0:
+                    if self._halt.is_set():
+                        raise _Halted from None
+                    await asyncio.sleep(min(left, 0.2))
 
     def _keep(
         self, cache: sqlite3.Connection, key: str, endpoint: Endpoint, text: str, raw: str, seconds: float
@@ -217,15 +194,22 @@ class Door:
             cost = (prompt * price.input + completion * price.output) / 1e6
         if endpoint.base_url == STANDIN:
             cost = 0.0
+        no_usage = self.runtime.budget is not None and cost is None
         cache.execute(
             "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [key, self.run, self.step, endpoint.base_url, endpoint.model, text, raw, prompt, completion, cost]
             + [price.currency if price else None, round(seconds, 3), datetime.now(UTC).isoformat(timespec="seconds")],
         )
         self.sent += 1
+        self._failed_in_a_row = 0
         self.tokens += (prompt or 0) + (completion or 0)
         self.money += cost or 0.0
         self._spent += cost or 0.0
+        if no_usage:
+            raise BudgetError(
+                f"{endpoint.base_url} does not say how many tokens an answer took, so runtime.budget cannot be kept. "
+                "The answer is kept; remove the budget to go on."
+            )
 
     def _refuse_unknown_price(self, endpoint: Endpoint) -> None:
         if self.runtime.budget is not None and endpoint.price is None and endpoint.base_url != STANDIN:
@@ -234,13 +218,28 @@ class Door:
                 "cannot be kept. Add a price table (input, output, date) to the endpoint, or remove the budget."
             )
 
-    def _reserve(self, endpoint: Endpoint, text: str, body: dict) -> float:
+    def _spent_before(self, cache: sqlite3.Connection) -> float:
+        spent, unknown = cache.execute(
+            "SELECT TOTAL(cost), COUNT(*) - COUNT(cost) FROM calls WHERE run = ?", [self.run]
+        ).fetchone()
+        if self.runtime.budget is not None and unknown:
+            raise BudgetError(
+                f"run {self.run} has made {unknown} calls whose cost is unknown, so runtime.budget cannot be kept. "
+                "Start a new run with prices from its first call on, or remove the budget."
+            )
+        return float(spent)
+
+    async def _reserve(self, endpoint: Endpoint, text: str, body: dict) -> float:
         """Set aside the most this request can cost: a token per byte of prompt, and every token it may write."""
         if self.runtime.budget is None or endpoint.price is None:
             return 0.0
         worst = (len(text.encode()) * endpoint.price.input) / 1e6
         worst += body.get(endpoint.max_tokens_key, 4096) * endpoint.price.output / 1e6
-        if self._spent + self._reserved + worst > self.runtime.budget:
+        while self._reserved and self._spent + self._reserved + worst > self.runtime.budget:
+            if self._halt.is_set():
+                raise _Halted
+            await asyncio.sleep(0.02)  # another request may cost less than was set aside for it
+        if self._spent + worst > self.runtime.budget:
             raise BudgetError(
                 f"run {self.run} has spent {self._spent:.4f} of its budget of {self.runtime.budget} "
                 f"{endpoint.price.currency}, and the next request may cost {worst:.4f}. Every answer paid for is kept. "
@@ -248,55 +247,3 @@ class Door:
             )
         self._reserved += worst
         return worst
-
-
-def _client(endpoint: Endpoint, key: str, runtime: Runtime) -> Any:
-    import openai
-
-    if endpoint.base_url == STANDIN:
-        http, base_url = standin.transport(), "http://standin/v1"
-    else:
-        http, base_url = openai.DefaultAioHttpClient(), endpoint.base_url
-    return openai.AsyncOpenAI(base_url=base_url, api_key=key, http_client=http, max_retries=0, timeout=runtime.timeout)
-
-
-async def _attempt(client: Any, endpoint: Endpoint, body: dict) -> str:
-    """One request; every way it can fail becomes _Refused, _Retry or EndpointError."""
-    import openai
-
-    known = {"model": body["model"], "messages": body["messages"]}
-    rest = {name: value for name, value in body.items() if name not in known}
-    try:
-        response = await client.chat.completions.with_raw_response.create(**known, extra_body=rest)
-        raw = response.text if isinstance(response.text, str) else response.text()
-        read_answer("", raw)
-        return raw
-    except (KeyError, TypeError, ValueError, IndexError, openai.APIResponseValidationError) as error:
-        raise _Retry(f"the body of a 200 is not a chat completion ({error})") from None
-    except openai.APIStatusError as error:
-        said = " ".join(str(error.message).split())[:300]
-        status, wait = error.status_code, retry_after(error.response.headers.get("retry-after"), time.time())
-    except openai.APIConnectionError as error:
-        raise _Retry(f"{error} ({error.__cause__})", network=True) from None
-    if status in (401, 403):
-        where = f"the key in {endpoint.api_key_env}" if endpoint.api_key_env else "a request without a key"
-        raise EndpointError(
-            f"{endpoint.base_url} refused {where} (HTTP {status}): {said}\n"
-            + (
-                f"export {endpoint.api_key_env}=..."
-                if endpoint.api_key_env
-                else "Set api_key_env in the endpoint's section"
-            )
-            + " and run the same command again; no answer is lost."
-        )
-    if status == 404:
-        raise EndpointError(
-            f"{endpoint.base_url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model."
-        )
-    if status == 429 and "insufficient_quota" in said:
-        raise EndpointError(f"{endpoint.base_url}: the account's quota is used up: {said}")
-    if status == 429:
-        raise _Retry(f"HTTP 429: {said}", 1.0 if wait is None else wait, patient=True)
-    if status in (408, 409) or status >= 500:
-        raise _Retry(f"HTTP {status}: {said}", wait)
-    raise _Refused(f"HTTP {status}: {said}")

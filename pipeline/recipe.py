@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pipeline.runs import Run, Step
 
 PACKAGES = ["torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai", "pydantic", "jinja2"]
-WEIGHTS = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "adapter_config.json")
+MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+"""Endings of the files that make a model what it is: weights, configuration, tokenizer, chat template."""
+NOT_IN_RECIPE = ("price", "api_key_env")
 
 
 def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     sections = config.model_dump(mode="json")
     recipe: dict[str, Any] = {"seed": config.seed}
     for name in module.SECTIONS:
-        recipe[name] = _without_runtime_keys(sections[name])
+        recipe[name] = _without_runtime_keys(name, sections[name])
     if step.round:
         recipe["round"] = sections["rounds"][step.round - 1]
     if "literals" in module.SECTIONS:
@@ -33,7 +35,7 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
             "limit": config.literals.limit,
             "files": [f"{path.name} {file_hash(path)}" for path in literal_files(config)],
         }
-    if "student" in module.SECTIONS:
+    if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}
     recipe["inputs"] = {name: _identity(run, read) for name, read in inputs.items()}
@@ -46,11 +48,16 @@ def _identity(run: "Run", step: "Step") -> dict[str, str]:
     return {"records": manifest["sha256"], **weights}
 
 
-def _without_runtime_keys(section: Any) -> Any:
-    if isinstance(section, dict) and "trainer" in section:
-        kept = {key: value for key, value in section["trainer"].items() if key not in RUNTIME_TRAINER_KEYS}
-        return {**section, "trainer": kept}
-    return section
+def _without_runtime_keys(name: str, section: Any) -> Any:
+    """The section without what changes neither an answer nor a weight."""
+    if not isinstance(section, dict):
+        return section
+    runtime = set(NOT_IN_RECIPE)
+    if name == "trainer":
+        runtime = {*RUNTIME_TRAINER_KEYS}
+        if section.get("load_best_model_at_end"):  # then the steps that are saved are those to choose from
+            runtime -= {"save_steps", "save_strategy"}
+    return {key: _without_runtime_keys(key, value) for key, value in section.items() if key not in runtime}
 
 
 def literal_files(config: Config) -> list[Path]:
@@ -73,7 +80,7 @@ def folder_hash(folder: Path | None) -> str | None:
     if folder is None:
         return None
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in WEIGHTS for path in folder.glob(pattern)}):
+    for path in sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES):
         digest.update(f"{path.name} {file_hash(path)}\n".encode())
     return digest.hexdigest()
 

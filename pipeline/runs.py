@@ -12,7 +12,11 @@ from pipeline import ROUND_STAGES, data_folder
 from pipeline.config import Config, validate
 from pipeline.errors import ConfigError, DataError
 
-RECORDS, MANIFEST, STARTED, PARTIAL = "records.jsonl", "manifest.json", "started.json", "records.jsonl.partial"
+RECORDS, MANIFEST, STARTED = "records.jsonl", "manifest.json", "started.json"
+PARTIAL, KEPT = "records.jsonl.partial", "records.jsonl.kept"
+"""The rows of the attempt under way, and of interrupted ones before it."""
+CHECKPOINTS, BEFORE = "checkpoints", ".before"
+"""A training's checkpoints, and what --force replaces until the new manifest is written."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}). Run its stage again with --force.") from None
+        raise DataError(f"{path}: not JSON ({error}). Delete it and run its stage again.") from None
 
 
 def write_json(path: Path, data: Any) -> None:

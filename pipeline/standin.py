@@ -16,6 +16,7 @@ and nothing about what people find funny.
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -275,8 +276,9 @@ def server(port: int = 0, respond: Any = respond) -> Any:
             self.send_response(status)
             for name, value in {"Content-Type": "application/json", "Content-Length": len(raw), **headers}.items():
                 self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(raw)
+            with contextlib.suppress(ConnectionError):  # the client did not wait
+                self.end_headers()
+                self.wfile.write(raw)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import ROUND_STAGES, STAGES, data_folder
+from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
 
 
@@ -18,42 +19,47 @@ def show(name: str | None) -> str:
     if name is None:
         return "\n".join(run_names()) or "No runs yet. Start one: make demo"
     folder = data_folder() / "runs" / name
-    if not folder.is_dir():
+    if name not in run_names():
         raise StageError(f"No run {name!r} in {folder.parent}. There are: {', '.join(run_names()) or 'none'}.")
     return "\n".join(lines(folder))
 
 
 def lines(folder: Path) -> list[str]:
     head = f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} {'seconds':>8}  dropped"
-    rows = [line(step, folder / step) for step in step_names(folder)]
+    rows = [line(folder.name, step, folder / step) for step in step_names(folder)]
     return [head, *rows]
 
 
 def step_names(folder: Path) -> list[str]:
     """Steps in order: the rounds that the run's configuration names, and any more that are there."""
     planned = len(_read(folder / "config.json").get("rounds", [None]))
-    there = [int(path.name.removeprefix("round-")) for path in folder.glob("round-*")]
+    there = [int(path.name[6:]) for path in folder.glob("round-*") if path.name[6:].isdigit()]
     rounds = [f"round-{r}/{stage}" for r in range(1, max([planned, *there]) + 1) for stage in ROUND_STAGES]
     single = [stage for stage in STAGES if stage not in ROUND_STAGES]
     return [*single[:-1], *rounds, single[-1]]
 
 
-def line(step: str, folder: Path) -> str:
+def line(run: str, step: str, folder: Path) -> str:
     manifest = _read(folder / "manifest.json")
     if not manifest:
         started = _read(folder / "started.json")
         partial = folder / "records.jsonl.partial"
+        if not started:
+            return f"{step:<18} -"
         written = partial.read_bytes().count(b"\n") if partial.exists() else 0
-        return f"{step:<18} {'incomplete' if started else '-':<11} " + (f"{written:>8}" if started else "")
-    spent = manifest["spent"]
-    tokens = spent["prompt_tokens"] + spent["completion_tokens"]
-    cost = "-" if not spent["calls"] else "unknown" if spent["cost"] is None else f"{spent['cost']:.4f}"
+        return f"{step:<18} {'incomplete':<11} {written:>8} {_spent(usage(cache_path(), run, step))}"
     dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
     state = "linked" if folder.is_symlink() else "complete"
     return (
-        f"{step:<18} {state:<11} {manifest['rows']:>8} {spent['calls']:>7} {tokens:>11,} {cost:>10} "
+        f"{step:<18} {state:<11} {manifest['rows']:>8} {_spent(manifest['spent'])} "
         f"{manifest['seconds']:>8.1f}  {dropped}"
     ).rstrip()
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    tokens = spent["prompt_tokens"] + spent["completion_tokens"]
+    cost = "-" if not spent["calls"] else "unknown" if spent["cost"] is None else f"{spent['cost']:.4f}"
+    return f"{spent['calls']:>7} {tokens:>11,} {cost:>10}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -62,4 +68,4 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StageError(f"{path}: not JSON ({error}). Run its stage again with --force.") from None
+        raise StageError(f"{path}: not JSON ({error}). Delete it and run its stage again.") from None

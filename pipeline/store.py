@@ -4,26 +4,36 @@
 whose existence means "complete".
 """
 
-import fcntl
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import recipe
+from pipeline.attempts import begun, keep, lock, replacing
 from pipeline.cache import cache_path, usage
 from pipeline.config import Config
 from pipeline.errors import DataError, StageError
 from pipeline.llm import Door
 from pipeline.progress import Progress
-from pipeline.records import LiteralText, Row, parse, read
-from pipeline.runs import MANIFEST, PARTIAL, RECORDS, STARTED, Run, Step, read_json, steps, write_json
+from pipeline.records import LiteralText, Row, read
+from pipeline.runs import (
+    CHECKPOINTS,
+    KEPT,
+    MANIFEST,
+    PARTIAL,
+    RECORDS,
+    STARTED,
+    Run,
+    Step,
+    read_json,
+    steps,
+    write_json,
+)
 
 R = TypeVar("R", bound=Row)
 
@@ -110,45 +120,42 @@ def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool
     if dry and (missing := [str(read) for read in inputs.values() if run.manifest(read) is None]):
         print(f"{step}: would run after {', '.join(missing)}")
         return
-    _require(run, step, inputs)
+    _require(run, step, inputs, flags)
     wanted = recipe.make(run, step, config, inputs)
-    folder = run.at(step)
-    started = read_json(folder / STARTED)
-    had = (run.manifest(step) or started or {}).get("recipe")
+    folder, complete = run.at(step), run.manifest(step)
+    had = (complete or (read_json(folder / STARTED) if begun(folder) else None) or {}).get("recipe")
     agree = recipe.same_but_seed if folder.is_symlink() else dict.__eq__
     if had is not None and not agree(had, wanted) and not force:
         raise StageError(_changed(run, step, had, wanted, flags))
-    if run.manifest(step) and not force:
+    if complete and not force:
         print(f"{step}: complete, nothing to do")
-        return
-    if dry:
+    elif dry:
         _dry(run, step, config, inputs)
-        return
-    with _lock(folder):
-        if force:
-            _clear(folder)
-        write_json(run.folder / "config.json", config.model_dump(mode="json"))
-        _perform(run, step, config, inputs, wanted)
+    else:
+        with lock(folder), replacing(folder, force):
+            settings = run.folder / "config.json"
+            if not settings.exists():
+                write_json(settings, config.model_dump(mode="json"))
+            _perform(run, step, config, inputs, wanted)
+            write_json(settings, config.model_dump(mode="json"))
 
 
 def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], wanted: dict[str, Any]) -> None:
     folder, kind = run.at(step), step.module.ROW
     began, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    if not (folder / STARTED).exists():
-        write_json(folder / STARTED, {"recipe": wanted, "started": began})
-    kept = _kept(folder / PARTIAL, kind)
+    kept = keep(folder, kind)
+    write_json(folder / STARTED, {"recipe": wanted, "started": began})
     if kept:
         print(f"{step}: going on after {len(kept)} rows")
     context = Context(config, run, step, inputs, kept)
-    written = dict.fromkeys(kept, False)
-    with (folder / PARTIAL).open("a", encoding="utf-8", newline="\n") as file:
+    written: set[str] = set()
+    with (folder / PARTIAL).open("w", encoding="utf-8", newline="\n") as file:
         for row in step.module.run(context):
-            if written.get(row.id):
+            if row.id in written:
                 raise DataError(f"{step}: two rows with the id {row.id}; its inputs hold the same content twice.")
-            if row.id not in kept:
-                file.write(row.line() + "\n")
-                file.flush()
-            written[row.id] = True
+            written.add(row.id)
+            file.write(row.line() + "\n")
+            file.flush()
         os.fsync(file.fileno())
     if not written:
         raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
@@ -171,12 +178,20 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
         "prompts": recipe.prompt_texts(step),
     }
     write_json(folder / MANIFEST, manifest)
-    (folder / STARTED).unlink()
+    for name in (STARTED, KEPT):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     print(f"{step}: {len(written)} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
 
 
 def check(config: Config, run: Run) -> None:
     """Build what a long run will need late, so that a typo ends it before it has begun."""
+    there = {row.split for row in literals(config)}
+    if missing := {"train", *config.evaluate.splits} - there:
+        raise DataError(
+            f"{', '.join(config.literals.files)}: no literal of split {', '.join(sorted(missing))}, which sft or "
+            f"evaluate needs. Splits there are: {', '.join(sorted(there))}."
+        )
     if all(run.manifest(step) for step in steps(config) if step.stage in ("sft", "dpo")):
         return
     from pipeline import student, trainers
@@ -186,10 +201,11 @@ def check(config: Config, run: Run) -> None:
     student.load_tokenizer(config)
 
 
-def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
-    """Link the complete steps of another run whose recipes agree but for the seed; a linked step keeps its own."""
+def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
+    """Link the complete steps of another run whose recipes agree; `but_seed`: but for the seed, which a link keeps."""
     if not source.folder.is_dir():
         raise StageError(f"--from {source.name}: no such run. humor-distill status lists them.")
+    agree = recipe.same_but_seed if but_seed else dict.__eq__
     for step in wanted:
         if run.at(step).exists() or run.at(step).is_symlink():
             continue
@@ -197,7 +213,7 @@ def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
         inputs = step.module.reads(config, step.round)
         if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
             continue
-        if not recipe.same_but_seed(theirs["recipe"], recipe.make(run, step, config, inputs)):
+        if not agree(theirs["recipe"], recipe.make(run, step, config, inputs)):
             continue
         run.at(step).parent.mkdir(parents=True, exist_ok=True)
         target = source.at(step).resolve()
@@ -205,13 +221,12 @@ def link(run: Run, source: Run, wanted: list[Step], config: Config) -> None:
         print(f"{step}: linked from run {source.name}")
 
 
-def _require(run: Run, step: Step, inputs: dict[str, Step]) -> None:
+def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:
     for read_step in inputs.values():
         if run.manifest(read_step) is None:
             what = "started, but not complete" if run.at(read_step).exists() else "not there"
-            raise StageError(
-                f"{step} reads {read_step}, which is {what} in run {run.name}. First: {read_step.command(run.name)}"
-            )
+            first = read_step.command(run.name) + flags
+            raise StageError(f"{step} reads {read_step}, which is {what} in run {run.name}. First: {first}")
 
 
 def _changed(run: Run, step: Step, had: dict[str, Any], wanted: dict[str, Any], flags: str) -> str:
@@ -224,53 +239,17 @@ def _changed(run: Run, step: Step, had: dict[str, Any], wanted: dict[str, Any], 
 
 
 def _dry(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
-    print(f"{step}: would run and write {run.at(step) / RECORDS}")
+    context = Context(config, run, step, inputs, {})
+    print(f"{step}: would run and write {run.folder / str(step) / RECORDS}")
     for name, read_step in inputs.items():
         print(f"  reads {name}: {run.at(read_step) / RECORDS}, {(run.manifest(read_step) or {})['rows']} rows")
-    if not hasattr(step.module, "requests"):
+    asked = step.module.requests(context) if hasattr(step.module, "requests") else None
+    if asked is None:
         return
-    endpoint, requests = step.module.requests(Context(config, run, step, inputs, {}))
+    endpoint, requests = asked
     bodies = list(requests)
     print(f"  would ask {endpoint.model} at {endpoint.base_url} up to {len(bodies)} times; the first prompt is:")
     print("    " + bodies[0]["messages"][-1]["content"].replace("\n", "\n    ") if bodies else "    (none)")
-
-
-def _clear(folder: Path) -> None:
-    """Empty a step's folder but for its lock; the call cache keeps what was paid for."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != ".lock":
-            path.unlink()
-
-
-def _kept(partial: Path, kind: type[R]) -> dict[str, R]:
-    """The whole lines of an interrupted attempt; a torn last line is cut off."""
-    if not partial.exists():
-        return {}
-    data = partial.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) != len(data):
-        os.truncate(partial, len(whole))
-    rows = [parse(line, kind, f"{partial}:{number}") for number, line in enumerate(whole.splitlines(), 1)]
-    return {row.id: row for row in rows}
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    if folder.is_symlink():
-        raise StageError(
-            f"{folder} is linked from another run and is not changed here. Remove the link to make it anew."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StageError(
-                f"{folder}: another process is at work here. Wait for it, or choose another --run."
-            ) from None
-        yield
 
 
 def _listed(dropped: Counter[str], before: str = "") -> str:

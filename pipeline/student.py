@@ -24,7 +24,8 @@ from transformers.utils import logging as transformers_logging
 from pipeline import prompts
 from pipeline.config import Config, Runtime
 from pipeline.errors import StudentError
-from pipeline.recipe import student_folder
+from pipeline.recipe import folder_hash, student_folder
+from pipeline.runs import Run, Step
 
 for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):  # optional kernels; tied weights in checkpoints
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -111,7 +112,13 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
         options["quantization_config"] = quantization(config)
     adapter = weights is not None and (weights / "adapter_config.json").exists()
     source = _source(config) if weights is None or adapter else {"pretrained_model_name_or_path": str(weights)}
-    model = AutoModelForCausalLM.from_pretrained(**source, **options)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**source, **options)
+    except OSError as error:
+        raise StudentError(
+            f"student.model = {config.student.model!r}: no weights: {str(error).splitlines()[0]}\n"
+            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach."
+        ) from None
     if adapter:
         from peft import PeftModel
 
@@ -119,6 +126,17 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     if config.student.quantization == "none":
         model = model.to(device(config.runtime))
     return model.train() if train else model.eval()
+
+
+def weights(run: Run, step: Step) -> Path:
+    """The folder of weights that a step wrote; StudentError where they are not those that its manifest records."""
+    folder = run.at(step) / "weights"
+    if folder_hash(folder) != (run.manifest(step) or {})["weights"]["sha256"]:
+        raise StudentError(
+            f"{folder}: the weights are not those that its manifest records. "
+            f"Make them again: {step.command(run.name)} --force"
+        )
+    return folder
 
 
 def quantization(config: Config) -> BitsAndBytesConfig:
@@ -156,7 +174,7 @@ def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(tokenizer(text)["input_ids"])
 
 
-def room(config: Config, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> int:
+def room(config: Config, max_length: int | None = None) -> int:
     """The most tokens that prompt and answer may have together: the model's context or a shorter max_length."""
     context = getattr(architecture(config).get_text_config(), "max_position_embeddings", None)
     return min(value for value in (context, max_length, 10**9) if value)

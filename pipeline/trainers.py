@@ -22,12 +22,18 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, StudentError
 from pipeline.progress import Progress
 from pipeline.recipe import folder_hash
+from pipeline.runs import CHECKPOINTS
 from pipeline.store import Context
 
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
 
-MARGIN = 5e-2
-"""The largest reward margin that the first step may show and still count as log 2; bfloat16 is not exact."""
+DPO_LOSSES = frozenset(
+    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
+    "sigmoid_norm".split()
+)
+"""What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
+MARGIN = {True: 5e-2, False: 1e-3}
+"""The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
 
 
 def sft_arguments(config: Config, folder: Path) -> SFTConfig:
@@ -37,8 +43,13 @@ def sft_arguments(config: Config, folder: Path) -> SFTConfig:
 
 def dpo_arguments(config: Config, folder: Path) -> DPOConfig:
     """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
-    defaults = {"precompute_ref_log_probs": True, "logging_first_step": True}
-    return _arguments(DPOConfig, config, {**defaults, **config.dpo.trainer}, folder, "dpo")
+    table = {"precompute_ref_log_probs": True, **config.dpo.trainer, "logging_first_step": True}
+    arguments = _arguments(DPOConfig, config, table, folder, "dpo")
+    if unknown := set(arguments.loss_type) - DPO_LOSSES:
+        raise ConfigError(
+            f"[dpo.trainer]: unknown loss_type {sorted(unknown)}. Known: {', '.join(sorted(DPO_LOSSES))}."
+        )
+    return arguments
 
 
 def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, name: str) -> Any:
@@ -53,7 +64,7 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         "disable_tqdm": True,
     }
     try:
-        return kind(output_dir=str(folder / "checkpoints"), **{**defaults, **table})
+        return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **table})
     except (TypeError, ValueError) as error:
         known = str(error).replace(f"{kind.__name__}.__init__() got an unexpected keyword argument ", "unknown key ")
         raise ConfigError(
@@ -64,6 +75,7 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
 
 def train_sft(context: Context, arguments: SFTConfig, tokenizer: Any, held_out: Path | None) -> None:
     """Imitation with TRL's SFTTrainer, from the untrained student; weights, curve and facts go to the context."""
+    _without_held_out(arguments, context, held_out)
     model = student.load(context.config, train=True)
     trainer = SFTTrainer(
         model=model,
@@ -83,13 +95,9 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     The starting weights are checked against the hash in their manifest, the reference against the starting weights,
     and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
-    weights = context.run.at(context.inputs["student"]) / "weights"
-    recorded = (context.run.manifest(context.inputs["student"]) or {})["weights"]["sha256"]
-    if folder_hash(weights) != recorded:
-        raise StudentError(
-            f"{weights}: the weights are not those that its manifest records. "
-            f"Make them again: {context.inputs['student'].command(context.run.name)} --force"
-        )
+    start_step = context.inputs["student"]
+    weights = student.weights(context.run, start_step)
+    _without_held_out(arguments, context, held_out)
     model = student.load(context.config, weights, train=True)
     start = student.fingerprint(model)
     keeps_reference = arguments.precompute_ref_log_probs or hasattr(model, "peft_config")
@@ -106,7 +114,7 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
         raise StudentError(
             f"{context.step}: the reference model is not the round's starting student; nothing was trained."
         )
-    context.facts["start"] = {"step": str(context.inputs["student"]), "sha256": recorded, "fingerprint": start}
+    context.facts["start"] = {"step": str(start_step), "sha256": folder_hash(weights), "fingerprint": start}
     context.facts["reference"] = {"fingerprint": reference}
     context.facts["objective"] = "dpo"
     trainer.add_callback(FirstStep())
@@ -115,12 +123,20 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
 
 
+def _without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
+    """Where nothing is held out, nothing can be chosen by it: the last step is kept."""
+    if held_out is None and arguments.eval_strategy != "no":
+        print(f"{context.step}: nothing is held out (no validation literals), so the last step is kept")
+        arguments.eval_strategy = "no"
+        arguments.load_best_model_at_end = False
+
+
 def _rows(path: Path | None, context: Context) -> Any:
     """A JSONL file as a data set, as any user's own script would load it."""
     if path is None:
         return None
     datasets.disable_progress_bars()
-    cache = str(context.folder / "checkpoints" / "datasets")
+    cache = str(context.folder / CHECKPOINTS / "datasets")
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
 
 
@@ -137,8 +153,12 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
     if checkpoint:
         print(f"{context.step}: going on from {checkpoint.name}")
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(StepProgress(str(context.step)))
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    progress = StepProgress(str(context.step))
+    trainer.add_callback(progress)
+    try:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        progress.close()
     weights = context.folder / "weights"
     partial = context.folder / "weights.partial"
     for folder in (partial, weights):
@@ -152,7 +172,6 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
     partial.rename(weights)
     curve = context.folder / "curve.jsonl"
     curve.write_text("".join(json.dumps(row) + "\n" for row in trainer.state.log_history), "utf-8")
-    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
     context.files.append(curve)
     context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": bool(adapters)}
     context.facts["training"] = {
@@ -189,11 +208,17 @@ class FirstStep(TrainerCallback):
     """Stops DPO whose policy differs from its reference before the first update."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        margin = (logs or {}).get("rewards/margins")
-        if state.global_step == 1 and margin is not None and not abs(margin) <= MARGIN:
+        if state.global_step != 1 or not logs or "rewards/chosen" not in logs:
+            return
+        allowed = MARGIN[bool(args.bf16 or args.fp16)]
+        off = {"rewards/chosen": logs["rewards/chosen"], "rewards/rejected": logs["rewards/rejected"]}
+        if list(args.loss_type) == ["sigmoid"] and not args.label_smoothing:
+            off["loss - log 2"] = logs["loss"] - math.log(2)
+        if any(not abs(value) <= allowed for value in off.values()):
             raise StudentError(
-                f"The first step of DPO shows a reward margin of {margin:.4f} instead of 0 (a loss of log 2 = "
-                f"{math.log(2):.4f}): the reference is not the starting student, or dropout is on."
+                f"The first step of DPO is not that of a policy equal to its reference: {off} (expected: rewards of 0, "
+                f"a sigmoid loss of log 2 = {math.log(2):.4f}): the reference is not the starting student, or dropout "
+                "is on."
             )
 
 
@@ -202,13 +227,15 @@ class StepProgress(TrainerCallback):
 
     def __init__(self, name: str) -> None:
         self.name, self.note = name, ""
+        self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress = Progress(self.name, state.max_steps).__enter__()
         self.progress.start_at(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.progress.advance(self.note)
+        if self.progress:
+            self.progress.advance(self.note)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         shown = {
@@ -218,5 +245,6 @@ class StepProgress(TrainerCallback):
             ", ".join(f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)) or self.note
         )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.progress.__exit__(None, None, None)
+    def close(self) -> None:
+        if self.progress:
+            self.progress.__exit__(None, None, None)

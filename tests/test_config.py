@@ -15,6 +15,9 @@ from pipeline.errors import ConfigError
         ("critic.tie_band=0.7", "critic.tie_band: Input should be less than 0.5"),
         ("rounds.0.objective='ppo'", "rounds.0.objective: Input should be 'dpo'"),
         ("rounds=[]", "rounds: List should have at least 1 item"),
+        ("sample.splits=[]", "sample.splits: List should have at least 1 item"),
+        ("evaluate.splits=[]", "evaluate.splits: List should have at least 1 item"),
+        ("dpo.length_ratio=[1.2, 0.8]", "length_ratio is [smallest, largest]"),
         ("student.quantization='4bit'", "a quantized student cannot be trained in full"),
     ],
 )
@@ -35,9 +38,28 @@ def test_assignments_are_toml_or_plain_text(demo):
         parse_assignment("beta")
 
 
+@pytest.mark.parametrize("path", ["rounds.5.x", "rounds.x", "seed.a", "student.model.x"])
+def test_a_path_that_leads_nowhere_is_named(demo, path):
+    with pytest.raises(ConfigError, match=f"--set {path}: there is no"):
+        assign(demo, path.split("."), 1)
+
+
+def test_a_table_that_is_absent_or_null_is_made(demo):
+    demo["student"]["lora"] = None
+    assign(demo, ["student", "lora", "r"], 8)
+    assign(demo, ["runtime", "concurrency"], 2)
+    found = validate(demo, "demo")
+    assert (found.student.lora.r, found.runtime.concurrency) == (8, 2)
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="no such configuration"):
+    with pytest.raises(ConfigError, match="No such file or directory. Copy configs"):
         load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load(tmp_path)
+    (tmp_path / "bad.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(tmp_path / "bad.toml")
     (tmp_path / "bad.toml").write_text("seed = ")
     with pytest.raises(ConfigError, match="not TOML"):
         load(tmp_path / "bad.toml")

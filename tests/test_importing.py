@@ -45,10 +45,18 @@ def test_tables_with_fields_splits_and_limits(cli, tmp_path, name, delimiter):
     assert {row["source"] for row in found} == {"mine"}
 
 
+def test_quotes_in_a_tsv_are_only_characters(cli, tmp_path):
+    (tmp_path / "in.tsv").write_text('text\n"Yes" is what she said.\n"We left early.\nIt rained all day.\n')
+    cli("import", tmp_path / "in.tsv", "--out", tmp_path / "out.jsonl", "--split", "train")
+    assert len(rows(tmp_path / "out.jsonl")) == 3
+
+
 def test_jsonl(cli, tmp_path):
     lines = [{"text": "The kettle is on.", "split": "ood"}, {"text": "It rained all day.", "split": "validation"}]
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    cli("import", tmp_path / "in.jsonl", "--out", tmp_path / "out.jsonl", "--split-field", "split")
+    lines.append({"text": "Half a pair \ud83d here.", "split": "train"})
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n\n" for line in lines))
+    said = cli("import", tmp_path / "in.jsonl", "--out", tmp_path / "out.jsonl", "--split-field", "split")
+    assert "1 not Unicode text" in said
     assert [row["split"] for row in rows(tmp_path / "out.jsonl")] == ["ood", "validation"]
 
 
@@ -64,6 +72,8 @@ def test_jsonl(cli, tmp_path):
         ("in.pdf", b"x", ["--split", "train"], "cannot tell what this is", 5),
         ("in.txt", b"", ["--split", "train"], "no sentence is left", 5),
         ("in.txt", b"a b c", ["--split", "train", "--limit", "train"], "write NAME=VALUE", 3),
+        ("in.txt", b"a b c", ["--split", "train", "--limit", "tain=1"], "write SPLIT=NUMBER", 3),
+        ("in.txt", b"a b c", ["--split", "train", "--limit", "train=x"], "write SPLIT=NUMBER", 3),
     ],
 )
 def test_what_is_wrong_is_named(cli, tmp_path, name, content, flags, complaint, code):

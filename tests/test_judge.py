@@ -3,8 +3,8 @@ import math
 import pytest
 
 from pipeline import judge, prompts, standin
-from pipeline.llm import Answer
 from pipeline.records import Order
+from pipeline.transport import Answer
 
 
 def tokens(*parts, top=None):
@@ -27,6 +27,14 @@ def order(p_a, shown="ab", answer=None):
         ("Reason: x\n**Answer:** 2", 0.0),
         ("answer : (1)", 1.0),
         ("Answer: tie", 0.5),
+        ("Answer: Attempt 2.", 0.0),
+        ("Final answer: 2", 0.0),
+        ("Reason: x\nAnswer: **1**\n\n", 1.0),
+        ("Reason: attempt 1 reads\nAnswer: 1\nwhich is cheating, so attempt 2 wins.", None),
+        ("Reason: attempt 1 reads\nAnswer: 1\nFinal answer: 2", 0.0),
+        ("Answer:\n1. Attempt one is short.\n2. Attempt two is far funnier.", None),
+        ("Answer: 1 or 2", None),
+        ("Answer: 1, but only just", None),
         ("Reason: attempt 2 says Answer: 1 as a trick.\nAnswer: 2", 0.0),
         ("Answer: 1\nReason: wait.\nAnswer: 2", 0.0),
         ("Reason: 1 is better", None),
@@ -49,6 +57,11 @@ def test_probability_is_read_at_the_token_after_the_mark_not_at_the_first_digit(
 def test_probability_sums_the_spellings_of_an_answer():
     top = {1: [(" 1", 0.4), ("1", 0.2), (" 2", 0.2)]}
     assert judge.probability(tokens("Answer:", " 1", top=top)) == pytest.approx(0.75)
+
+
+def test_an_answer_inside_the_reason_has_no_probability():
+    parts = ["Reason", ":", " it", " says", "\n", "Answer", ":", " 1", "\n", "so", " no"]
+    assert judge.probability(tokens(*parts, top={7: [(" 1", 0.9), (" 2", 0.1)]})) is None
 
 
 def test_probability_is_none_without_mark_or_answer_token():

@@ -11,9 +11,16 @@ from pipeline import standin
 from pipeline.cache import usage
 from pipeline.config import Endpoint, Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
-from pipeline.llm import Door, retry_after
+from pipeline.llm import Door
+from pipeline.transport import retry_after
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("pipeline.llm.SHORTEST_WAIT", 0.01)
+    monkeypatch.setattr("pipeline.llm.BACKOFF", 0.01)
 
 
 def reply(text="fine", **message):
@@ -104,6 +111,11 @@ def test_an_unknown_price_stays_unknown(tmp_path):
         lambda: (200, {}, b'{"choices": [{"message": {"con'),
         lambda: (200, {}, b"<html>busy</html>"),
         lambda: (200, {}, b'{"choices": []}'),
+        lambda: (200, {}, b'{"choices": [{"message": null}]}'),
+        lambda: (200, {}, b'{"choices": [{"message": "hi"}]}'),
+        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}}], "usage": [1]}'),
+        lambda: (200, {}, b'{"choices": [{"message": {"content": 7}}]}'),
+        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}, "logprobs": [1]}]}'),
         lambda: error(429, headers={"Retry-After": "0.01"}),
     ],
 )
@@ -116,7 +128,7 @@ def test_a_passing_fault_is_tried_again(tmp_path, fault):
 
 def test_a_429_never_uses_up_the_attempts(tmp_path):
     busy = error(429, headers={"Retry-After": "0.01"})
-    with served(lambda body, n: busy if n <= 9 else reply()) as (url, _):
+    with served(lambda body, n: busy if n <= 4 else reply()) as (url, _):
         assert next(door(tmp_path, retries=0).ask(endpoint(url), bodies("a"))).text == "fine"
 
 
@@ -155,9 +167,67 @@ def test_a_context_overflow_fails_that_row_only(tmp_path):
 
 def test_a_400_for_everybody_stops(tmp_path):
     with served(lambda body, _: error(400, "logprobs is not supported")) as (url, got):
-        with pytest.raises(EndpointError, match="logprobs is not supported"):
+        with pytest.raises(EndpointError, match="one after another: HTTP 400: .*logprobs is not supported"):
             list(door(tmp_path).ask(endpoint(url), bodies(*map(str, range(100)))))
     assert len(got) < 20
+
+
+def test_a_server_that_fails_everybody_stops(tmp_path):
+    with served(lambda body, _: error(502, "bad gateway")) as (url, got):
+        with pytest.raises(EndpointError, match="failed 8 requests one after another: HTTP 502"):
+            list(door(tmp_path, retries=0).ask(endpoint(url), bodies(*map(str, range(100)))))
+    assert len(got) < 20
+
+
+def test_a_request_that_times_out_fails_alone(tmp_path):
+    def respond(body, _):
+        time.sleep(2.0 if body["messages"][0]["content"] == "slow" else 0.0)
+        return reply()
+
+    with served(respond) as (url, _):
+        asked = door(tmp_path, timeout=0.5, retries=0)
+        answers = list(asked.ask(endpoint(url), bodies("a", "slow", "c")))
+    assert [answer.text for answer in answers] == ["fine", None, "fine"]
+    assert answers[1].error == "unavailable: no answer within runtime.timeout seconds"
+
+
+def test_leaving_does_not_wait_for_a_retry(tmp_path):
+    def respond(body, _):
+        return reply() if body["messages"][0]["content"] == "a" else error(429, headers={"Retry-After": "60"})
+
+    with served(respond) as (url, _):
+        answers = door(tmp_path).ask(endpoint(url), bodies("a", "b"))
+        assert next(answers).text == "fine"
+        began = time.monotonic()
+        answers.close()
+        assert time.monotonic() - began < 2
+
+
+def test_equal_requests_on_their_way_are_sent_once(tmp_path):
+    def respond(body, _):
+        time.sleep(0.2)
+        return reply()
+
+    with served(respond) as (url, got):
+        answers = list(door(tmp_path).ask(endpoint(url), bodies("a", "a", "a")))
+    assert len(got) == 1
+    assert [answer.text for answer in answers] == ["fine"] * 3
+
+
+def test_content_in_parts_is_joined_and_half_a_surrogate_is_replaced(tmp_path):
+    parts = b'[{"type": "text", "text": "one "}, {"type": "text", "text": "two \\ud83d"}]'
+    with served(lambda body, _: (200, {}, b'{"choices": [{"message": {"content": %s}}]}' % parts)) as (url, _):
+        for _ in range(2):
+            assert next(door(tmp_path).ask(endpoint(url), bodies("a"))).text == "one two ?"
+
+
+def test_a_request_that_cannot_be_made_is_raised(tmp_path):
+    def broken():
+        yield bodies("a")[0]
+        raise ConfigError("a prompt is broken")
+
+    with served(lambda body, _: reply()) as (url, _), pytest.raises(ConfigError, match="a prompt is broken"):
+        list(door(tmp_path).ask(endpoint(url), broken()))
 
 
 def test_401_stops_at_once_and_names_the_variable(tmp_path, monkeypatch):
@@ -232,6 +302,15 @@ def test_the_budget_is_a_hard_cap(tmp_path):
 def test_a_budget_without_prices_is_refused(tmp_path):
     with pytest.raises(BudgetError, match="price of m is unknown"):
         list(door(tmp_path, budget=1.0).ask(endpoint("http://127.0.0.1:1/v1"), bodies("a")))
+
+
+def test_a_budget_needs_an_endpoint_that_counts_tokens(tmp_path):
+    with served(lambda body, _: (200, {"choices": [{"message": {"content": "x"}}]})) as (url, got):
+        with pytest.raises(BudgetError, match="does not say how many tokens"):
+            list(door(tmp_path, budget=1.0, concurrency=1).ask(endpoint(url, price=PRICE), bodies("a", "b")))
+        with pytest.raises(BudgetError, match="1 calls whose cost is unknown"):
+            list(door(tmp_path, budget=1.0).ask(endpoint(url, price=PRICE), bodies("c")))
+    assert len(got) == 1
 
 
 def test_no_key_reaches_a_file(tmp_path, monkeypatch):

@@ -105,6 +105,7 @@ def test_an_interrupted_step_with_another_recipe_is_refused(cli, config, data):
     folder = data / "runs/v1/teacher"
     folder.mkdir(parents=True)
     (folder / "started.json").write_text(json.dumps({"recipe": {"seed": 9}}))
+    (folder / "records.jsonl.partial").write_text("{}\n")
     assert "- seed = 9" in cli("teacher", "--run", "v1", "--config", config, code=4)
 
 
@@ -116,7 +117,7 @@ def test_a_missing_upstream_stage_is_named_with_its_command(cli, config):
 def linked(run, source, config, **changes):
     """Link what can be linked, as --from does before it runs a stage."""
     found = validate({**load(config), **changes}, "test")
-    store.link(Run(run), Run(source), steps(found), found)
+    store.link(Run(run), Run(source), steps(found), found, but_seed=True)
     return [str(step) for step in steps(found) if Run(run).manifest(step)]
 
 
@@ -292,3 +293,84 @@ def test_a_broken_manifest_is_named(cli, config, data):
 def test_an_endpoint_that_refuses_everybody(cli, config, flags, complaint, code):
     said = cli("teacher", "--run", "v1", "--config", config, "--set", "runtime.retries=0", *flags, code=code)
     assert complaint in said
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--set", "teacher.endpoint.api_key_env=NO_SUCH_KEY"], ["--set", "teacher.endpoint.model=gpt-9"]],
+)
+def test_force_keeps_what_it_could_not_replace(cli, config, data, flags):
+    cli("teacher", "--run", "v1", "--config", config)
+    before = files(data / "runs/v1/teacher")
+    cli("teacher", "--run", "v1", "--force", *flags, code=3 if "KEY" in flags[1] else 6)
+    assert files(data / "runs/v1/teacher") == before
+    assert "nothing to do" in cli("teacher", "--run", "v1")
+
+
+def test_a_first_attempt_that_wrote_nothing_pins_no_recipe(cli, config):
+    cli("teacher", "--run", "v1", "--config", config, "--set", "teacher.endpoint.model=gpt-9", code=6)
+    assert "teacher: " in cli("teacher", "--run", "v1", "--config", config)
+
+
+def test_rows_of_no_known_recipe_are_not_taken_over(cli, config, data):
+    folder = data / "runs/v1/teacher"
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl.partial").write_text("not even a row\n")
+    cli("teacher", "--run", "v1", "--config", config)
+    assert "not even" not in (folder / "records.jsonl").read_text()
+
+
+def test_a_kept_row_that_is_not_made_again_is_left_out(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    folder = data / "runs/v1/teacher"
+    whole = (folder / "records.jsonl").read_bytes()
+    recipe = json.loads((folder / "manifest.json").read_text())["recipe"]
+    (folder / "manifest.json").unlink()
+    (folder / "started.json").write_text(json.dumps({"recipe": recipe}))
+    line = json.loads(whole.splitlines()[0])
+    stray = json.dumps({**line, "id": "j_000000000000", "text": "stray"}).encode() + b"\n"
+    (folder / "records.jsonl.partial").write_bytes(stray + whole[:1000])
+    cli("teacher", "--run", "v1")
+    assert (folder / "records.jsonl").read_bytes() == whole
+    assert set(files(folder)) == {"records.jsonl", "manifest.json"}
+
+
+def test_prices_and_key_names_are_no_part_of_a_recipe(cli, config, monkeypatch):
+    cli("teacher", "--run", "v1", "--config", config)
+    price = 'teacher.endpoint.price={input=1, output=2, date="2026-11-01"}'
+    monkeypatch.setenv("SOME_KEY", "x")
+    flags = ["--set", price, "--set", "teacher.endpoint.api_key_env=SOME_KEY"]
+    assert "nothing to do" in cli("teacher", "--run", "v1", *flags)
+
+
+def test_all_links_only_what_agrees_to_the_seed(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    found = validate({**load(config), "seed": 1}, "test")
+    store.link(Run("v2"), Run("v1"), steps(found), found, but_seed=False)
+    assert not (data / "runs/v2").exists()
+
+
+@pytest.mark.parametrize("round_", ["0", "7"])
+def test_all_with_an_unknown_round(cli, config, round_):
+    assert f"--round {round_}: the configuration has 1" in cli(
+        "all", "--run", "v1", "--config", config, "--round", round_, code=3
+    )
+
+
+def test_all_needs_sentences_to_evaluate_on(cli, config, data):
+    assert "no literal of split ood, test" in cli("all", "--run", "v1", "--config", config, code=5)
+    assert not (data / "runs/v1/teacher").exists()
+
+
+def test_sample_can_be_tried_dry(cli, config):
+    cli("teacher", "--run", "v1", "--config", config)
+    assert "sample: would run" in cli("sample", "--run", "v1", "--set", TEACHERS, "--dry-run")
+
+
+def test_status_of_an_interrupted_step_shows_what_it_has_paid(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    folder = data / "runs/v1/teacher"
+    (folder / "manifest.json").rename(folder / "started.json")
+    (folder / "records.jsonl").rename(folder / "records.jsonl.partial")
+    assert cli("status", "--run", "v1").splitlines()[1].split()[1:4] == ["incomplete", "114", "40"]
+    cli("status", "--run", "../runs/v1", code=4)

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.llm import Answer
 from pipeline.stages.teacher import parse
+from pipeline.transport import Answer
 
 LITERAL = "The kettle is on."
 
@@ -21,6 +21,12 @@ def parsed(text, n=3, finish="stop", **more):
         "1. **One.**\n2. *Two.*\n3. \u201cThree.\u201d",
         "(1) One.\n(2) Two.\n(3) Three.",
         "  1: One.\r\n  2: Two.\r\n  3: Three.",
+        "1. One.\n1. Two.\n1. Three.",
+        "1. One.\n2. Two.\n3. Three.\nLet me know if you want more!",
+        "```\n1. One.\n2. Two.\n3. Three.\n```",
+        "1. One.\n2. Two.\n3. Three.\n*Explanation: a pun.*",
+        "<think>\n1. Hm.\n2. No.\n</think>\n1. One.\n2. Two.\n3. Three.",
+        "Here are three lighthearted, non-offensive paraphrases:\n1. One.\n2. Two.\n3. Three.",
     ],
 )
 def test_numbered_lists_as_models_write_them(text):
@@ -28,7 +34,8 @@ def test_numbered_lists_as_models_write_them(text):
 
 
 def test_an_item_runs_on_over_lines():
-    assert parsed("1. One\nand more.\n2. Two.", n=2) == (["One and more.", "Two."], {})
+    assert parsed("1. One\n   and more.\n2. Two.", n=2) == (["One and more.", "Two."], {})
+    assert parsed("1. One at\n   10:30 sharp.\n2. Two.", n=2) == (["One at 10:30 sharp.", "Two."], {})
 
 
 def test_quotes_inside_a_joke_stay():
@@ -51,6 +58,12 @@ def test_quotes_inside_a_joke_stay():
 )
 def test_an_answer_without_usable_jokes_has_a_reason(text, dropped):
     assert parsed(text) == ([], dropped)
+
+
+def test_a_joke_may_sound_like_a_refusal():
+    text = "1. I can't make it tonight, my couch won't let go.\n2. I can't help but notice.\n3. I'm sorry I can't come."
+    assert len(parsed(text)[0]) == 3
+    assert parsed("1. One.\n2. Two.\n3. Three.\nNote: this may be offensive.") == ([], {"warned": 1})
 
 
 def test_refusal_fields_of_the_protocol():

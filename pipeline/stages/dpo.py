@@ -26,7 +26,7 @@ def run(context: Context) -> Iterator[Preference]:
 
     arguments = trainers.dpo_arguments(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
-    longest = student.room(context.config, tokenizer, arguments.max_length)
+    longest = student.room(context.config, arguments.max_length)
     verdicts = context.rows("critic", Verdict)
     prompts = {verdict.literal_id: student.prompt(tokenizer, verdict.literal) for verdict in verdicts}
     texts = {joke: text for verdict in verdicts for joke, text in _jokes(verdict)}

@@ -56,7 +56,7 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     from pipeline import generation, student
 
     students: dict[str, Path | None] = {"base": None}
-    students |= {name: context.run.at(step) / "weights" for name, step in context.inputs.items() if name != "teacher"}
+    students |= {name: student.weights(context.run, step) for name, step in context.inputs.items() if name != "teacher"}
     parts = {name: context.folder / f"answers-{name}.jsonl" for name in students}
     if (context.folder / ANSWERS).exists():
         return list(records.read(context.folder / ANSWERS, Joke))

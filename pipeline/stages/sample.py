@@ -46,14 +46,16 @@ def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
     start = context.inputs.get("student")
     author = "base" if start is None else "sft" if start.round is None else f"round-{start.round}"
     tokenizer = student.load_tokenizer(config)
-    model = student.load(config, context.run.at(start) / "weights" if start else None)
+    model = student.load(config, student.weights(context.run, start) if start else None)
     tasks = [generation.Task(literal, author, index) for literal in literals for index in range(config.sample.k)]
     yield from generation.write_jokes(context, model, tokenizer, tasks, config.sample)
 
 
-def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
-    """A chat-completions body per candidate, for a student that is served elsewhere."""
+def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]] | None:
+    """A chat-completions body per candidate, for a student that is served elsewhere; None for one that is not."""
     sample = context.config.sample
+    if sample.endpoint is None:
+        return None
     bodies = (
         {
             "messages": [{"role": "user", "content": prompts.render("student", literal=literal.text)}],
@@ -65,15 +67,15 @@ def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
         for literal in context.literals(*sample.splits)
         for index in range(sample.k)
     )
-    if sample.endpoint is None:
-        raise ValueError("sample.endpoint is not set")
     return sample.endpoint, bodies
 
 
 def _served(context: Context, literals: list[LiteralText], author: str) -> Iterator[Joke]:
-    k = context.config.sample.k
+    asked, k = requests(context), context.config.sample.k
+    if asked is None:
+        return
     with Progress(str(context.step), len(literals) * k) as progress:
-        answers = context.door(progress).ask(*requests(context))
+        answers = context.door(progress).ask(*asked)
         for number, answer in enumerate(answers):
             literal = literals[number // k]
             if not answer.text:

@@ -26,9 +26,10 @@ def run(context: Context) -> Iterator[Imitation]:
 
     arguments = trainers.sft_arguments(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
-    longest = student.room(context.config, tokenizer, arguments.max_length)
+    longest = student.room(context.config, arguments.max_length)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     held_out: list[Imitation] = []
+    trained = 0
     for joke in context.rows("teacher", Joke):
         split = split_of.get(joke.literal_id)
         if split is None:
@@ -39,9 +40,12 @@ def run(context: Context) -> Iterator[Imitation]:
         elif split == "validation":
             held_out.append(row)
         else:
+            trained += 1
             yield row
     records.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
+    if not trained:
+        return
     trainers.train_sft(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
 
 

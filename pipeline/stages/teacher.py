@@ -10,25 +10,26 @@ from typing import Any
 
 from pipeline import prompts
 from pipeline.config import Config, Endpoint
-from pipeline.llm import Answer
 from pipeline.progress import Progress
 from pipeline.records import Joke, make
 from pipeline.runs import Step
 from pipeline.store import Context
+from pipeline.transport import Answer
 
 ROW = Joke
 SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
 
 ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
+THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 REFUSAL = re.compile(
     r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
-    r"(make|write|create|help|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) (unable|not able|not "
+    r"(make|write|create|help(?! but)|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) (unable|not able|not "
     r"comfortable)|(isn't|is not|not) appropriate to (joke|make))",
     re.IGNORECASE | re.DOTALL,
 )
 WARNING = re.compile(
-    r"\b(offensive|inappropriate|sensitive topic|insensitive|harmful|be (considerate|respectful|mindful)|"
+    r"(?<![-\w])(offensive|inappropriate|sensitive topic|insensitive|harmful|be (considerate|respectful|mindful)|"
     r"please (note|remember) that|disclaimer|stereotyp)",
     re.IGNORECASE,
 )
@@ -81,13 +82,13 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], Counter[str]
     """
     if answer.error:
         return [], Counter([answer.error.partition(":")[0].replace("_", " ")])
-    text = answer.text or ""
+    text = THOUGHT.sub("", answer.text or "")
     if answer.refusal or answer.finish == "content_filter":
         return [], Counter(["refused"])
     items, beside = split_list(text)
     if not items and n == 1 and text.strip() and "\n" not in text.strip() and not REFUSAL.search(text):
         items, beside = [clean(text)], ""
-    if not items or REFUSAL.search(items[0]):
+    if not items or (len(items) < n and REFUSAL.search(items[0])):
         return [], Counter(["refused" if REFUSAL.search(text) else "no list"])
     if WARNING.search(beside) or REFUSAL.search(beside):
         return [], Counter(["warned"])
@@ -116,17 +117,17 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], Counter[str]
 def split_list(text: str) -> tuple[list[str], str]:
     """The items of a numbered list, and the text before and after it.
 
-    An item runs on over its next lines until a blank line or the next number.
+    Numbers count up (or all say 1); an item runs on over the indented lines after it.
     """
     items: list[str] = []
     beside: list[str] = []
     inside = False
     for line in text.splitlines():
         found = ITEM.match(line)
-        if found:
+        if found and int(found[1]) in (1, len(items) + 1):
             items.append(found[2])
             inside = True
-        elif inside and line.strip():
+        elif inside and line.strip() and line[0].isspace():
             items[-1] += " " + line.strip()
         else:
             inside = False

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from pipeline import student, trainers
+from pipeline import ROOT, student, trainers
 from pipeline.config import validate
 from pipeline.errors import StudentError
 from tests.conftest import rows
@@ -59,7 +59,7 @@ def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_we
             raise KeyboardInterrupt
 
     monkeypatch.setattr(trainers.StepProgress, "on_step_end", killed)
-    with pytest.raises(AssertionError, match="the same command goes on from here"):
+    with pytest.raises(AssertionError, match="goes on from here"):
         run(stage, "--run", "v1", "--force")
     monkeypatch.undo()
     monkeypatch.setenv("HUMOR_DISTILL_DATA", str(apart))
@@ -164,9 +164,37 @@ def test_wrong_starting_weights_are_refused(apart):
 def test_a_first_step_with_a_margin_is_refused():
     state = TrainerState(global_step=1)
     check = trainers.FirstStep()
-    check.on_log(None, state, TrainerControl(), {"rewards/margins": 0.001})
-    with pytest.raises(StudentError, match="the reference is not the starting student"):
-        check.on_log(None, state, TrainerControl(), {"rewards/margins": 0.4})
+    arguments = DPOConfig(output_dir="unused", bf16=False, use_cpu=True)
+    fine = {"loss": math.log(2), "rewards/chosen": 1e-6, "rewards/rejected": 0.0}
+    check.on_log(arguments, state, TrainerControl(), fine)
+    for wrong in ({"loss": 1.127}, {"rewards/chosen": 0.4}, {"rewards/rejected": -0.4}, {"loss": float("nan")}):
+        with pytest.raises(StudentError, match="the reference is not the starting student"):
+            check.on_log(arguments, state, TrainerControl(), {**fine, **wrong})
+
+
+def test_a_wrong_loss_name_ends_before_anything_is_loaded(cli, inside):
+    said = cli("dpo", "--run", "loss", "--from", "v1", "--set", "dpo.trainer.loss_type=sigmoyd", code=3)
+    assert "unknown loss_type ['sigmoyd']" in said
+
+
+def test_without_held_out_pairs_the_last_step_is_kept(inside, tmp_path, small):
+    literals = {
+        split: (ROOT / f"data/literals/{split}.jsonl").read_text().splitlines() for split in ("train", "test", "ood")
+    }
+    (tmp_path / "some.jsonl").write_text(
+        "\n".join(literals["train"][:30] + literals["test"][:4] + literals["ood"][:4]) + "\n"
+    )
+    best = '{max_steps=2, per_device_train_batch_size=4, eval_strategy="steps", eval_steps=1, save_steps=1, '
+    best += 'load_best_model_at_end=true, metric_for_best_model="eval_rewards/accuracies", max_length=96}'
+    flags = ["--set", f'literals.files=["{tmp_path}/some.jsonl"]', "--set", f"dpo.trainer={best}"]
+    said = run("all", "--run", "unheld", "--config", small, *flags, "--set", "sft.trainer.max_steps=2")
+    assert "round-1/dpo: nothing is held out (no validation literals), so the last step is kept" in said
+
+
+@pytest.mark.parametrize("stage", ["sample", "dpo", "evaluate"])
+def test_missing_weights_are_named(apart, cli, stage):
+    shutil.rmtree(apart / "runs/v1/sft/weights")
+    assert "sft --run v1 --force" in cli(stage, "--run", "v1", "--force", code=8)
 
 
 def test_a_pair_without_anything_to_learn_is_said(apart):

@@ -1,0 +1,83 @@
+"""Attempts at a step: one at a time, what an interrupted one leaves, and what --force replaces."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import StageError
+from pipeline.records import Row, parse, write
+from pipeline.runs import BEFORE, CHECKPOINTS, KEPT, MANIFEST, PARTIAL, STARTED
+
+R = TypeVar("R", bound=Row)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    if folder.is_symlink():
+        raise StageError(
+            f"{folder} is linked from another run and is not changed here. Remove the link to make it anew."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(
+                f"{folder}: another process is at work here. Wait for it, or choose another --run."
+            ) from None
+        yield
+
+
+def begun(folder: Path) -> bool:
+    """Whether an interrupted attempt left something worth going on from."""
+    partial = folder / PARTIAL
+    rows = (folder / KEPT).exists() or (partial.exists() and partial.stat().st_size > 0)
+    return rows or any((folder / CHECKPOINTS).glob("checkpoint-*"))
+
+
+@contextmanager
+def replacing(folder: Path, force: bool) -> Iterator[None]:
+    """With force, set the step's files aside, and bring them back if the new attempt fails before it has begun."""
+    before = folder / BEFORE
+    if force or not (folder / STARTED).exists():
+        before.mkdir(exist_ok=True)
+        for name in sorted(os.listdir(folder), key=lambda name: name != MANIFEST):  # from here on it is not complete
+            if name not in (".lock", BEFORE):
+                _discard(before / name)
+                (folder / name).rename(before / name)
+    try:
+        yield
+    except BaseException:
+        if before.is_dir() and not begun(folder):
+            if os.listdir(before):
+                for name in set(os.listdir(folder)) - {".lock", BEFORE}:
+                    _discard(folder / name)
+            for name in sorted(os.listdir(before), key=lambda name: name == MANIFEST):
+                (before / name).rename(folder / name)
+            before.rmdir()
+        raise
+    _discard(before)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def keep(folder: Path, kind: type[R]) -> dict[str, R]:
+    """The whole lines of interrupted attempts, by id; a torn last line is left out."""
+    rows: dict[str, R] = {}
+    for path in (folder / KEPT, folder / PARTIAL):
+        data = path.read_bytes() if path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+        found = (parse(line, kind, f"{path}:{number}") for number, line in enumerate(whole, 1))
+        rows |= {row.id: row for row in found}
+    if rows:
+        write(folder / KEPT, rows.values())
+    return rows
