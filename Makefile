@@ -1,9 +1,10 @@
 # Everything runs in .venv; `make` alone lists the targets.
 PYTHON ?= python3
 RUN ?= v1
-FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) $(if $(ROUND),--round $(ROUND)) \
+FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) \
 	$(foreach pair,$(SET),--set $(pair)) $(if $(FORCE),--force) $(if $(DRY),--dry-run)
 STAGES = teacher sft sample critic dpo evaluate
+ROUND_STAGES = sample critic dpo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +23,10 @@ demo: setup ## run the whole pipeline on the embedded default and print the resu
 	.venv/bin/humor-distill status --run demo
 
 all: setup ## every stage that is not complete
-	.venv/bin/humor-distill all $(FLAGS)
+	.venv/bin/humor-distill all $(FLAGS) $(if $(ROUND),--round $(ROUND))
 
 $(STAGES): setup
-	.venv/bin/humor-distill $@ $(FLAGS)
+	.venv/bin/humor-distill $@ $(FLAGS) $(if $(ROUND),$(if $(filter $@,$(ROUND_STAGES)),--round $(ROUND)))
 
 status: setup ## what is complete and what it cost
 	.venv/bin/humor-distill status --run $(RUN)
@@ -36,11 +37,11 @@ check: setup ## format, lint, types and the tests that need no torch
 	.venv/bin/mypy
 	.venv/bin/pytest tests --ignore tests/torch
 
-test: setup ## every test but the ones that take minutes each
-	.venv/bin/pytest tests -m 'not slow'
-
-test-all: setup ## every test
+test: setup ## every test
 	.venv/bin/pytest tests
+
+test-all: setup ## every test, and five random moments of SIGKILL for each stage
+	KILL_MOMENTS=5 .venv/bin/pytest tests
 
 bench: setup ## how long --help and status take
 	.venv/bin/python bench/startup.py

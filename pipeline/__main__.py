@@ -102,7 +102,11 @@ def _stages(args: argparse.Namespace) -> None:
         before = steps if every else steps[: steps.index(chosen[0])]
         store.link(run, runs.Run(args.source), before, config, but_seed=not every)
     if args.command == "all" and not args.dry_run:
-        store.check(config, run)
+        store.check_splits(config)
+        if any(step.stage in ("sft", "dpo") and run.manifest(step) is None for step in chosen):
+            from pipeline import trainers
+
+            trainers.check(config, run.folder)
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
     for step in chosen:
         store.execute(run, step, config, args.force, args.dry_run, flags)

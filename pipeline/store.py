@@ -31,7 +31,6 @@ from pipeline.runs import (
     Run,
     Step,
     read_json,
-    steps,
     write_json,
 )
 
@@ -184,21 +183,14 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
     print(f"{step}: {len(written)} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
 
 
-def check(config: Config, run: Run) -> None:
-    """Build what a long run will need late, so that a typo ends it before it has begun."""
+def check_splits(config: Config) -> None:
+    """DataError where a split is missing that a later stage will need."""
     there = {row.split for row in literals(config)}
     if missing := {"train", *config.evaluate.splits} - there:
         raise DataError(
             f"{', '.join(config.literals.files)}: no literal of split {', '.join(sorted(missing))}, which sft or "
             f"evaluate needs. Splits there are: {', '.join(sorted(there))}."
         )
-    if all(run.manifest(step) for step in steps(config) if step.stage in ("sft", "dpo")):
-        return
-    from pipeline import student, trainers
-
-    trainers.sft_arguments(config, run.folder)
-    trainers.dpo_arguments(config, run.folder)
-    student.load_tokenizer(config)
 
 
 def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:

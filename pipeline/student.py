@@ -111,7 +111,9 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     if config.student.quantization != "none":
         options["quantization_config"] = quantization(config)
     adapter = weights is not None and (weights / "adapter_config.json").exists()
-    source = _source(config) if weights is None or adapter else {"pretrained_model_name_or_path": str(weights)}
+    source = _source(config)
+    if weights is not None and not adapter:
+        source = {"pretrained_model_name_or_path": str(weights), "trust_remote_code": config.student.trust_remote_code}
     try:
         model = AutoModelForCausalLM.from_pretrained(**source, **options)
     except OSError as error:

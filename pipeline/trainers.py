@@ -36,6 +36,13 @@ MARGIN = {True: 5e-2, False: 1e-3}
 """The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
 
 
+def check(config: Config, folder: Path) -> None:
+    """Build what a long run will need late, so that a typo ends it before it has begun."""
+    sft_arguments(config, folder)
+    dpo_arguments(config, folder)
+    student.load_tokenizer(config)
+
+
 def sft_arguments(config: Config, folder: Path) -> SFTConfig:
     """[sft.trainer] as TRL's SFTConfig; ConfigError for a key or value that it does not take."""
     return _arguments(SFTConfig, config, config.sft.trainer, folder, "sft")

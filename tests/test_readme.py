@@ -48,6 +48,12 @@ def test_help_text():
     assert block(README.read_text(), "help dpo") == help_text("dpo")
 
 
+def test_the_demo_s_output_is_there():
+    shown = block(README.read_text(), "demo")
+    for line in ("Win-tie rate against the teacher, judged by standin-judge", "round-1 - sft", "evaluate"):
+        assert line in shown
+
+
 def test_file_tree():
     named = in_tree(README.read_text())
     files = {path for path in tracked() if not path.startswith(LEFT_OUT)}
