@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pipeline.errors import StageError
 from pipeline.records import Row, parse, write
-from pipeline.runs import BEFORE, CHECKPOINTS, KEPT, MANIFEST, PARTIAL, STARTED
+from pipeline.runs import BEFORE, KEPT, MANIFEST, PARTIAL, STARTED
 
 R = TypeVar("R", bound=Row)
 
@@ -34,9 +34,8 @@ def lock(folder: Path) -> Iterator[None]:
 
 def begun(folder: Path) -> bool:
     """Whether an interrupted attempt left something worth going on from."""
-    partial = folder / PARTIAL
-    rows = (folder / KEPT).exists() or (partial.exists() and partial.stat().st_size > 0)
-    return rows or any((folder / CHECKPOINTS).glob("checkpoint-*"))
+    names = set(os.listdir(folder)) - {".lock", BEFORE, STARTED} if folder.is_dir() else set()
+    return bool(names - {PARTIAL}) or (PARTIAL in names and (folder / PARTIAL).stat().st_size > 0)
 
 
 @contextmanager
