@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")
 if "LOCAL_RANK" not in os.environ:  # one process, one GPU: several would become torch's DataParallel
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):  # optional kernels; tied weights in checkpoints
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 import torch
 from transformers import (
@@ -27,8 +32,6 @@ from pipeline.errors import StudentError
 from pipeline.recipe import folder_hash, student_folder
 from pipeline.runs import Run, Step
 
-for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):  # optional kernels; tied weights in checkpoints
-    logging.getLogger(name).setLevel(logging.ERROR)
 transformers_logging.disable_progress_bar()
 
 PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|vision_pad|>", "<unk>", "<|endoftext|>")
@@ -38,9 +41,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 def keep_memory() -> None:
     """Have glibc keep freed tensors' memory: giving it back and faulting it in again costs a third of a CPU step."""
-    if sys.platform == "linux" and (libc := ctypes.util.find_library("c")):
+    libc = ctypes.CDLL(ctypes.util.find_library("c")) if sys.platform == "linux" else None
+    if mallopt := getattr(libc, "mallopt", None):  # musl has none
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            ctypes.CDLL(libc).mallopt(option, 1 << 30)
+            mallopt(option, 1 << 30)
 
 
 def device(runtime: Runtime) -> str:

@@ -2,22 +2,17 @@
 
 import json
 import math
-import os
 import shutil
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_DISABLE", "1")
+from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
 
 import datasets
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from pipeline import student
 from pipeline.config import Config
 from pipeline.errors import ConfigError, StudentError
 from pipeline.progress import Progress
