@@ -3,7 +3,7 @@
 The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of each pair are judged.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain, combinations
 from pathlib import Path
@@ -45,9 +45,10 @@ def run(context: Context) -> Iterator[Verdict]:
     rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
     records.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
-    context.dropped["literal without the teacher's reference"] = sum(row.id not in reference for row in literals)
-    context.dropped["empty answer"] = sum(not joke.text for joke in answers)
-    context.dropped = +context.dropped
+    single = [row for row in rows if row.vs is None]
+    missing = {"literal without the teacher's reference": sum(row.id not in reference for row in literals)}
+    missing["answer, empty or not fitting the student's context"] = sum(row.no_answer or 0 for row in single)
+    context.dropped = +Counter(missing)
     print(table(rows))
 
 
@@ -99,7 +100,7 @@ def figures(
                 **common,
                 **metrics.win_tie_rate(judged[name]),
                 no_reference=sum(literal not in reference for literal in inside),
-                no_answer=sum(not text for text in texts),
+                no_answer=sum(literal in reference for literal in inside) - sum(bool(text) for text in texts),
                 length_ratio=metrics.length_ratio(texts, [joke.literal for joke in given]),
                 distinct_1=metrics.distinct(texts, 1),
                 distinct_2=metrics.distinct(texts, 2),
