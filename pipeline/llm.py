@@ -90,7 +90,7 @@ class Door:
             thread.join()
 
     async def _serve(self, endpoint: Endpoint, key: str, requests: Any, answers: Any) -> None:
-        todo = enumerate(requests)
+        pending = enumerate(requests)
         first_error: list[BaseException] = []
         client = connect(endpoint, key, self.runtime)
         with closing(open_cache(self.path)) as cache:
@@ -99,7 +99,7 @@ class Door:
             async def worker() -> None:
                 while not self._halt.is_set():
                     try:
-                        index, request = next(todo)
+                        index, request = next(pending)
                     except StopIteration:
                         return
                     except BaseException as error:  # noqa: BLE001 - raised by _serve, as below
