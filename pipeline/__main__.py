@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import ROOT, ROUND_STAGES
+from pipeline import ROOT, ROUND_STAGES, data_folder, errors
 from pipeline.errors import HumorDistillError
 
 if TYPE_CHECKING:
@@ -77,11 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     except HumorDistillError as error:
         print(f"humor-distill: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        if (found := errors.storage(error, data_folder())) is None:
+            raise
+        print(f"humor-distill: {found}", file=sys.stderr)
+        return found.exit_code
     except KeyboardInterrupt:
         print("humor-distill: stopped; the same command (without --force) goes on from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 141
     return 0
 
 

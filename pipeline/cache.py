@@ -1,12 +1,15 @@
 """The call cache: every answer ever paid for, shared by all runs, in data/cache/calls.sqlite."""
 
+import errno
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline import data_folder
+from pipeline.errors import DataError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -20,16 +23,44 @@ def cache_path() -> Path:
     return data_folder() / "cache" / "calls.sqlite"
 
 
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """What SQLite says of a disk, as the OSError that it is."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        known = {
+            sqlite3.SQLITE_FULL: errno.ENOSPC,
+            sqlite3.SQLITE_READONLY: errno.EROFS,
+            sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+            sqlite3.SQLITE_PERM: errno.EACCES,
+            sqlite3.SQLITE_IOERR: errno.EIO,
+        }
+        if code == sqlite3.SQLITE_NOTADB:
+            raise DataError(
+                f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is made."
+            ) from None
+        if code not in known:
+            raise
+        raise OSError(known[code], str(error), str(path)) from None
+
+
 def open_cache(path: Path) -> sqlite3.Connection:
     """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
     for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             break
-        except sqlite3.OperationalError:
-            if attempt == 99:
+        except sqlite3.OperationalError as error:
+            if attempt == 99 or error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             time.sleep(0.05)
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -71,8 +71,9 @@ def write_jokes(
     lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
     limit = room(context.config) - settings.max_new_tokens
     fitting = [task for task in tasks if lengths[task.literal.id] <= limit]
-    if len(fitting) < len(tasks):
-        context.dropped["longer than the student's context"] += len(tasks) - len(fitting)
+    for task in tasks:
+        if lengths[task.literal.id] > limit:
+            context.drop(task.literal.id, task.literal.id, "longer than the student's context", task.author)
     fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
     size, tokens = context.config.runtime.generate_batch, 0
     with Progress(f"{context.step}, on {model.device}", len(fitting)) as progress:

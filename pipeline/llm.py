@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import standin
-from pipeline.cache import open_cache
+from pipeline.cache import open_cache, storage_errors
 from pipeline.config import STANDIN, Endpoint, Runtime, api_key
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.transport import Answer, Refused, Retry, attempt, connect, read_answer
@@ -195,11 +195,13 @@ class Door:
         if endpoint.base_url == STANDIN:
             cost = 0.0
         no_usage = self.runtime.budget is not None and cost is None
-        cache.execute(
-            "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [key, self.run, self.step, endpoint.base_url, endpoint.model, text, raw, prompt, completion, cost]
-            + [price.currency if price else None, round(seconds, 3), datetime.now(UTC).isoformat(timespec="seconds")],
-        )
+        with storage_errors(self.path):
+            cache.execute(
+                "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                [key, self.run, self.step, endpoint.base_url, endpoint.model, text, raw, prompt, completion, cost]
+                + [price.currency if price else None, round(seconds, 3)]
+                + [datetime.now(UTC).isoformat(timespec="seconds")],
+            )
         self.sent += 1
         self._failed_in_a_row = 0
         self.tokens += (prompt or 0) + (completion or 0)

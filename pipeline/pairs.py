@@ -1,6 +1,5 @@
 """Candidates to pairs, verdicts to preferences: values in, values out."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Literal
@@ -26,28 +25,28 @@ def ngrams(text: str, n: int) -> list[str]:
 
 def choose(
     jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int
-) -> tuple[list[tuple[Joke, Joke]], Counter[str]]:
-    """The pairs of one literal's candidates to judge, and why candidates were left out.
+) -> tuple[list[tuple[Joke, Joke]], list[tuple[str, str]]]:
+    """The pairs of one literal's candidates to judge, and (id, reason) of the candidates that were left out.
 
     `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
     the first such pair in candidate order; `all` is every pair. Empty candidates, copies of the literal and repeats of
     an earlier candidate are left out; literals with fewer than two candidates left give no pair.
     """
-    dropped: Counter[str] = Counter()
+    dropped: list[tuple[str, str]] = []
     kept: dict[str, Joke] = {}
     for joke in sorted(jokes, key=lambda joke: joke.index):
         text = " ".join(joke.text.lower().split())
         if not text:
-            dropped["empty candidate"] += 1
+            dropped.append((joke.id, "empty candidate"))
         elif text == " ".join(joke.literal.lower().split()):
-            dropped["copy of the literal"] += 1
+            dropped.append((joke.id, "copy of the literal"))
         elif text in kept:
-            dropped["same candidate"] += 1
+            dropped.append((joke.id, "same candidate"))
         else:
             kept[text] = joke
     pairs = list(combinations(kept.values(), 2))
     if not pairs:
-        dropped["literal without two candidates"] += 1
+        dropped += [(literal, "literal without two candidates") for literal in {joke.literal_id for joke in jokes}]
     if which == "farthest" and pairs:
         grams = {joke.id: ngrams(joke.text, n) for joke in kept.values()}
         pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
@@ -60,25 +59,25 @@ def preferences(
     lengths: dict[str, int],
     bounds: tuple[float, float],
     room: dict[str, int] | None = None,
-) -> tuple[list[Preference], Counter[str]]:
-    """What DPO can learn from verdicts, and what was dropped and why.
+) -> tuple[list[Preference], list[tuple[Verdict, str]]]:
+    """What DPO can learn from verdicts, and which verdicts were dropped and why.
 
     `prompts` gives the student prompt by literal id, `lengths` the tokens of a joke by joke id; `bounds` are the
     smallest and largest len(chosen) / len(rejected) that stay. `room` gives the tokens left for an answer after each
     literal's prompt; a pair with a longer joke would be cut in training, and is dropped.
     """
     rows: list[Preference] = []
-    dropped: Counter[str] = Counter()
+    dropped: list[tuple[Verdict, str]] = []
     for verdict in verdicts:
         if verdict.outcome not in ("a", "b"):
-            dropped[verdict.outcome] += 1
+            dropped.append((verdict, verdict.outcome))
             continue
         a, b = (verdict.a, verdict.a_text), (verdict.b, verdict.b_text)
         (chosen_id, chosen), (rejected_id, rejected) = (a, b) if verdict.outcome == "a" else (b, a)
         if room and max(lengths[chosen_id], lengths[rejected_id]) > room[verdict.literal_id]:
-            dropped["longer than max_length"] += 1
+            dropped.append((verdict, "longer than max_length"))
         elif not bounds[0] <= lengths[chosen_id] / max(1, lengths[rejected_id]) <= bounds[1]:
-            dropped["length ratio"] += 1
+            dropped.append((verdict, "length ratio"))
         else:
             p_a = verdict.p_a or 0.0
             rows.append(

@@ -6,6 +6,7 @@ ids in every run, and rows join on ids, never on position.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -33,9 +34,9 @@ class Row(BaseModel):
     id: str
     schema_: str = Field(alias="schema")
 
-    def line(self) -> str:
-        """The row as one line of JSON, without the newline."""
-        return json.dumps(self.model_dump(by_alias=True), ensure_ascii=False)
+    def line(self) -> bytes:
+        """The row as one line of JSONL, in UTF-8."""
+        return self.model_dump_json(by_alias=True).encode() + b"\n"
 
 
 class LiteralText(Row):
@@ -120,6 +121,35 @@ class Preference(Row):
     """The critic's probability that chosen is better, mean of the two orders."""
 
 
+class Margin(Row):
+    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in nats."""
+
+    kind: ClassVar[str] = "margin/1"
+    literal_id: str
+    preference_id: str
+    held_out: bool
+    steps: list[int]
+    """The optimizer steps, from 1, whose batches held it; none for a held-out pair."""
+    chosen_before: float
+    rejected_before: float
+    chosen_after: float
+    rejected_after: float
+
+
+class Drop(Row):
+    """What a step left out, and why; the manifest counts these rows by reason."""
+
+    kind: ClassVar[str] = "drop/1"
+    literal_id: str
+    dropped: str
+    """Id of the literal, joke or verdict."""
+    reason: str
+    index: int
+    """Position among what was dropped of it."""
+    text: str | None
+    """What was left out, or what the endpoint said, where no other row has it."""
+
+
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
@@ -157,15 +187,25 @@ _IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
     Imitation: ("i", ("joke_id", "prompt")),
     Verdict: ("v", ("role", "aspect", "a", "b")),
     Preference: ("p", ("verdict_id", "prompt")),
+    Margin: ("g", ("preference_id",)),
+    Drop: ("d", ("dropped", "reason", "index", "text")),
     Metric: ("m", ("contestant", "split", "judge", "aspect", "vs")),
 }
 
 
 def make(kind: type[R], **values: Any) -> R:
     """A row of this kind with its schema and content-derived id filled in."""
+    return kind(id=_identity(kind, values), schema=kind.kind, **values)
+
+
+def true_id(row: Row) -> str:
+    """The id that a row's content gives; it differs from the row's own where the row was changed by hand."""
+    return _identity(type(row), row.__dict__)
+
+
+def _identity(kind: type[Row], values: dict[str, Any]) -> str:
     letter, fields = _IDENTITY[kind]
-    identity = content_id(letter, *(values.get(field) for field in fields))
-    return kind(id=identity, schema=kind.kind, **values)
+    return content_id(letter, *(values.get(field) for field in fields))
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
@@ -187,20 +227,37 @@ def parse(line: bytes, kind: type[R], where: str) -> R:
     try:
         row = kind.model_validate_json(line)
     except ValidationError as error:
+        _other_schema(line, kind, where)
         fields = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
         raise DataError(f"{where}: not a {kind.kind} row: {fields}") from None
     if row.schema_ != kind.kind:
-        raise DataError(f"{where}: schema is {row.schema_!r}, expected {kind.kind!r}.")
+        _other_schema(line, kind, where)
     return row
+
+
+def _other_schema(line: bytes, kind: type[Row], where: str) -> None:
+    """DataError where a line is a whole row, but of another kind or version."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return
+    schema = row.get("schema") if isinstance(row, dict) else None
+    if schema is not None and schema != kind.kind:
+        raise DataError(
+            f"{where}: schema is {schema!r}, expected {kind.kind!r}. Read it with the humor-distill that wrote it "
+            "(its manifest names the commit), or make it again."
+        )
 
 
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write rows beside the target and rename into place; returns how many."""
     count = 0
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with partial.open("wb") as file:
         for row in rows:
-            file.write(row.line() + "\n")
+            file.write(row.line())
             count += 1
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
     return count

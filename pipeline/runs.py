@@ -1,5 +1,6 @@
 """A run is a version: a named folder data/runs/<run> of steps, each with records.jsonl and manifest.json."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -10,13 +11,17 @@ from typing import Any
 
 from pipeline import ROUND_STAGES, data_folder
 from pipeline.config import Config, validate
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, StageError
 
-RECORDS, MANIFEST, STARTED = "records.jsonl", "manifest.json", "started.json"
+RECORDS, MANIFEST, STARTED, DROPPED = "records.jsonl", "manifest.json", "started.json", "dropped.jsonl"
 PARTIAL, KEPT = "records.jsonl.partial", "records.jsonl.kept"
 """The rows of the attempt under way, and of interrupted ones before it."""
 CHECKPOINTS, BEFORE = "checkpoints", ".before"
 """A training's checkpoints, and what --force replaces until the new manifest is written."""
+MANIFEST_SCHEMA = "manifest/2"
+MANIFEST_KEYS = frozenset(
+    "schema run step recipe rows sha256 files dropped spent started finished seconds made_with prompts seal".split()
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,28 @@ class Run:
         return data_folder() / "runs" / self.name
 
     def at(self, step: Step) -> Path:
+        """The step's folder; StageError where it is a link to what is not there, or out of the data folder."""
         own = self.folder / str(step)
+        runs = (data_folder() / "runs").resolve()
+        if not own.resolve().is_relative_to(runs):
+            raise StageError(
+                f"{own} leads out of {runs}, so it is neither read nor written. Copy the run there, or point "
+                "HUMOR_DISTILL_DATA at the folder that holds it."
+            )
+        if own.is_symlink() and not own.exists():
+            raise StageError(
+                f"{own} is linked from {own.readlink()}, which is not here. Copy that run as well, or copy this one "
+                "with its links followed: cp -rL."
+            )
         return own if self.source is None or own.exists() else self.source.at(step)
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
-        """The manifest of a complete step, else None."""
-        return read_json(self.at(step) / MANIFEST)
+        """The manifest of a complete step, else None; DataError where it is not one that a stage wrote."""
+        path = self.at(step) / MANIFEST
+        found = read_json(path)
+        if found is not None and (wrong := complaint(found)):
+            raise DataError(f"{path}: {wrong}. Restore it, or make the step again: {step.command(self.name)} --force")
+        return found
 
     def config(self) -> Config | None:
         """The configuration this run last ran with."""
@@ -92,13 +113,30 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, data: Any) -> None:
     """By atomic rename, so that the file is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, indent=1)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """SHA-256 of everything in a manifest but the seal itself."""
+    rest = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def complaint(manifest: Any) -> str | None:
+    """What is wrong with a manifest in itself, or None."""
+    if not isinstance(manifest, dict):
+        return "not a manifest"
+    if manifest.get("schema") != MANIFEST_SCHEMA:
+        return f"schema is {manifest.get('schema')!r}, expected {MANIFEST_SCHEMA!r}: another version wrote it"
+    if missing := MANIFEST_KEYS - manifest.keys():
+        return f"without {', '.join(sorted(missing))}"
+    return None if manifest["seal"] == seal(manifest) else "it was edited after its stage wrote it (the seal differs)"
 
 
 def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:

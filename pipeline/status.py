@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import ROUND_STAGES, STAGES, data_folder
 from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
+from pipeline.runs import complaint
 
 
 def run_names() -> list[str]:
@@ -41,6 +42,8 @@ def step_names(folder: Path) -> list[str]:
 
 def line(run: str, step: str, folder: Path) -> str:
     manifest = _read(folder / "manifest.json")
+    if manifest and (wrong := complaint(manifest)):
+        return f"{step:<18} {'damaged':<11} {wrong}"
     if not manifest:
         started = _read(folder / "started.json")
         partial = folder / "records.jsonl.partial"

@@ -20,17 +20,20 @@ from pipeline.config import Config
 from pipeline.errors import DataError, StageError
 from pipeline.llm import Door
 from pipeline.progress import Progress
-from pipeline.records import LiteralText, Row, read
+from pipeline.records import Drop, LiteralText, Row, make, read, write
 from pipeline.runs import (
     CHECKPOINTS,
+    DROPPED,
     KEPT,
     MANIFEST,
+    MANIFEST_SCHEMA,
     PARTIAL,
     RECORDS,
     STARTED,
     Run,
     Step,
     read_json,
+    seal,
     write_json,
 )
 
@@ -47,8 +50,9 @@ class Context:
     inputs: dict[str, Step]
     kept: dict[str, Row]
     """Rows that an interrupted attempt already wrote, by id; a stage may skip making them again."""
-    dropped: Counter[str] = field(default_factory=Counter)
-    """What was left out, by reason; goes into the manifest."""
+    drops: list[Drop] = field(default_factory=list)
+    """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
+    _drops_of: Counter[str] = field(default_factory=Counter)
     facts: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: weights, training figures, model identities."""
     files: list[Path] = field(default_factory=list)
@@ -74,6 +78,16 @@ class Context:
                 f"again: {step.command(self.run.name)} --force"
             )
         return rows
+
+    def drop(self, literal_id: str, dropped: str, reason: str, text: str | None = None) -> None:
+        """Leave out a literal, a joke or a verdict, given by its id."""
+        index = self._drops_of[dropped]
+        self._drops_of[dropped] += 1
+        self.drops.append(make(Drop, literal_id=literal_id, dropped=dropped, reason=reason, index=index, text=text))
+
+    @property
+    def dropped(self) -> Counter[str]:
+        return Counter(drop.reason for drop in self.drops)
 
     def literals(self, *splits: str) -> list[LiteralText]:
         """The configuration's literals of these splits (all, if none is named), in file order."""
@@ -148,19 +162,22 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
         print(f"{step}: going on after {len(kept)} rows")
     context = Context(config, run, step, inputs, kept)
     written: set[str] = set()
-    with (folder / PARTIAL).open("w", encoding="utf-8", newline="\n") as file:
+    with (folder / PARTIAL).open("wb") as file:
         for row in step.module.run(context):
             if row.id in written:
                 raise DataError(f"{step}: two rows with the id {row.id}; its inputs hold the same content twice.")
             written.add(row.id)
-            file.write(row.line() + "\n")
+            file.write(row.line())
             file.flush()
         os.fsync(file.fileno())
     if not written:
         raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
     (folder / PARTIAL).replace(folder / RECORDS)
+    if context.drops:
+        write(folder / DROPPED, context.drops)
+        context.files.append(folder / DROPPED)
     manifest = {
-        "schema": "manifest/1",
+        "schema": MANIFEST_SCHEMA,
         "run": run.name,
         "step": str(step),
         "recipe": wanted,
@@ -176,7 +193,7 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
         "made_with": recipe.made_with(),
         "prompts": recipe.prompt_texts(step),
     }
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, {**manifest, "seal": seal(manifest)})
     for name in (STARTED, KEPT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -52,7 +52,7 @@ def test_a_step_ends_with_its_manifest(cli, config, data):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows"] == len(rows(folder / "records.jsonl"))
     assert manifest["spent"]["calls"] == 40
-    assert set(files(folder)) == {"records.jsonl", "manifest.json"}
+    assert set(files(folder)) == {"records.jsonl", "dropped.jsonl", "manifest.json"}
     assert manifest["prompts"]["teacher"].startswith("Write {{ n }} humorous paraphrases")
 
 
@@ -332,7 +332,7 @@ def test_a_kept_row_that_is_not_made_again_is_left_out(cli, config, data):
     (folder / "records.jsonl.partial").write_bytes(stray + whole[:1000])
     cli("teacher", "--run", "v1")
     assert (folder / "records.jsonl").read_bytes() == whole
-    assert set(files(folder)) == {"records.jsonl", "manifest.json"}
+    assert set(files(folder)) == {"records.jsonl", "dropped.jsonl", "manifest.json"}
 
 
 def test_prices_and_key_names_are_no_part_of_a_recipe(cli, config, monkeypatch):

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from pipeline.stages.teacher import parse
@@ -8,7 +10,7 @@ LITERAL = "The kettle is on."
 
 def parsed(text, n=3, finish="stop", **more):
     jokes, dropped = parse(Answer("c_1", text=text, finish=finish, **more), LITERAL, n)
-    return jokes, dict(dropped)
+    return jokes, dict(Counter(reason for reason, _ in dropped))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,15 @@ def test_refusal_fields_of_the_protocol():
 
 
 def test_a_failed_request_is_no_joke():
-    assert parse(Answer("c_1", error="bad_request: HTTP 400: too long"), LITERAL, 3) == ([], {"bad request": 1})
+    said = "bad_request: HTTP 400: too long"
+    assert parse(Answer("c_1", error=said), LITERAL, 3) == ([], [("bad request", said)])
+
+
+def test_what_was_left_out_is_kept_to_be_read():
+    assert parse(Answer("c_1", text="1. One.\n2. ONE!\n3. Two."), LITERAL, 2)[1] == [("same joke twice", "ONE!")]
+    assert parse(Answer("c_1", text="I cannot help with that."), LITERAL, 2)[1] == [
+        ("refused", "I cannot help with that.")
+    ]
 
 
 def test_jokes_are_dropped_one_by_one():

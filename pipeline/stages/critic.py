@@ -45,8 +45,9 @@ def _pairs(context: Context) -> list[tuple[Joke, Joke]]:
     critic = context.config.critic
     jokes = sorted(context.rows("sample", Joke), key=lambda joke: joke.literal_id)
     found: list[tuple[Joke, Joke]] = []
-    for _, candidates in groupby(jokes, key=lambda joke: joke.literal_id):
+    for literal, candidates in groupby(jokes, key=lambda joke: joke.literal_id):
         chosen, dropped = pairs.choose(list(candidates), critic.pairs, critic.ngram)
         found += chosen
-        context.dropped.update(dropped)
+        for identity, reason in dropped:
+            context.drop(literal, identity, reason)
     return found

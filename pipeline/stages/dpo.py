@@ -37,7 +37,8 @@ def run(context: Context) -> Iterator[Preference]:
         context.config.dpo.length_ratio,
         {literal: longest - student.length(tokenizer, prompt) - 1 for literal, prompt in prompts.items()},
     )
-    context.dropped.update(dropped)
+    for verdict, reason in dropped:
+        context.drop(verdict.literal_id, verdict.id, reason)
     validation = {literal.id for literal in context.literals("validation")}
     held_out = [row for row in rows if row.literal_id in validation]
     yield from (row for row in rows if row.literal_id not in validation)

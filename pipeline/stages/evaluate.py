@@ -3,7 +3,7 @@
 The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of each pair are judged.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, combinations
 from pathlib import Path
@@ -45,11 +45,23 @@ def run(context: Context) -> Iterator[Verdict]:
     rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
     records.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
-    single = [row for row in rows if row.vs is None]
-    missing = {"literal without the teacher's reference": sum(row.id not in reference for row in literals)}
-    missing["answer, empty or not fitting the student's context"] = sum(row.no_answer or 0 for row in single)
-    context.dropped = +Counter(missing)
+    _leave_out(context, literals, reference, answers)
     print(table(rows))
+
+
+def _leave_out(context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]) -> None:
+    """What was not judged; counted from the answers, as an interrupted attempt may have written some of them."""
+    context.drops.clear()
+    given = {(joke.author, joke.literal_id): joke for joke in answers}
+    for literal in literals:
+        if literal.id not in reference:
+            context.drop(literal.id, literal.id, "literal without the teacher's reference")
+            continue
+        for name in ("base", *(name for name in context.inputs if name != "teacher")):
+            answer = given.get((name, literal.id))
+            if answer is None or not answer.text:
+                what = answer.id if answer else literal.id
+                context.drop(literal.id, what, "answer, empty or not fitting the student's context", name)
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:

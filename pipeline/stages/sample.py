@@ -79,7 +79,8 @@ def _served(context: Context, literals: list[LiteralText], author: str) -> Itera
         for number, answer in enumerate(answers):
             literal = literals[number // k]
             if not answer.text:
-                context.dropped["no answer: " + (answer.error or answer.refusal or "empty").partition(":")[0]] += 1
+                said = answer.error or answer.refusal or "empty"
+                context.drop(literal.id, literal.id, "no answer: " + said.partition(":")[0], said)
                 continue
             yield make(
                 Joke,

@@ -36,7 +36,7 @@ def run(context: Context) -> Iterator[Imitation]:
             continue
         row = imitation(joke, student.prompt(tokenizer, joke.literal))
         if student.length(tokenizer, row.prompt) + student.length(tokenizer, row.completion) + 1 > longest:
-            context.dropped["longer than max_length"] += 1
+            context.drop(joke.literal_id, joke.id, "longer than max_length")
         elif split == "validation":
             held_out.append(row)
         else:

@@ -4,7 +4,6 @@
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +60,8 @@ def run(context: Context) -> Iterator[Joke]:
         answers = context.door(progress).ask(*requests(context))
         for literal, answer in zip(literals, answers, strict=True):
             texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
-            context.dropped.update(dropped)
+            for reason, left_out in dropped:
+                context.drop(literal.id, literal.id, reason, left_out)
             for index, text in enumerate(texts):
                 yield make(
                     Joke,
@@ -74,43 +74,42 @@ def run(context: Context) -> Iterator[Joke]:
                 )
 
 
-def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], Counter[str]]:
-    """The jokes in a teacher's answer, at most n, and what was dropped and why.
+def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[str, str | None]]]:
+    """The jokes in a teacher's answer, at most n, and (reason, text) of what was left out.
 
     Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no list. Reasons for a
-    joke: empty, copy of the literal, same joke twice, more than asked. `fewer than asked` counts missing jokes.
+    joke: empty, copy of the literal, same joke twice, more than asked; `fewer than asked` once for each missing joke.
     """
     if answer.error:
-        return [], Counter([answer.error.partition(":")[0].replace("_", " ")])
+        return [], [(answer.error.partition(":")[0].replace("_", " "), answer.error)]
     text = THOUGHT.sub("", answer.text or "")
     if answer.refusal or answer.finish == "content_filter":
-        return [], Counter(["refused"])
+        return [], [("refused", answer.refusal or answer.text)]
     items, beside = split_list(text)
     if not items and n == 1 and text.strip() and "\n" not in text.strip() and not REFUSAL.search(text):
         items, beside = [clean(text)], ""
     if not items or (len(items) < n and REFUSAL.search(items[0])):
-        return [], Counter(["refused" if REFUSAL.search(text) else "no list"])
+        return [], [("refused" if REFUSAL.search(text) else "no list", text)]
     if WARNING.search(beside) or REFUSAL.search(beside):
-        return [], Counter(["warned"])
-    dropped: Counter[str] = Counter()
+        return [], [("warned", text)]
+    dropped: list[tuple[str, str | None]] = []
     if answer.finish == "length":
-        dropped["cut at max_tokens"] += 1
+        dropped.append(("cut at max_tokens", items[-1]))
         items = items[:-1]
     kept: dict[str, str] = {}
     for item in items:
         folded = fold(item)
         if not folded:
-            dropped["empty"] += 1
+            dropped.append(("empty", item))
         elif folded == fold(literal):
-            dropped["copy of the literal"] += 1
+            dropped.append(("copy of the literal", item))
         elif folded in kept:
-            dropped["same joke twice"] += 1
+            dropped.append(("same joke twice", item))
         elif len(kept) == n:
-            dropped["more than asked"] += 1
+            dropped.append(("more than asked", item))
         else:
             kept[folded] = item
-    if len(kept) < n:
-        dropped["fewer than asked"] += n - len(kept)
+    dropped += [("fewer than asked", None)] * (n - len(kept))
     return list(kept.values()), dropped
 
 
