@@ -143,6 +143,8 @@ class Judge(Section):
 class Dpo(Section):
     length_ratio: tuple[float, float] = (0.8, 1.2)
     """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
+    dpop_lambda: Annotated[float, Field(ge=0)] = 50.0
+    """Weight of the penalty in loss_type = "dpop" (arXiv 2402.13228, eq. 3)."""
     trainer: dict[str, JsonValue] = {}
     """Goes whole to TRL's DPOConfig."""
 

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,20 @@ from pipeline import student  # isort: skip - first, as it sets the environment 
 
 import datasets
 from transformers import PrinterCallback, TrainerCallback
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, SFTConfig, SFTTrainer
 
+from pipeline import preference, records
 from pipeline.config import Config
 from pipeline.errors import ConfigError, StudentError
 from pipeline.progress import Progress
 from pipeline.recipe import folder_hash
+from pipeline.records import Preference
 from pipeline.runs import CHECKPOINTS
 from pipeline.store import Context
 
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
 
-DPO_LOSSES = frozenset(
-    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
-    "sigmoid_norm".split()
-)
-"""What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
+MARGINS = "margins.jsonl"
 MARGIN = {True: 5e-2, False: 1e-3}
 """The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
 
@@ -47,10 +46,8 @@ def dpo_arguments(config: Config, folder: Path) -> DPOConfig:
     """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
     table = {"precompute_ref_log_probs": True, **config.dpo.trainer, "logging_first_step": True}
     arguments = _arguments(DPOConfig, config, table, folder, "dpo")
-    if unknown := set(arguments.loss_type) - DPO_LOSSES:
-        raise ConfigError(
-            f"[dpo.trainer]: unknown loss_type {sorted(unknown)}. Known: {', '.join(sorted(DPO_LOSSES))}."
-        )
+    if wrong := preference.unknown_losses(list(arguments.loss_type)):
+        raise ConfigError(f"[dpo.trainer]: {wrong}")
     return arguments
 
 
@@ -94,6 +91,8 @@ def train_sft(context: Context, arguments: SFTConfig, tokenizer: Any, held_out: 
 def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: Path | None) -> None:
     """Preference learning with TRL's DPOTrainer, from and against the round's starting student.
 
+    What it did to each preference, trained on and held out, goes to margins.jsonl.
+
     The starting weights are checked against the hash in their manifest, the reference against the starting weights,
     and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
@@ -103,7 +102,8 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     model = student.load(context.config, weights, train=True)
     start = student.fingerprint(model)
     keeps_reference = arguments.precompute_ref_log_probs or hasattr(model, "peft_config")
-    trainer = DPOTrainer(
+    trainer = preference.PreferenceTrainer(
+        settings=context.config.dpo,
         model=model,
         ref_model=None if keeps_reference else student.load(context.config, weights),
         args=arguments,
@@ -120,7 +120,19 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     context.facts["reference"] = {"fingerprint": reference}
     context.facts["objective"] = "dpo"
     trainer.add_callback(FirstStep())
+    parts = [(list(records.read(context.written, Preference)), trainer.train_dataset, False)]
+    if held_out is not None:
+        parts.append((list(records.read(held_out, Preference)), trainer.eval_dataset, True))
+    said = f"{context.step}, log-probabilities"
+    starts = [preference.before(trainer, dataset, f"{said} before") for _, dataset, _ in parts]
     _train(trainer, context, tokenizer)
+    ends = [trainer.log_probabilities(dataset, f"{said} after") for _, dataset, _ in parts]
+    found = (
+        preference.margins(rows, is_held_out, start, end, trainer.steps())
+        for (rows, _, is_held_out), start, end in zip(parts, starts, ends, strict=True)
+    )
+    context.files.append(context.folder / MARGINS)
+    records.write(context.folder / MARGINS, chain.from_iterable(found))
     first = trainer.state.log_history[0]
     context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
 

@@ -24,7 +24,7 @@ MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 STEPS = ["teacher", "sft", "round-1/sample", "round-1/critic", "round-1/dpo", "evaluate"]
 FILES = {
     "sft": ["validation.jsonl"],
-    "round-1/dpo": ["validation.jsonl"],
+    "round-1/dpo": ["validation.jsonl", "margins.jsonl"],
     "evaluate": ["answers.jsonl", "metrics.jsonl"],
 }
 

@@ -1,0 +1,163 @@
+"""TRL's DPOTrainer with what it lacks: losses of our own, and a record of what became of each preference.
+
+Imports torch.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import losses  # isort: skip - first, as student sets the environment of the libraries below
+
+import torch
+from torch.utils.data import DataLoader
+from trl import DPOTrainer
+
+from pipeline.config import Dpo
+from pipeline.progress import Progress
+from pipeline.records import Margin, Preference, make
+
+TRL_LOSSES = frozenset(
+    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
+    "sigmoid_norm".split()
+)
+"""What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
+
+
+def unknown_losses(names: list[str]) -> str | None:
+    """What is wrong with `loss_type`, or None; names of our own are not mixed with those that only TRL has."""
+    if unknown := set(names) - TRL_LOSSES - losses.LOSSES.keys():
+        return f"unknown loss_type {sorted(unknown)}. Known: {', '.join(sorted(TRL_LOSSES | losses.LOSSES.keys()))}."
+    if not TRL_LOSSES.issuperset(names) and not losses.LOSSES.keys() >= set(names):
+        mixable = ", ".join(losses.LOSSES)
+        return f"loss_type {names}: a loss of pipeline/losses.py can be mixed with those that are there: {mixable}."
+    return None
+
+
+class PreferenceTrainer(DPOTrainer):
+    """DPOTrainer that also takes the losses of pipeline/losses.py, and writes down which step saw which row."""
+
+    def __init__(self, *, settings: Dpo, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.settings = settings
+        self.steps_file = Path(self.args.output_dir) / "steps.jsonl"
+        self._places: dict[int, list[int]] = defaultdict(list)
+        for place, row in enumerate(self.train_dataset):
+            self._places[_key(row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"])] += [
+                place
+            ]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if model.training:
+            self._note(inputs)
+        if TRL_LOSSES.issuperset(self.loss_types):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outputs = _forward(model, inputs)
+        chosen, rejected = outputs.log_probs.sum(dim=1).chunk(2)
+        if self.precompute_ref_logps:
+            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            ref_chosen, ref_rejected = self.compute_ref_log_probs(self.ref_model or model, inputs)
+        tokens = inputs["completion_mask"][:, 1:].sum(dim=1).chunk(2)
+        batch = losses.Batch(chosen, rejected, ref_chosen, ref_rejected, *tokens)
+        weighted = zip(self.loss_types, self.loss_weights, strict=True)
+        terms = [weight * losses.LOSSES[name](batch, self.beta, self.settings).mean() for name, weight in weighted]
+        self._report(batch, "train" if model.training else "eval")
+        loss = torch.stack(terms).sum()
+        return (loss, outputs) if return_outputs else loss
+
+    def _report(self, batch: losses.Batch, mode: str) -> None:
+        """The figures that TRL's own losses log, under TRL's names."""
+        chosen = self.beta * (batch.chosen - batch.ref_chosen).detach()
+        rejected = self.beta * (batch.rejected - batch.ref_rejected).detach()
+        figures = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+            "rewards/margins": chosen - rejected,
+            "logps/chosen": batch.chosen.detach(),
+            "logps/rejected": batch.rejected.detach(),
+        }
+        for name, values in figures.items():
+            self._metrics[mode][name].append(self.accelerator.gather(values).mean().item())
+
+    def _note(self, inputs: dict[str, Any]) -> None:
+        sequences = [
+            ids[mask.bool()].tolist()
+            for ids, mask in zip(inputs["input_ids"].cpu(), inputs["attention_mask"].cpu(), strict=True)
+        ]
+        half = len(sequences) // 2
+        pairs = zip(sequences[:half], sequences[half:], strict=True)
+        rows = [place for chosen, rejected in pairs for place in self._places.get(_key(chosen, rejected), [])]
+        self.steps_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.steps_file.open("a") as file:
+            file.write(json.dumps({"step": self.state.global_step + 1, "rows": rows}) + "\n")
+
+    def steps(self) -> dict[int, list[int]]:
+        """The optimizer steps of each row, of all attempts; what a repeated step saw is the same."""
+        found: dict[int, set[int]] = defaultdict(set)
+        lines = self.steps_file.read_text().splitlines() if self.steps_file.exists() else []
+        for line in lines:
+            try:
+                seen = json.loads(line)
+            except ValueError:  # torn by a kill; its step is after the last checkpoint, and was repeated
+                continue
+            for place in seen["rows"]:
+                found[place].add(seen["step"])
+        return {place: sorted(steps) for place, steps in found.items()}
+
+    def log_probabilities(self, dataset: Any, name: str) -> list[tuple[float, float]]:
+        """log p(chosen | prompt) and log p(rejected | prompt) of each row, in nats, by the model as it is now."""
+        loader = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
+        found: list[tuple[float, float]] = []
+        self.model.eval()
+        with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
+            for batch in loader:
+                inputs = self._prepare_inputs(batch)
+                chosen, rejected = _forward(self.model, inputs).log_probs.sum(dim=1).chunk(2)
+                found += zip(chosen.tolist(), rejected.tolist(), strict=True)
+                progress.advance(rows=len(chosen))
+        return found
+
+
+def _forward(model: Any, inputs: dict[str, Any]) -> Any:
+    """TRL's fused head: log_probs (2B, T - 1), 0 outside the answers; chosen first, then rejected."""
+    labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    return model(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
+
+
+def _key(chosen: list[int], rejected: list[int]) -> int:
+    return hash((tuple(chosen), tuple(rejected)))
+
+
+Scored = list[tuple[float, float]]
+
+
+def before(trainer: PreferenceTrainer, dataset: Any, name: str) -> Scored:
+    """log_probabilities of the starting student; TRL has them already where the reference is computed in advance."""
+    if "ref_chosen_logps" in dataset.column_names:
+        return list(zip(dataset["ref_chosen_logps"], dataset["ref_rejected_logps"], strict=True))
+    return trainer.log_probabilities(dataset, name)
+
+
+def margins(
+    rows: list[Preference], held_out: bool, start: Scored, end: Scored, steps: dict[int, list[int]]
+) -> Iterator[Margin]:
+    """What learning did to each preference; `start` and `end` are log-probabilities in the order of rows."""
+    for place, (row, first, last) in enumerate(zip(rows, start, end, strict=True)):
+        yield make(
+            Margin,
+            literal_id=row.literal_id,
+            preference_id=row.id,
+            held_out=held_out,
+            steps=[] if held_out else steps.get(place, []),
+            chosen_before=first[0],
+            rejected_before=first[1],
+            chosen_after=last[0],
+            rejected_after=last[1],
+        )

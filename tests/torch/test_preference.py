@@ -1,0 +1,91 @@
+"""What became of each preference, and losses of our own in TRL's trainer."""
+
+import json
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipeline import preference
+from tests.conftest import rows
+from tests.torch.conftest import manifest, run
+
+
+def log_probability(folder, prompt, answer):
+    """log p(answer + eos | prompt), a sum over tokens, by the model in a folder."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    start, whole = tokenizer(prompt)["input_ids"], tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([whole])).logits[0, :-1].log_softmax(-1)
+    return sum(logits[place - 1, whole[place]].item() for place in range(len(start), len(whole)))
+
+
+def test_margins_are_the_log_probabilities_of_the_students_before_and_after(inside):
+    folder = inside / "runs/v1/round-1/dpo"
+    margins = {row["preference_id"]: row for row in rows(folder / "margins.jsonl")}
+    trained, held_out = rows(folder / "records.jsonl"), rows(folder / "validation.jsonl")
+    assert list(margins) == [row["id"] for row in trained + held_out]
+    for row in (trained[0], trained[-1], held_out[0]):
+        found = margins[row["id"]]
+        for when, weights in (("before", inside / "runs/v1/sft/weights"), ("after", folder / "weights")):
+            for side in ("chosen", "rejected"):
+                expected = log_probability(weights, row["prompt"], row[side])
+                assert found[f"{side}_{when}"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_steps_of_a_preference_are_those_whose_batches_held_it(inside):
+    folder = inside / "runs/v1/round-1/dpo"
+    margins = rows(folder / "margins.jsonl")
+    seen = sorted(step for row in margins if not row["held_out"] for step in row["steps"])
+    assert seen == sorted([*range(1, 7)] * 4)  # six steps of four pairs
+    assert all(row["steps"] == [] for row in margins if row["held_out"])
+
+
+def test_our_sigmoid_and_sft_train_as_trl_s_own(inside, monkeypatch):
+    losses = '["sigmoid", "sft"]'
+    flags = ["--set", f"dpo.trainer.loss_type={losses}", "--set", "dpo.trainer.loss_weights=[1.0, 0.5]"]
+    run("dpo", "--run", "theirs", "--from", "v1", *flags)
+    monkeypatch.setattr(preference, "TRL_LOSSES", frozenset())
+    run("dpo", "--run", "ours", "--from", "v1", *flags)
+    theirs, ours = (rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl") for name in ("theirs", "ours"))
+    for left, right in zip(theirs, ours, strict=True):
+        for key in left.keys() & right.keys() & {"loss", "rewards/margins", "rewards/accuracies", "logps/chosen"}:
+            assert right[key] == pytest.approx(left[key], abs=1e-4), key
+
+
+def test_a_loss_of_our_own_runs_from_a_config_line(inside):
+    run("dpo", "--run", "dpop", "--from", "v1", "--set", 'dpo.trainer.loss_type=["dpop"]')
+    first = manifest(inside, "round-1/dpo", "dpop")["first_step"]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    fell = [row for row in rows(inside / "runs/dpop/round-1/dpo/margins.jsonl") if row["steps"]]
+    plain = [row for row in rows(inside / "runs/v1/round-1/dpo/margins.jsonl") if row["steps"]]
+
+    def fall(found):
+        return sum(max(0.0, row["chosen_before"] - row["chosen_after"]) for row in found) / len(found)
+
+    assert fall(fell) < fall(plain)
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["sigmiod"], "unknown loss_type ['sigmiod']"),
+        (["dpop", "hinge"], "can be mixed with those that are there: sigmoid, sft, dpop"),
+        (["dpop", "sft"], None),
+        (["hinge", "sft"], None),
+    ],
+)
+def test_loss_names(names, complaint):
+    said = preference.unknown_losses(names)
+    assert said is None if complaint is None else complaint in said
+
+
+def test_a_torn_line_of_steps_is_left_out(tmp_path):
+    trainer = object.__new__(preference.PreferenceTrainer)
+    trainer.steps_file = tmp_path / "steps.jsonl"
+    assert trainer.steps() == {}
+    whole = [{"step": 1, "rows": [0, 2]}, {"step": 2, "rows": [1]}, {"step": 2, "rows": [1]}, {"step": 3, "rows": [0]}]
+    trainer.steps_file.write_text("".join(json.dumps(line) + "\n" for line in whole) + '{"step": 4, "ro')
+    assert trainer.steps() == {0: [1, 3], 1: [2], 2: [1]}
