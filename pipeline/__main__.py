@@ -1,79 +1,30 @@
 """The command line: `humor-distill STAGE --run NAME`, also `python -m pipeline STAGE --run NAME`."""
 
 import argparse
+import importlib
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import ROOT, ROUND_STAGES, data_folder, errors
+from pipeline import ROOT, arguments, data_folder, errors
 from pipeline.errors import HumorDistillError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
     from pipeline.runs import Run
 
-HELP = {
-    "teacher": "the teacher writes jokes for every literal",
-    "sft": "the student imitates them",
-    "sample": "the round's student writes its own",
-    "critic": "the teacher judges them in pairs, in both orders",
-    "dpo": "the student learns from the verdicts",
-    "evaluate": "the judge compares every student with the teacher",
-    "all": "every stage that is not complete, in order",
-}
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="humor-distill",
-        description="Distil a funny large language model into a small one, with the large one as teacher and critic.",
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in HELP.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--run", required=True, metavar="NAME", help="the run, a folder in data/runs")
-        command.add_argument(
-            "--config",
-            type=Path,
-            metavar="FILE",
-            help="the run's configuration (default: what it last ran with, or demo)",
-        )
-        command.add_argument("--from", dest="source", metavar="RUN", help="link the earlier steps of another run")
-        if name in (*ROUND_STAGES, "all"):
-            command.add_argument(
-                "--round", type=int, metavar="N", help="the round, from 1 (default: the first that is not complete)"
-            )
-        command.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key, e.g. seed=1"
-        )
-        command.add_argument("--force", action="store_true", help="make the step again, even if it is complete")
-        command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-    status = commands.add_parser("status", help="what is complete, what it cost", description="Every step of a run.")
-    status.add_argument("--run", metavar="NAME", help="the run (default: list the runs)")
-    imported = commands.add_parser(
-        "import", help="bring your own sentences", description="Turn a user's own sentences into literals."
-    )
-    from pipeline import importing
-
-    importing.add_arguments(imported)
-    return top
+COMMANDS = {"import": "importing", "try": "trial"}
+"""The module of a command, where it has another name; each has a `run` that takes the parsed flags."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (pipeline/errors.py lists them)."""
-    args = parser().parse_args(argv)
+    args = arguments.parser().parse_args(argv)
     try:
-        if args.command == "status":
-            from pipeline import status
-
-            print(status.show(args.run))
-        elif args.command == "import":
-            from pipeline import importing
-
-            importing.run(args)
-        else:
+        if args.command in arguments.HELP:
             _stages(args)
+        else:
+            importlib.import_module(f"pipeline.{COMMANDS.get(args.command, args.command)}").run(args)
     except HumorDistillError as error:
         print(f"humor-distill: {error}", file=sys.stderr)
         return error.exit_code

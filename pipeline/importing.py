@@ -16,25 +16,6 @@ SPLITS = get_args(Split)
 ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id")
-    parser.add_argument("--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files")
-    parser.add_argument("--field", default="text", help="the column that holds the sentence (default: text)")
-    parser.add_argument("--split-field", help="the column that names each row's split; see --split-map")
-    parser.add_argument("--split", choices=SPLITS, help="put every row into this split")
-    parser.add_argument(
-        "--split-map", default="", metavar="THEIRS=OURS,...", help="what their split names mean, e.g. valid=validation"
-    )
-    parser.add_argument("--hub-split", default="train", help="which split of a Hub data set to read (default: train)")
-    parser.add_argument(
-        "--limit", default="", metavar="SPLIT=N,...", help="keep at most N rows of a split, e.g. train=2000,test=500"
-    )
-    parser.add_argument("--min-words", type=int, default=3, help="shorter sentences are dropped (default: 3)")
-    parser.add_argument("--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)")
-    parser.add_argument("--source-name", help="what to record as the rows' source (default: the file's name)")
-    parser.add_argument("--licence", default="unknown", help="what to record as the rows' licence (default: unknown)")
-
-
 def run(args: argparse.Namespace) -> None:
     """Write the literals and say what was kept and dropped."""
     if bool(args.split) == bool(args.split_field):

@@ -34,6 +34,12 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def rate(verdicts: Sequence[Verdict]) -> float | None:
+    """The mean score of the verdicts that did not fail; None where there is none."""
+    scores = [value for value in map(score, verdicts) if value is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
 def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """WTR of a against b with its interval, and the counts behind it; b is the teacher's reference.
 
@@ -44,7 +50,7 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     low, high = bootstrap(scores)
     counts = Counter(verdict.outcome for verdict in ordered)
     return {
-        "wtr": sum(scores) / len(scores) if scores else None,
+        "wtr": rate(ordered),
         "low": low if scores else None,
         "high": high if scores else None,
         "n": len(scores),

@@ -1,5 +1,6 @@
 """status: every step of a run at a glance, from its manifests alone."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from pipeline.runs import complaint
 def run_names() -> list[str]:
     folder = data_folder() / "runs"
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table of one run, or the names of all."""
+    print(show(args.run))
 
 
 def show(name: str | None) -> str:
