@@ -118,7 +118,9 @@ class _Life:
             p = "no answer" if order["p_a"] is None else f"p(a) {order['p_a']:.3f}, says {order['answer']}"
             call = f" ({order['call']})" if order["call"] == self.identity else ""
             why = order["error"] or order["reason"] or order["raw"] or ""
-            yield Padding(Text.assemble((f"shown {order['shown']}{call}: {p}  ", "dim"), clean(why)), (0, 0, 0, 4), expand=False)
+            yield Padding(
+                Text.assemble((f"shown {order['shown']}{call}: {p}  ", "dim"), clean(why)), (0, 0, 0, 4), expand=False
+            )
 
     def dpo(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
         margins = {row["preference_id"]: row for row in files.get("margins.jsonl", [])}

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
@@ -94,6 +95,14 @@ def inside(made, monkeypatch):
     """Work in the small run's data folder."""
     monkeypatch.setenv("HUMOR_DISTILL_DATA", str(made))
     return made
+
+
+@pytest.fixture
+def apart(made, tmp_path, monkeypatch):
+    """A data folder of the test's own, with a copy of the small run."""
+    shutil.copytree(made, tmp_path / "own", symlinks=True)
+    monkeypatch.setenv("HUMOR_DISTILL_DATA", str(tmp_path / "own"))
+    return tmp_path / "own"
 
 
 def manifest(data, step, name="v1"):

@@ -16,14 +16,6 @@ from tests.conftest import rows
 from tests.torch.conftest import STORIES, manifest, needs_stories, run
 
 
-@pytest.fixture
-def apart(made, tmp_path, monkeypatch):
-    """A data folder of the test's own, with a copy of the small run."""
-    shutil.copytree(made, tmp_path / "own", symlinks=True)
-    monkeypatch.setenv("HUMOR_DISTILL_DATA", str(tmp_path / "own"))
-    return tmp_path / "own"
-
-
 @pytest.mark.parametrize(("stage", "key"), [("sft", "learnig_rate"), ("dpo", "betta"), ("sft", "max_prompt_length")])
 def test_a_typo_in_a_trainer_table_ends_before_anything_is_loaded(cli, small, monkeypatch, stage, key):
     monkeypatch.setattr(student, "load", lambda *_, **__: pytest.fail("a model was loaded"))
