@@ -46,6 +46,9 @@ test-all: setup ## every test, and five random moments of SIGKILL for each stage
 bench: setup ## how long --help and status take
 	.venv/bin/python bench/startup.py
 
+bench-large: setup ## show, status, diff, verify and report on 12,000 literals
+	.venv/bin/python -m bench.large
+
 bench-seeds: setup ## the demo for three seeds, in both orders
 	.venv/bin/python bench/seeds.py
 
@@ -55,4 +58,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all bench bench-seeds real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all bench bench-large bench-seeds real clean

@@ -91,7 +91,7 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     for row in records.read(folder / "metrics.jsonl", records.Metric):
         if row.vs is None:
             found[row.split, row.contestant] = []
-    for verdict in records.read(folder / RECORDS, Verdict):
+    for verdict in records.load(folder / RECORDS, Verdict):
         found[split[verdict.literal_id], author[verdict.a]].append(verdict)
     return dict(found)
 

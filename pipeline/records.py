@@ -4,6 +4,7 @@ Ids are a kind letter and 12 hex digits of the SHA-256 of what makes the row tha
 ids in every run, and rows join on ids, never on position.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -220,6 +221,17 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
                 )
             seen[row.id] = number
             yield row
+
+
+def load(path: Path, kind: type[R]) -> list[R]:
+    """All rows of a JSONL file; rows hold no cycles, and looking for some meanwhile would cost a third of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return list(read(path, kind))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def parse(line: bytes, kind: type[R], where: str) -> R:

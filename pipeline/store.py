@@ -8,10 +8,11 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pipeline import recipe
 from pipeline.attempts import begun, keep, lock, replacing
@@ -20,7 +21,7 @@ from pipeline.config import Config
 from pipeline.errors import DataError, StageError
 from pipeline.llm import Door
 from pipeline.progress import Progress
-from pipeline.records import Drop, LiteralText, Row, make, read, write
+from pipeline.records import Drop, LiteralText, Row, load, make, read, write
 from pipeline.runs import (
     CHECKPOINTS,
     DROPPED,
@@ -71,7 +72,7 @@ class Context:
         """The rows of an input; DataError where they are not those that its stage wrote."""
         step = self.inputs[name]
         path = self.run.at(step) / RECORDS
-        rows = list(read(path, kind))
+        rows = load(path, kind)
         if recipe.file_hash(path) != (self.run.manifest(step) or {})["sha256"]:
             raise DataError(
                 f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. Restore it, or make it "
@@ -161,15 +162,8 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
     if kept:
         print(f"{step}: going on after {len(kept)} rows")
     context = Context(config, run, step, inputs, kept)
-    written: set[str] = set()
     with (folder / PARTIAL).open("wb") as file:
-        for row in step.module.run(context):
-            if row.id in written:
-                raise DataError(f"{step}: two rows with the id {row.id}; its inputs hold the same content twice.")
-            written.add(row.id)
-            file.write(row.line())
-            file.flush()
-        os.fsync(file.fileno())
+        written = put(file, step.module.run(context), str(step))
     if not written:
         raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
     (folder / PARTIAL).replace(folder / RECORDS)
@@ -181,7 +175,7 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
         "run": run.name,
         "step": str(step),
         "recipe": wanted,
-        "rows": len(written),
+        "rows": written,
         "sha256": recipe.file_hash(folder / RECORDS),
         "files": {path.name: recipe.file_hash(path) for path in context.files},
         "dropped": dict(sorted(context.dropped.items())),
@@ -197,7 +191,23 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
     for name in (STARTED, KEPT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    print(f"{step}: {len(written)} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
+    print(f"{step}: {written} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
+
+
+def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
+    """Write a stage's rows as they come, each of them to the operating system at once; returns how many.
+
+    A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            raise DataError(f"{name}: two rows with the id {row.id}; its inputs hold the same content twice.")
+        seen.add(row.id)
+        file.write(row.line())
+        file.flush()
+    os.fsync(file.fileno())
+    return len(seen)
 
 
 def check_splits(config: Config) -> None:

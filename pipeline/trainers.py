@@ -120,9 +120,9 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     context.facts["reference"] = {"fingerprint": reference}
     context.facts["objective"] = "dpo"
     trainer.add_callback(FirstStep())
-    parts = [(list(records.read(context.written, Preference)), trainer.train_dataset, False)]
+    parts = [(records.load(context.written, Preference), trainer.train_dataset, False)]
     if held_out is not None:
-        parts.append((list(records.read(held_out, Preference)), trainer.eval_dataset, True))
+        parts.append((records.load(held_out, Preference), trainer.eval_dataset, True))
     said = f"{context.step}, log-probabilities"
     starts = [preference.before(trainer, dataset, f"{said} before") for _, dataset, _ in parts]
     _train(trainer, context, tokenizer)

@@ -72,7 +72,7 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     students |= {name: student.weights(context.run, step) for name, step in context.inputs.items() if name != "teacher"}
     parts = {name: context.folder / f"answers-{name}.jsonl" for name in students}
     if (context.folder / ANSWERS).exists():
-        return list(records.read(context.folder / ANSWERS, Joke))
+        return records.load(context.folder / ANSWERS, Joke)
     tokenizer = student.load_tokenizer(context.config)
     for name, weights in students.items():
         if parts[name].exists():
