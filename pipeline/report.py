@@ -17,7 +17,7 @@ from pipeline.records import Joke, Margin, Metric, Verdict
 from pipeline.runs import RECORDS, Run, Step, read_json
 from pipeline.status import step_names
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE = Path(__file__).parent / "templates/report.html.j2"
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as at random."""
 ENDING = 3
@@ -49,10 +49,11 @@ def page(run: Run, against: Run | None = None) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = TEMPLATE.read_text("utf-8")
     hashes = {name: _hash(_between(text, name)) for name in ("style", "script")}
-    return environment.from_string(text).render(**_values(run, against), hashes=hashes, num=_number, percent=_percent)
+    return environment.from_string(text).render(**_values(run, against), hashes=hashes, num=number, percent=_percent)
 
 
-def _number(value: float | None, signed: bool = False) -> str:
+def number(value: float | None, signed: bool = False) -> str:
+    """Three digits, or a dash for None."""
     return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
 
 

@@ -175,6 +175,14 @@ def prompt(tokenizer: PreTrainedTokenizerBase, literal: str) -> str:
     return str(text).removeprefix(bos) if adds_bos and bos else str(text)
 
 
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's chat template, or one by which a server gives a model without any the prompt of `prompt`."""
+    if tokenizer.chat_template:
+        return str(tokenizer.chat_template)
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return ("{{ bos_token }}" if adds_bos else "") + "{{ messages[-1]['content'] + '\n' }}"
+
+
 def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """Tokens of a text."""
     return len(tokenizer(text)["input_ids"])

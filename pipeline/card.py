@@ -1,0 +1,177 @@
+"""Cards: what a stranger must know about an exported student or data set, from the run's own files."""
+
+import html
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline import lookup, prompts, records, report
+from pipeline.config import Config
+from pipeline.recipe import file_hash, student_folder
+from pipeline.records import Joke, Metric
+from pipeline.runs import RECORDS, Run, Step
+
+TEMPLATES = Path(__file__).parent / "templates"
+BLANK = "____"
+EXAMPLE = "The kettle is on."
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""What the Hub calls a data set's size."""
+
+
+def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]) -> dict[str, str]:
+    """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture, merged."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    metrics, warnings = _figures(run, contestant)
+    licence = _licence(config)
+    folder = student_folder(config)
+    title = f"{run.name}-{contestant}"
+    data = ModelCardData(
+        model_name=title,
+        license=licence,
+        base_model=None if folder else config.student.model,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["humor", "paraphrase", "distillation", "dpo", "humor-distill"],
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type="humor-distill",
+                dataset_name=f"literals, {row.split}",
+                metric_type="win_tie_rate",
+                metric_name=f"win-tie rate against {config.teacher.endpoint.model}, judged by {row.judge}",
+                metric_value=round(row.wtr, 4),
+            )
+            for row in metrics
+            if row.vs is None and row.contestant == contestant and row.wtr is not None
+        ],
+    )
+    manifests = {name: run.manifest(step) for name, step in _history(contestant).items()}
+    values = {
+        **_common(run, config, place),
+        **facts,
+        "title": title,
+        "name": title.lower(),
+        "contestant": contestant,
+        "revision": config.student.revision,
+        "quantization": config.student.quantization,
+        "history": _told(manifests) or "none; this is the untrained start",
+        "metrics": metrics,
+        "warnings": [html.escape(line, quote=False) for line in warnings],
+        "licence": licence,
+        "recipe": json.dumps(config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False),
+        "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
+        "prompt_words": f"`{_prompt(BLANK)}`",
+        "example_prompt": json.dumps(_prompt(EXAMPLE)),
+        "decoding": "greedy" if config.evaluate.temperature == 0 else "nucleus sampling",
+        "temperature": config.evaluate.temperature,
+        "max_new_tokens": config.evaluate.max_new_tokens,
+        "num": report.number,
+    }
+    card = ModelCard(_render("model_card.md.j2", {**values, "card_data": data.to_yaml()}))
+    return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
+
+
+def of_rows(run: Run, config: Config, place: str, parts: list[dict[str, Any]]) -> str:
+    """README.md of a run's rows; `parts` are from `part`."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    total = sum(part["rows"] for part in parts)
+    data = DatasetCardData(
+        language="en",
+        pretty_name=f"humor-distill run {run.name}",
+        size_categories=next((name for limit, name in SIZES if total < limit), "1M<n<10M"),
+        task_categories="text-generation",
+        configs=[{"config_name": part["name"], "data_files": f"data/{part['name']}.jsonl"} for part in parts],
+    )
+    values = {**_common(run, config, place), "title": f"Rows of run {run.name}", "parts": parts}
+    return str(DatasetCard(_render("data_card.md.j2", {**values, "card_data": data.to_yaml()})))
+
+
+def part(name: str, path: Path) -> dict[str, Any]:
+    """A file of rows, as the card lists it."""
+    with path.open("rb") as file:
+        first = file.readline()
+    schema = json.loads(first)["schema"] if first else "-"
+    return {"name": name, "rows": path.read_bytes().count(b"\n"), "schema": schema, "sha256": file_hash(path)}
+
+
+def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "place": place,
+        "base": config.student.model,
+        "teacher": config.teacher.endpoint.model,
+        "critic": config.critic.endpoint.model,
+        "judge": config.judge.endpoint.model,
+        "data": _sources(run),
+    }
+
+
+def _sources(run: Run) -> list[tuple[str, str, str]]:
+    """(source, licence, sentences by split) of the literals."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in lookup.literals(run).values():
+        counts.setdefault((row.source, row.licence), Counter())[row.split] += 1
+    return [
+        (source, licence, ", ".join(f"{count} {split}" for split, count in splits.items()))
+        for (source, licence), splits in sorted(counts.items())
+    ]
+
+
+def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
+    """The metrics, and the contestant's warnings; none where evaluate is not complete."""
+    folder = run.at(Step("evaluate"))
+    if run.manifest(Step("evaluate")) is None:
+        return [], ["This run was not evaluated: there is no figure."]
+    rows = records.load(folder / "metrics.jsonl", Metric)
+    answers = records.load(folder / "answers.jsonl", Joke)
+    teacher = records.read(run.at(Step("teacher")) / RECORDS, Joke)
+    spread = report.diversity(answers, {joke.literal_id: joke for joke in teacher if joke.index == 0}, rows)
+    return rows, report.collapse([row for row in spread if row["author"] in ("teacher", contestant)])
+
+
+def _history(contestant: str) -> dict[str, Step]:
+    """The steps that trained a contestant, first to last."""
+    if contestant == "base":
+        return {}
+    last = int(contestant.removeprefix("round-")) if contestant.startswith("round-") else 0
+    return {"sft": Step("sft")} | {f"round-{r}": Step("dpo", r) for r in range(1, last + 1)}
+
+
+def _told(manifests: dict[str, Any]) -> str:
+    said = []
+    for name, manifest in manifests.items():
+        training = manifest["training"]
+        what = "jokes" if name == "sft" else f"preferences ({manifest.get('objective', 'dpo')})"
+        said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
+    return "; ".join(said)
+
+
+def _made_with(manifests: list[dict[str, Any] | None]) -> str:
+    """The versions of the last step."""
+    versions: dict[str, str] = next((found["made_with"]["packages"] for found in reversed(manifests) if found), {})
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _licence(config: Config) -> str | None:
+    """The licence that a local start's own card names."""
+    from huggingface_hub import ModelCard
+
+    folder = student_folder(config)
+    path = folder / "README.md" if folder else None
+    return ModelCard.load(path).data.license if path and path.exists() else None
+
+
+def _prompt(sentence: str) -> str:
+    return prompts.render("student", literal=sentence)
+
+
+def _render(name: str, values: dict[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )  # Markdown, not HTML
+    return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(**values)

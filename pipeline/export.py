@@ -1,0 +1,123 @@
+"""export: a student to keep and serve, or the rows of a run as a data set, each with a card made from the run."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline import card, lookup
+from pipeline.config import Config
+from pipeline.errors import ConfigError, EndpointError, StageError
+from pipeline.runs import MANIFEST, Run, Step
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the folder, whole or not at all; pushing it comes last."""
+    found = lookup.existing(args.run)
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise ConfigError(f"{args.out} is there already, and is not an empty folder. Name another, or remove it.")
+    partial = args.out.with_name(args.out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    place = args.push or args.out.name
+    if args.rows:
+        rows(found, partial, place)
+    else:
+        model(found, args.contestant, partial, place)
+    if args.out.exists():
+        args.out.rmdir()
+    partial.rename(args.out)
+    print(args.out)
+    if args.push:
+        push(args.out, args.push, "dataset" if args.rows else "model")
+
+
+def contestants(run: Run, config: Config) -> dict[str, Step | None]:
+    """The students that a run has: base, and those whose training is complete."""
+    steps = {"sft": Step("sft")} | {f"round-{r}": Step("dpo", r) for r in range(1, len(config.rounds) + 1)}
+    return {"base": None} | {name: step for name, step in steps.items() if run.manifest(step)}
+
+
+def settings(run: Run) -> Config:
+    """The run's configuration, which must be there."""
+    found = run.config()
+    if found is None:
+        raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
+    return found
+
+
+def model(run: Run, contestant: str, out: Path, place: str) -> None:
+    """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one contestant."""
+    config = settings(run)
+    there = contestants(run, config)
+    if contestant not in there:
+        raise ConfigError(f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}.")
+    from transformers import GenerationConfig
+
+    from pipeline import student
+
+    step = there[contestant]
+    weights = student.weights(run, step) if step else None
+    print(f"loading {contestant}", flush=True)
+    plain = config.model_copy(update={"student": config.student.model_copy(update={"quantization": "none"})})
+    found = student.load(plain, weights)
+    merged = hasattr(found, "peft_config")
+    if merged:
+        found = found.merge_and_unload()
+    tokenizer = student.load_tokenizer(config)
+    tokenizer.chat_template = student.chat_template(tokenizer)
+    evaluate = config.evaluate
+    sampling = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
+    found.generation_config = GenerationConfig(
+        **(sampling if evaluate.temperature > 0 else {"do_sample": False}),
+        max_new_tokens=evaluate.max_new_tokens,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    found.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    facts: dict[str, Any] = {
+        "parameters": found.num_parameters(),
+        "dtype": str(found.dtype).removeprefix("torch."),
+        "architecture": type(found).__name__,
+        "merged": merged,
+    }
+    for name, text in card.of_model(run, config, contestant, place, facts).items():
+        (out / name).write_text(text, "utf-8")
+
+
+def rows(run: Run, out: Path, place: str) -> None:
+    """Every JSONL file of the run as a part of one data set, with the manifests and the configuration."""
+    config = settings(run)
+    parts = []
+    for source in lookup.sources(run):
+        step = source.step.replace("/", "-") or "literals"
+        name = step if source.path.stem == "records" else f"{step}-{source.path.stem}"
+        (out / "data").mkdir(exist_ok=True)
+        target = out / "data" / f"{name}.jsonl"
+        shutil.copyfile(source.path, target)
+        manifest = source.path.with_name(MANIFEST)
+        if source.step and manifest.exists():
+            (out / "manifests").mkdir(exist_ok=True)
+            shutil.copyfile(manifest, out / "manifests" / f"{step}.json")
+        parts.append(card.part(name, target))
+    (out / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=1), "utf-8")
+    (out / "README.md").write_text(card.of_rows(run, config, place, parts), "utf-8")
+
+
+def push(folder: Path, repo: str, kind: str) -> None:
+    """Upload a folder to the Hub; EndpointError, with the command to try again, where that fails."""
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(repo, repo_type=kind, exist_ok=True)
+        print(api.upload_folder(folder_path=folder, repo_id=repo, repo_type=kind))
+    except Exception as error:  # noqa: BLE001 - whatever the network or the Hub said, the folder is there to push again
+        said = (str(error).splitlines() or [repr(error)])[0]
+        raise EndpointError(
+            f"the Hub did not take {repo}: {said}\nThe folder {folder} is whole; to try again: "
+            f"hf upload {repo} {folder} --repo-type {kind}"
+        ) from None

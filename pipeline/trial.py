@@ -1,0 +1,53 @@
+"""try: type a sentence, see every student's answer side by side, with the time it took."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+
+from pipeline import export, lookup
+from pipeline.show import clean
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the sentences given, or those typed until an empty line or the end of input."""
+    found = lookup.existing(args.run)
+    config = export.settings(found)
+    there = export.contestants(found, config)
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline import generation, student
+
+    tokenizer = student.load_tokenizer(config)
+    models = {}
+    for name, step in there.items():
+        print(f"loading {name}", file=sys.stderr, flush=True)
+        models[name] = student.load(config, student.weights(found, step) if step else None)
+    room = student.room(config) - config.evaluate.max_new_tokens
+    console = Console(highlight=False)
+    for sentence in args.sentence or _typed():
+        prompt = student.prompt(tokenizer, sentence)
+        if (length := student.length(tokenizer, prompt)) > room:
+            print(f"That is {length} tokens; the student has room for {room}.", file=sys.stderr)
+            continue
+        table = Table(box=None, pad_edge=False, header_style="bold", title=clean(sentence), title_justify="left")
+        for column in ("student", "seconds", "answer"):
+            table.add_column(column, no_wrap=column != "answer", overflow="fold")
+        for name, model in models.items():
+            began = time.perf_counter()
+            [(text, _)] = generation.generate(model, tokenizer, [prompt], config.evaluate, [config.seed])
+            table.add_row(name, f"{time.perf_counter() - began:.2f}", clean(text))
+        console.print(table)
+
+
+def _typed() -> Iterator[str]:
+    """Sentences from the terminal or a pipe, one a line."""
+    while True:
+        try:
+            line = input("sentence> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return
+        if not line:
+            return
+        yield line
