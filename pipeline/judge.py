@@ -19,6 +19,8 @@ from pipeline.transport import Answer
 MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
 STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
+ROUNDING = 1e-9
+"""0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a must not decide."""
 SHOWN: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
 
 
@@ -142,7 +144,7 @@ def outcome(orders: list[Order], tie_band: float) -> Outcome:
     """failed, tie, a, b or inconsistent; the first that applies, in that order."""
     if any(order.p_a is None for order in orders):
         return "failed"
-    if all(order.answer == "tie" or abs((order.p_a or 0.0) - 0.5) <= tie_band for order in orders):
+    if all(order.answer == "tie" or abs((order.p_a or 0.0) - 0.5) <= tie_band + ROUNDING for order in orders):
         return "tie"
     answers = {order.answer for order in orders}
     if answers == {"a"}:

@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.records import Verdict
 
 RESAMPLES = 2000
+BLOCK = 50_000
+"""Values drawn at a time: few enough to stay in a processor's cache."""
 
 
 def score(verdict: Verdict) -> float | None:
@@ -29,8 +31,10 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     if data.size == 0:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    means = [data[rng.integers(0, data.size, data.size)].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
+    rows = max(1, BLOCK // data.size)
+    sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+    means = [data[rng.integers(0, data.size, (size, data.size))].mean(axis=1) for size in sizes]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
 
 
