@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 141
-    except OSError as error:
+    except Exception as error:
         if (found := errors.storage(error, data_folder())) is None:
             raise
         print(f"humor-distill: {found}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """The call cache: every answer ever paid for, shared by all runs, in data/cache/calls.sqlite."""
 
 import errno
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from typing import Any
 from pipeline import data_folder
 from pipeline.errors import DataError
 
+FULL = 1 << 20
+"""Bytes left on a disk under which SQLite's I/O errors are taken for what they are."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
@@ -35,7 +39,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             sqlite3.SQLITE_READONLY: errno.EROFS,
             sqlite3.SQLITE_CANTOPEN: errno.EACCES,
             sqlite3.SQLITE_PERM: errno.EACCES,
-            sqlite3.SQLITE_IOERR: errno.EIO,
+            sqlite3.SQLITE_IOERR: errno.ENOSPC if shutil.disk_usage(path.parent).free < FULL else errno.EIO,
         }
         if code == sqlite3.SQLITE_NOTADB:
             raise DataError(
@@ -43,7 +47,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             ) from None
         if code not in known:
             raise
-        raise OSError(known[code], str(error), str(path)) from None
+        raise OSError(known[code], f"{os.strerror(known[code])} ({error})", str(path)) from None
 
 
 def open_cache(path: Path) -> sqlite3.Connection:

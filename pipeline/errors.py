@@ -20,6 +20,8 @@ STORAGE = frozenset(
     for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO ENOTDIR EISDIR ELOOP ENAMETOOLONG EFBIG EMFILE".split()
 )
 """What a disk can answer that a person can act on."""
+FULL = ("No space left on device", "file write failed")
+"""What safetensors, tokenizers and torch say of a full disk, in errors that are no OSError."""
 
 
 class HumorDistillError(Exception):
@@ -56,12 +58,16 @@ class StorageError(HumorDistillError):
     exit_code = 9
 
 
-def storage(error: OSError, folder: Path) -> StorageError | None:
-    """An OSError of the disk as the person's error; None if it is a bug. `folder`: where, if the error does not say."""
-    if error.errno not in STORAGE:
+def storage(error: Exception, folder: Path) -> StorageError | None:
+    """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the error does not say."""
+    where, said = f"below {folder}", None
+    if isinstance(error, OSError) and error.errno in STORAGE:
+        where, said = error.filename or where, error.strerror
+    elif any(words in str(error) for words in FULL):
+        said = "No space left on device"
+    if said is None:
         return None
-    where = error.filename or f"below {folder}"
     return StorageError(
-        f"{where}: {error.strerror}. Make room, or mend the permissions, then run the same command again; every row, "
-        "checkpoint and paid answer that was written before is kept."
+        f"{where}: {said}. Make room, or mend the permissions, then run the same command again; every row, checkpoint "
+        "and paid answer that was written before is kept."
     )
