@@ -20,7 +20,7 @@ STORAGE = frozenset(
     for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO ENOTDIR EISDIR ELOOP ENAMETOOLONG EFBIG EMFILE".split()
 )
 """What a disk can answer that a person can act on."""
-FULL = ("No space left on device", "file write failed")
+FULL = ("No space left on device", "file write failed", "inline_container.cc")
 """What safetensors, tokenizers and torch say of a full disk, in errors that are no OSError."""
 
 
@@ -61,10 +61,13 @@ class StorageError(HumorDistillError):
 def storage(error: Exception, folder: Path) -> StorageError | None:
     """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the error does not say."""
     where, said = f"below {folder}", None
-    if isinstance(error, OSError) and error.errno in STORAGE:
-        where, said = error.filename or where, error.strerror
-    elif any(words in str(error) for words in FULL):
-        said = "No space left on device"
+    at: BaseException | None = error
+    while at is not None and said is None:  # libraries wrap what the disk said in errors of their own
+        if isinstance(at, OSError) and at.errno in STORAGE:
+            where, said = at.filename or where, at.strerror
+        elif any(words in str(at) for words in FULL):
+            said = "No space left on device"
+        at = at.__cause__ or at.__context__
     if said is None:
         return None
     return StorageError(

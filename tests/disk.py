@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pipeline.__main__ import main
 
-ROOM = [0, *(2**power * 1024 for power in range(3, 16))]
-"""Bytes left free: none, then 8 KB to 32 MB."""
+ROOM = [0, *(4**power * 1024 for power in range(1, 9)), 200 << 20]
+"""Bytes left free: none, then 4 KB to 64 MB, then 200 MB."""
 
 
 def ballast(folder: Path, room: int) -> None:
@@ -40,7 +40,7 @@ def attempt(argv: list[str]) -> dict:
 
 def fill(config: str, undisturbed: Path, steps: list[str]) -> dict:
     with tempfile.TemporaryDirectory() as place:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", place], check=True)
         folder = Path(place)
         os.environ["HUMOR_DISTILL_DATA"] = place
         shutil.copytree(undisturbed / "runs/v1", folder / "runs/v1", symlinks=True)
@@ -58,7 +58,7 @@ def fill(config: str, undisturbed: Path, steps: list[str]) -> dict:
             same = (folder / "runs/v1" / step / "records.jsonl", undisturbed / "runs/v1" / step / "records.jsonl")
             found[step][-1]["same"] = same[0].exists() and same[0].read_bytes() == same[1].read_bytes()
             (folder / "ballast").unlink()
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "-l", place], check=True)
         return found
 
 
