@@ -70,9 +70,14 @@ def architecture(config: Config) -> Any:
     try:
         found = AutoConfig.from_pretrained(**_source(config))
     except (OSError, ValueError) as error:
+        own_code = "trust_remote_code" in str(error)
         raise StudentError(
             f"student.model = {config.student.model!r}: {str(error).splitlines()[0]}\n"
-            "Give a folder with a config.json, or the id of a model on the Hub that this machine can reach."
+            + (
+                "It brings code of its own; if you have read it, set student.trust_remote_code = true."
+                if own_code
+                else "Give a folder with a config.json, or the id of a model on the Hub that this machine can reach."
+            )
         ) from None
     if found.is_encoder_decoder:
         raise StudentError(
@@ -119,11 +124,12 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     if weights is not None and not adapter:
         source = {"pretrained_model_name_or_path": str(weights), "trust_remote_code": config.student.trust_remote_code}
     try:
-        model = AutoModelForCausalLM.from_pretrained(**source, **options)
+        model = AutoModelForCausalLM.from_pretrained(**source, use_safetensors=True, **options)
     except OSError as error:
         raise StudentError(
-            f"student.model = {config.student.model!r}: no weights: {str(error).splitlines()[0]}\n"
-            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach."
+            f"student.model = {config.student.model!r}: no weights in safetensors: {str(error).splitlines()[0]}\n"
+            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach. Pickled "
+            "weights (pytorch_model.bin) are not loaded, as a pickle can run code: convert them first."
         ) from None
     if adapter:
         from peft import PeftModel

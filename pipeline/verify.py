@@ -117,9 +117,11 @@ class _Checker:
         named = step.module.reads(self.config, step.round) if self.config else {}
         for name, identity in manifest.get("recipe", {}).get("inputs", {}).items():
             read = named.get(name)
-            found = self.run.at(read) / MANIFEST if read else None
-            theirs = read_json(found) if found else None
-            if theirs is None:
+            try:
+                theirs = read_json(self.run.at(read) / MANIFEST) if read else None
+            except (DataError, StageError):
+                theirs = None
+            if not isinstance(theirs, dict):
                 self.faults.append(f"it read {name}, which is not complete in this run")
                 continue
             had = {"records": theirs.get("sha256"), "weights": theirs.get("weights", {}).get("sha256")}
