@@ -3,7 +3,9 @@
 Imports torch.
 """
 
+import contextlib
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,15 +41,23 @@ def unknown_losses(names: list[str]) -> str | None:
 class PreferenceTrainer(DPOTrainer):
     """DPOTrainer that also takes the losses of pipeline/losses.py, and writes down which step saw which row."""
 
-    def __init__(self, *, settings: Dpo, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, *, settings: Dpo, name: str, **arguments: Any) -> None:
         self.settings = settings
+        rows = sum(len(arguments[part] or ()) for part in ("train_dataset", "eval_dataset"))
+        self._progress = Progress(f"{name}, reference", rows)
+        with contextlib.nullcontext() if sys.stderr.isatty() else self._progress:  # on a terminal TRL has a bar
+            super().__init__(**arguments)
         self.steps_file = Path(self.args.output_dir) / "steps.jsonl"
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
             self._places[_key(row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"])] += [
                 place
             ]
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        found = super().compute_ref_log_probs(model, inputs)
+        self._progress.advance(rows=len(found[0]))
+        return found
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

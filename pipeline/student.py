@@ -128,8 +128,8 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     except OSError as error:
         raise StudentError(
             f"student.model = {config.student.model!r}: no weights in safetensors: {str(error).splitlines()[0]}\n"
-            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach. Pickled "
-            "weights (pytorch_model.bin) are not loaded, as a pickle can run code: convert them first."
+            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach.\n"
+            "Pickled weights (pytorch_model.bin) are not loaded, as they can run code: convert them first."
         ) from None
     if adapter:
         from peft import PeftModel

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 import warnings
 from itertools import chain
 from pathlib import Path
@@ -104,6 +105,7 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     keeps_reference = arguments.precompute_ref_log_probs or hasattr(model, "peft_config")
     trainer = preference.PreferenceTrainer(
         settings=context.config.dpo,
+        name=str(context.step),
         model=model,
         ref_model=None if keeps_reference else student.load(context.config, weights),
         args=arguments,
@@ -149,7 +151,8 @@ def _rows(path: Path | None, context: Context) -> Any:
     """A JSONL file as a data set, as any user's own script would load it."""
     if path is None:
         return None
-    datasets.disable_progress_bars()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     cache = str(context.folder / CHECKPOINTS / "datasets")
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
 

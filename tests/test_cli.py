@@ -10,7 +10,8 @@ HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "openai", "pandas",
 
 def test_the_command_line_loads_nothing_heavy():
     code = (
-        f"import sys, pipeline.__main__ as m; m.parser().format_help(); print([n for n in {HEAVY} if n in sys.modules])"
+        "import sys, pipeline.__main__ as m; m.arguments.parser().format_help(); "
+        f"print([n for n in {HEAVY} if n in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -18,7 +19,8 @@ def test_the_command_line_loads_nothing_heavy():
 
 def test_stages_and_status_load_nothing_heavy():
     code = (
-        "import sys, pipeline.store, pipeline.status, pipeline.importing; from pipeline.stages import "
+        "import sys, pipeline.store, pipeline.status, pipeline.importing, pipeline.show, pipeline.diff, "
+        "pipeline.verify, pipeline.report, pipeline.export, pipeline.trial; from pipeline.stages import "
         f"{', '.join(STAGES)}; print([n for n in {HEAVY} if n in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

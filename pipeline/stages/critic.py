@@ -45,9 +45,12 @@ def _pairs(context: Context) -> list[tuple[Joke, Joke]]:
     critic = context.config.critic
     jokes = sorted(context.rows("sample", Joke), key=lambda joke: joke.literal_id)
     found: list[tuple[Joke, Joke]] = []
-    for literal, candidates in groupby(jokes, key=lambda joke: joke.literal_id):
-        chosen, dropped = pairs.choose(list(candidates), critic.pairs, critic.ngram)
-        found += chosen
-        for identity, reason in dropped:
-            context.drop(literal, identity, reason)
+    with Progress(f"{context.step}, choosing pairs", len(jokes)) as progress:
+        for literal, group in groupby(jokes, key=lambda joke: joke.literal_id):
+            candidates = list(group)
+            chosen, dropped = pairs.choose(candidates, critic.pairs, critic.ngram)
+            found += chosen
+            for identity, reason in dropped:
+                context.drop(literal, identity, reason)
+            progress.advance(rows=len(candidates))
     return found

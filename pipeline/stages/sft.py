@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pipeline import records
 from pipeline.config import Config
+from pipeline.progress import Progress
 from pipeline.records import Imitation, Joke, make
 from pipeline.runs import Step
 from pipeline.store import Context
@@ -30,18 +31,18 @@ def run(context: Context) -> Iterator[Imitation]:
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     held_out: list[Imitation] = []
     trained = 0
-    for joke in context.rows("teacher", Joke):
-        split = split_of.get(joke.literal_id)
-        if split is None:
-            continue
-        row = imitation(joke, student.prompt(tokenizer, joke.literal))
-        if student.length(tokenizer, row.prompt) + student.length(tokenizer, row.completion) + 1 > longest:
-            context.drop(joke.literal_id, joke.id, "longer than max_length")
-        elif split == "validation":
-            held_out.append(row)
-        else:
-            trained += 1
-            yield row
+    jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
+    with Progress(f"{context.step}, rows", len(jokes)) as progress:
+        for joke in jokes:
+            row = imitation(joke, student.prompt(tokenizer, joke.literal))
+            if student.length(tokenizer, row.prompt) + student.length(tokenizer, row.completion) + 1 > longest:
+                context.drop(joke.literal_id, joke.id, "longer than max_length")
+            elif split_of[joke.literal_id] == "validation":
+                held_out.append(row)
+            else:
+                trained += 1
+                yield row
+            progress.advance()
     records.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
     if not trained:

@@ -10,7 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
 import pytest
 
-from pipeline import ROOT
+from pipeline import ROOT, progress
 from pipeline.__main__ import main
 
 SMALL = """
@@ -79,9 +79,11 @@ def made(small, tmp_path_factory):
     data = tmp_path_factory.mktemp("made")
     before = os.environ.get("HUMOR_DISTILL_DATA")
     os.environ["HUMOR_DISTILL_DATA"] = str(data)
+    every, progress.EVERY = progress.EVERY, 0.0
     try:
         said = run("all", "--run", "v1", "--config", small)
     finally:
+        progress.EVERY = every
         os.environ.pop("HUMOR_DISTILL_DATA")
         if before is not None:
             os.environ["HUMOR_DISTILL_DATA"] = before

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 
 import datasets
 import pandas
@@ -186,3 +187,20 @@ def test_a_second_round_starts_from_the_first(inside):
     run("evaluate", "--run", "two")
     metrics = rows(inside / "runs/two/evaluate/metrics.jsonl")
     assert {"round-1", "round-2"} <= {row["contestant"] for row in metrics}
+
+
+def test_every_step_says_rows_rate_and_time_left(made):
+    said = (made / "said.txt").read_text()
+    for name in (
+        "teacher",
+        "sft, rows",
+        "sft",
+        "round-1/sample, on cpu",
+        "round-1/critic, choosing pairs",
+        "round-1/critic",
+    ):
+        assert re.search(rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE), name
+    for name in ("round-1/dpo, reference", "round-1/dpo", "round-1/dpo, log-probabilities after", "evaluate, on cpu"):
+        assert re.search(rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE), name
+    for name in ("teacher", "round-1/critic", "evaluate"):
+        assert re.search(rf"^{name}: .* [\d,]+ tokens, \d+ from cache$", said, re.MULTILINE), name
