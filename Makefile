@@ -40,8 +40,8 @@ check: setup ## format, lint, types and the tests that need no torch
 test: setup ## every test
 	.venv/bin/pytest tests
 
-test-all: setup ## every test, and five random moments of SIGKILL for each stage
-	KILL_MOMENTS=5 .venv/bin/pytest tests
+test-all: setup ## every test, and twenty random moments of SIGKILL for each stage
+	KILL_MOMENTS=20 .venv/bin/pytest tests
 
 bench: setup ## how long --help and status take
 	.venv/bin/python bench/startup.py

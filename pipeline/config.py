@@ -1,6 +1,5 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +35,7 @@ class Price(Section):
     date: str
     """The day these prices were read, as YYYY-MM-DD."""
     currency: str = "USD"
+    """Of all prices of a run, and of runtime.budget."""
 
 
 class Endpoint(Section):
@@ -44,6 +44,7 @@ class Endpoint(Section):
     base_url: str
     """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in."""
     model: str
+    """The model's name at that server."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself is never in a file."""
     price: Price | None = None
@@ -67,17 +68,24 @@ class Teacher(Section):
     jokes: Positive = 3
     """Humorous paraphrases per literal (the paper's N)."""
     temperature: Annotated[float, Field(ge=0)] = 0.8
+    """The paper's."""
     top_p: Fraction = 1.0
+    """The paper's."""
     max_tokens: Positive = 512
+    """For the whole list of jokes."""
 
 
 class Lora(Section):
     """peft's LoraConfig."""
 
     r: Positive = 16
+    """Rank of the adapter."""
     lora_alpha: Positive = 32
+    """The adapter is scaled by lora_alpha / r."""
     lora_dropout: Fraction = 0.0
+    """Dropout in front of the adapter."""
     target_modules: str | list[str] = "all-linear"
+    """Which layers get an adapter."""
 
 
 class Student(Section):
@@ -86,7 +94,9 @@ class Student(Section):
     revision: str | None = None
     """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Of the weights in memory and on disk; auto is the checkpoint's own."""
     trust_remote_code: bool = False
+    """Run code that comes with the model; never unless this says so."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """4bit with [student.lora] is QLoRA."""
     lora: Lora | None = None
@@ -108,7 +118,9 @@ class Generation(Section):
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Nucleus sampling's mass."""
     max_new_tokens: Positive = 64
+    """The longest answer."""
 
 
 class Sample(Generation):
@@ -120,24 +132,27 @@ class Sample(Generation):
     """Where the student is served, if not here; round 1 only, since later students live in the run."""
 
 
-class Critic(Section):
+class Judging(Section):
+    """Who compares two jokes, and how."""
+
     endpoint: Endpoint
+    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """A tie is a probability within this of 0.5 in both orders."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy."""
+    max_tokens: Positive = 256
+    """Reason and answer together."""
+
+
+class Critic(Judging):
     pairs: Literal["farthest", "all"] = "farthest"
     """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, or all."""
     ngram: Positive = 1
     """n of the n-gram edit distance."""
-    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Positive = 256
 
 
-class Judge(Section):
+class Judge(Judging):
     """Who decides the win-tie rate; it may be another model than the critic."""
-
-    endpoint: Endpoint
-    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Positive = 256
 
 
 class Dpo(Section):
@@ -159,11 +174,14 @@ class Round(Section):
     candidates: Literal["student", "base", "teacher"] = "student"
     """Whose jokes are judged: the round's starting student, the untrained student, or the teacher."""
     objective: Literal["dpo"] = "dpo"
+    """What is learned from the verdicts."""
 
 
 class Evaluate(Generation):
     temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy."""
     splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = ["test", "ood"]
+    """Whose literals the contestants answer."""
 
 
 class Runtime(Section):
@@ -178,6 +196,7 @@ class Runtime(Section):
     budget: Annotated[float, Field(ge=0)] | None = None
     """The most a run may spend on hosted models, in the currency of the prices."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto is the best there is."""
     generate_batch: Positive = 192
     """Sequences generated at a time."""
 
@@ -186,6 +205,7 @@ class Config(Section):
     """A whole configuration."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """Feeds every stage."""
     literals: Literals
     teacher: Teacher
     student: Student
@@ -272,17 +292,3 @@ def _section_of(annotation: Any) -> Any:
         return annotation
     found = [_section_of(argument) for argument in getattr(annotation, "__args__", ())]
     return next((section for section in found if section is not None), None)
-
-
-def api_key(endpoint: Endpoint) -> str:
-    """The key from the environment; endpoints without `api_key_env` need none."""
-    if endpoint.api_key_env is None:
-        return "none"
-    key = os.environ.get(endpoint.api_key_env, "").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        what = "is not a key" if key else "is empty"
-        raise ConfigError(
-            f"The environment variable {endpoint.api_key_env} {what}. It holds the key for {endpoint.base_url}: "
-            f"export {endpoint.api_key_env}=... and run the same command again."
-        )
-    return key

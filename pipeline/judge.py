@@ -8,10 +8,10 @@ after the "Answer:" of the last line, where the endpoint gives them; else from t
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pipeline import prompts
-from pipeline.config import Endpoint
+from pipeline.config import Judging
 from pipeline.llm import Door
 from pipeline.records import Joke, Order, Outcome, Verdict, make
 from pipeline.transport import Answer
@@ -21,22 +21,14 @@ STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
 ROUNDING = 1e-9
 """0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a must not decide."""
+Role = Literal["critic", "judge"]
+"""The section of the configuration that judges, and its prompt."""
 SHOWN: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
 
 
-class Asked(NamedTuple):
-    """A section of the configuration that judges: [critic] or [judge]."""
-
-    role: Literal["critic", "judge"]
-    endpoint: Endpoint
-    tie_band: float
-    temperature: float
-    max_tokens: int
-
-
-def verdicts(asked: Asked, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[Verdict]:
+def verdicts(role: Role, settings: Judging, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[Verdict]:
     """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never a score."""
-    answers = door.ask(asked.endpoint, (request(asked, a, b, shown) for a, b in pairs for shown in SHOWN))
+    answers = door.ask(settings.endpoint, requests(role, settings, pairs))
     for a, b in pairs:
         orders = [read_order(next(answers), shown) for shown in SHOWN]
         p_a = None if any(order.p_a is None for order in orders) else sum(order.p_a or 0.0 for order in orders) / 2
@@ -44,7 +36,7 @@ def verdicts(asked: Asked, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> It
             Verdict,
             literal_id=a.literal_id,
             literal=a.literal,
-            role=asked.role,
+            role=role,
             aspect="overall",
             a=a.id,
             b=b.id,
@@ -52,20 +44,25 @@ def verdicts(asked: Asked, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> It
             b_text=b.text,
             orders=orders,
             p_a=p_a,
-            outcome=outcome(orders, asked.tie_band),
+            outcome=outcome(orders, settings.tie_band),
         )
 
 
-def request(asked: Asked, a: Joke, b: Joke, shown: Literal["ab", "ba"]) -> dict[str, Any]:
+def requests(role: Role, settings: Judging, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[dict[str, Any]]:
+    """The bodies of every pair in both orders."""
+    return (request(role, settings, a, b, shown) for a, b in pairs for shown in SHOWN)
+
+
+def request(role: Role, settings: Judging, a: Joke, b: Joke, shown: Literal["ab", "ba"]) -> dict[str, Any]:
     """The chat-completions body, without the model, that shows a and b in this order."""
     first, second = (a.text, b.text) if shown == "ab" else (b.text, a.text)
-    content = prompts.render(asked.role, literal=a.literal, first=first, second=second)
+    content = prompts.render(role, literal=a.literal, first=first, second=second)
     body: dict[str, Any] = {
         "messages": [{"role": "user", "content": content}],
-        "temperature": asked.temperature,
-        "max_tokens": asked.max_tokens,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
     }
-    if asked.endpoint.logprobs:
+    if settings.endpoint.logprobs:
         body |= {"logprobs": True, "top_logprobs": 5}
     return body
 

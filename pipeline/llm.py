@@ -21,9 +21,9 @@ from typing import Any
 
 from pipeline import standin
 from pipeline.cache import open_cache, storage_errors
-from pipeline.config import STANDIN, Endpoint, Runtime, api_key
+from pipeline.config import STANDIN, Endpoint, Runtime
 from pipeline.errors import BudgetError, EndpointError
-from pipeline.transport import Answer, Refused, Retry, attempt, connect, read_answer
+from pipeline.transport import Answer, Refused, Retry, api_key, attempt, connect, read_answer
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""

@@ -2,13 +2,14 @@
 
 import email.utils
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import standin
 from pipeline.config import STANDIN, Endpoint, Runtime
-from pipeline.errors import EndpointError
+from pipeline.errors import ConfigError, EndpointError
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,20 @@ def retry_after(value: str | None, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     except ValueError:
         return None
+
+
+def api_key(endpoint: Endpoint) -> str:
+    """The key from the environment; endpoints without `api_key_env` need none."""
+    if endpoint.api_key_env is None:
+        return "none"
+    key = os.environ.get(endpoint.api_key_env, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        what = "is not a key" if key else "is empty"
+        raise ConfigError(
+            f"The environment variable {endpoint.api_key_env} {what}. It holds the key for {endpoint.base_url}: "
+            f"export {endpoint.api_key_env}=... and run the same command again."
+        )
+    return key
 
 
 def connect(endpoint: Endpoint, key: str, runtime: Runtime) -> Any:

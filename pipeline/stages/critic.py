@@ -27,18 +27,13 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 def run(context: Context) -> Iterator[Verdict]:
     chosen = _pairs(context)
     with Progress(str(context.step), 2 * len(chosen)) as progress:
-        yield from judge.verdicts(_asked(context), context.door(progress), chosen)
+        yield from judge.verdicts("critic", context.config.critic, context.door(progress), chosen)
 
 
 def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
     """The endpoint, and the chat-completions bodies of every pair in both orders."""
-    asked = _asked(context)
-    return asked.endpoint, (judge.request(asked, a, b, shown) for a, b in _pairs(context) for shown in judge.SHOWN)
-
-
-def _asked(context: Context) -> judge.Asked:
     critic = context.config.critic
-    return judge.Asked("critic", critic.endpoint, critic.tie_band, critic.temperature, critic.max_tokens)
+    return critic.endpoint, judge.requests("critic", critic, _pairs(context))
 
 
 def _pairs(context: Context) -> list[tuple[Joke, Joke]]:

@@ -32,12 +32,11 @@ def run(context: Context) -> Iterator[Verdict]:
     teacher = context.rows("teacher", Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
-    asked = judge.Asked("judge", settings.endpoint, settings.tie_band, settings.temperature, settings.max_tokens)
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
     verdicts: dict[str, list[Verdict]] = defaultdict(list)
     with Progress(str(context.step), 2 * len(pairs)) as progress:
-        for verdict in judge.verdicts(asked, context.door(progress), pairs):
+        for verdict in judge.verdicts("judge", settings, context.door(progress), pairs):
             verdicts[author_of[verdict.a]].append(verdict)
             yield verdict
     train = {literal.id for literal in context.literals("train")}
