@@ -64,8 +64,9 @@ def _stages(args: argparse.Namespace) -> None:
 
             trainers.check(config, run.folder)
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
+    waiting: set[runs.Step] = set()
     for step in chosen:
-        store.execute(run, step, config, args.force, args.dry_run, flags)
+        store.execute(run, step, config, args.force, args.dry_run, flags, waiting)
 
 
 def _configured(run: "Run", args: argparse.Namespace) -> "Config":
@@ -73,17 +74,20 @@ def _configured(run: "Run", args: argparse.Namespace) -> "Config":
 
     --set comes on top.
     """
-    from pipeline import config, runs
+    from pipeline import configfile, runs
 
-    stored = None if args.config else run.config() or (runs.Run(args.source).config() if args.source else None)
-    if stored is None:
+    from_run = next((r for r in (run, runs.Run(args.source or run.name)) if r.config()), None)
+    if from_run is None or args.config:
         path = args.config or ROOT / "configs/demo.toml"
-        data, where = config.load(path), str(path)
+        data, where = configfile.load(path), str(path)
     else:
-        data, where = stored.model_dump(mode="json"), str(run.folder / "config.json")
+        path = from_run.folder / "config.json"
+        data, where = runs.read_json(path), str(path)
+    if not run.folder.exists():
+        print(f"run {run.name} is new; its configuration is {path}")
     for text in args.set:
-        config.assign(data, *config.parse_assignment(text))
-    return config.validate(data, where + (" with --set" if args.set else ""))
+        configfile.assign(data, *configfile.parse_assignment(text))
+    return configfile.validate(data, where + (" with --set" if args.set else ""))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,13 @@ def _show(command: argparse.ArgumentParser) -> None:
     command.add_argument("--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student")
     command.add_argument("--author", metavar="NAME", help="only jokes by, or verdicts on, e.g. teacher, sft, round-1")
     command.add_argument("--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why")
-    command.add_argument("--limit", type=int, default=20, metavar="N", help="rows to list (default: 20)")
+    command.add_argument("--limit", type=_positive, default=20, metavar="N", help="rows to list (default: 20)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _diff(command: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             sqlite3.SQLITE_PERM: errno.EACCES,
             sqlite3.SQLITE_IOERR: errno.ENOSPC if shutil.disk_usage(path.parent).free < FULL else errno.EIO,
         }
-        if code == sqlite3.SQLITE_NOTADB:
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise DataError(
                 f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is made."
             ) from None
@@ -53,11 +53,6 @@ def storage_errors(path: Path) -> Iterator[None]:
 def open_cache(path: Path) -> sqlite3.Connection:
     """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with storage_errors(path):
-        return _open(path)
-
-
-def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
     for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
         try:
@@ -77,7 +72,7 @@ def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
     if not path.exists():
         return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "currency": None}
     where, values = ("run = ? AND step = ?", [run, step]) if step else ("run = ?", [run])
-    with closing(open_cache(path)) as cache:
+    with storage_errors(path), closing(open_cache(path)) as cache:
         row = cache.execute(
             "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), COUNT(cost), MIN(currency) "
             f"FROM calls WHERE {where}",

@@ -2,15 +2,16 @@
 
 import html
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline import lookup, prompts, records, report
+from pipeline import context, prompts, records, report, variety
 from pipeline.config import Config
 from pipeline.recipe import file_hash, student_folder
 from pipeline.records import Joke, Metric
-from pipeline.runs import RECORDS, Run, Step
+from pipeline.runs import ANSWERS, METRICS, Run, Step
 
 TEMPLATES = Path(__file__).parent / "templates"
 BLANK = "____"
@@ -21,33 +22,12 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]) -> dict[str, str]:
     """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture, merged."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
     metrics, warnings = _figures(run, contestant)
-    licence = _licence(config)
-    folder = student_folder(config)
-    title = f"{run.name}-{contestant}"
-    data = ModelCardData(
-        model_name=title,
-        license=licence,
-        base_model=None if folder else config.student.model,
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["humor", "paraphrase", "distillation", "dpo", "humor-distill"],
-        eval_results=[
-            EvalResult(
-                task_type="text-generation",
-                dataset_type="humor-distill",
-                dataset_name=f"literals, {row.split}",
-                metric_type="win_tie_rate",
-                metric_name=f"win-tie rate against {config.teacher.endpoint.model}, judged by {row.judge}",
-                metric_value=round(row.wtr, 4),
-            )
-            for row in metrics
-            if row.vs is None and row.contestant == contestant and row.wtr is not None
-        ],
-    )
     manifests = {name: run.manifest(step) for name, step in _history(contestant).items()}
+    title = f"{run.name}-{contestant}"
+    licence = _licence(config)
     values = {
         **_common(run, config, place),
         **facts,
@@ -58,7 +38,7 @@ def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[
         "quantization": config.student.quantization,
         "history": _told(manifests) or "none; this is the untrained start",
         "metrics": metrics,
-        "warnings": [html.escape(line, quote=False) for line in warnings],
+        "warnings": [_plain(line) for line in warnings],
         "licence": licence,
         "recipe": json.dumps(config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False),
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
@@ -69,8 +49,44 @@ def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[
         "max_new_tokens": config.evaluate.max_new_tokens,
         "num": report.number,
     }
-    card = ModelCard(_render("model_card.md.j2", {**values, "card_data": data.to_yaml()}))
+    metadata = _metadata(config, title, licence, [row for row in metrics if row.contestant == contestant])
+    card = ModelCard(_render("model_card.md.j2", {**values, "card_data": metadata}))
     return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
+
+
+def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric]) -> str:
+    """The YAML that the Hub reads: licence, base model, tags and the contestant's win-tie rates."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rates = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="humor-distill",
+            dataset_name=f"literals, {row.split}",
+            dataset_config=row.split,
+            dataset_split=row.split,
+            metric_type="win_tie_rate",
+            metric_name=f"win-tie rate against {config.teacher.endpoint.model}, judged by {row.judge}",
+            metric_value=round(row.wtr, 4),
+        )
+        for row in rows
+        if row.vs is None and row.wtr is not None
+    ]
+    data = ModelCardData(
+        model_name=title,
+        license=licence,
+        base_model=None if student_folder(config) else config.student.model,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["humor", "paraphrase", "distillation", "dpo", "humor-distill"],
+        eval_results=rates,
+    )
+    return str(data.to_yaml())
+
+
+def _plain(text: str) -> str:
+    """Words that neither Markdown nor HTML takes for anything else."""
+    return re.sub(r"([\\`*_\[\](){}#!|~])", r"\\\1", html.escape(text, quote=False))
 
 
 def of_rows(run: Run, config: Config, place: str, parts: list[dict[str, Any]]) -> str:
@@ -105,14 +121,14 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
         "teacher": config.teacher.endpoint.model,
         "critic": config.critic.endpoint.model,
         "judge": config.judge.endpoint.model,
-        "data": _sources(run),
+        "data": _sources(config),
     }
 
 
-def _sources(run: Run) -> list[tuple[str, str, str]]:
-    """(source, licence, sentences by split) of the literals."""
+def _sources(config: Config) -> list[tuple[str, str, str]]:
+    """(source, licence, sentences by split) of the literals that the run used."""
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for row in lookup.literals(run).values():
+    for row in context.literals(config):
         counts.setdefault((row.source, row.licence), Counter())[row.split] += 1
     return [
         (source, licence, ", ".join(f"{count} {split}" for split, count in splits.items()))
@@ -121,15 +137,15 @@ def _sources(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
-    """The metrics, and the contestant's warnings; none where evaluate is not complete."""
+    """The metrics, and the contestant's warnings; no metric where evaluate is not complete."""
     folder = run.at(Step("evaluate"))
     if run.manifest(Step("evaluate")) is None:
         return [], ["This run was not evaluated: there is no figure."]
-    rows = records.load(folder / "metrics.jsonl", Metric)
-    answers = records.load(folder / "answers.jsonl", Joke)
-    teacher = records.read(run.at(Step("teacher")) / RECORDS, Joke)
-    spread = report.diversity(answers, {joke.literal_id: joke for joke in teacher if joke.index == 0}, rows)
-    return rows, report.collapse([row for row in spread if row["author"] in ("teacher", contestant)])
+    rows = records.load(folder / METRICS, Metric)
+    answers = records.load(folder / ANSWERS, Joke)
+    references = [(found["literal"], found["teacher"]) for found in report.judged(folder, answers).values()]
+    spread = variety.spread(answers, references, rows)
+    return rows, variety.collapse([row for row in spread if row["author"] in ("teacher", contestant)])
 
 
 def _history(contestant: str) -> dict[str, Step]:

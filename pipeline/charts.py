@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 LEFT, WIDTH, ROW = 72, 440, 26
 """Pixels: the labels' column, the drawing's width, and the height of a bar's row."""
@@ -108,5 +108,5 @@ def _text(x: float, y: float, text: str, kind: str = "") -> Markup:
 
 
 def _svg(parts: Sequence[Markup], title: str, height: float) -> Markup:
-    head = Markup('<svg role="img" viewBox="0 0 {} {}" aria-label="{}">').format(WIDTH, height, escape(title))
+    head = Markup('<svg role="img" viewBox="0 0 {} {}" aria-label="{}">').format(WIDTH, height, title)
     return head + Markup("").join(parts) + Markup("</svg>")

@@ -1,24 +1,40 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
-import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
-
-from pipeline.errors import ConfigError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 RUNTIME_TRAINER_KEYS = frozenset(
     "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
     "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
-    "hub_token hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
+    "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
     "dataloader_persistent_workers dataloader_prefetch_factor".split()
 )
 """Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
 
+TRL_LOSSES = frozenset(
+    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
+    "sigmoid_norm".split()
+)
+"""What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
+
 STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
 
+
+def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if "hub_token" in table:
+        raise ValueError("hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN")
+    return table
+
+
+def _without_password(url: str) -> str:
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ValueError("a password stays out of files: put the key into a variable, and name it in api_key_env")
+    return url
+
+
+Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -41,7 +57,7 @@ class Price(Section):
 class Endpoint(Section):
     """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
 
-    base_url: str
+    base_url: Annotated[str, AfterValidator(_without_password)]
     """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in."""
     model: str
     """The model's name at that server."""
@@ -110,7 +126,7 @@ class Student(Section):
 
 
 class Sft(Section):
-    trainer: dict[str, JsonValue] = {}
+    trainer: Trainer = {}
     """Goes whole to TRL's SFTConfig."""
 
 
@@ -160,7 +176,7 @@ class Dpo(Section):
     """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
     dpop_lambda: Annotated[float, Field(ge=0)] = 50.0
     """Weight of the penalty in loss_type = "dpop" (arXiv 2402.13228, eq. 3)."""
-    trainer: dict[str, JsonValue] = {}
+    trainer: Trainer = {}
     """Goes whole to TRL's DPOConfig."""
 
     @model_validator(mode="after")
@@ -223,72 +239,3 @@ class Config(Section):
         if self.sample.endpoint and len(self.rounds) > 1:
             raise ValueError("sample.endpoint serves one student: use it with one round")
         return self
-
-
-def parse_assignment(text: str) -> tuple[list[str], Any]:
-    """`key.path=value` as given to --set; the value is TOML, or a plain string if it is not."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
-    try:
-        return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip().split("."), value
-
-
-def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
-    """Put value at a dotted path of nested tables and lists; a table that is not there yet is made."""
-    at: Any = data
-    for place, key in enumerate(path):
-        if not (isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))):
-            raise ConfigError(f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}.")
-        slot: Any = int(key) if isinstance(at, list) else key
-        if place == len(path) - 1:
-            at[slot] = value
-        elif isinstance(at, dict) and at.get(slot) is None:
-            at[slot] = {}
-        at = at[slot]
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, not yet validated."""
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Copy configs/demo.toml and edit it.") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-
-
-def validate(data: dict[str, Any], where: str) -> Config:
-    """A Config, or a ConfigError that names every key at fault and the closest known one."""
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_complaint(e)}" for e in error.errors())) from None
-
-
-def _complaint(error: Any) -> str:
-    import difflib
-
-    path = [str(part) for part in error["loc"]]
-    name = ".".join(path) or "configuration"
-    if error["type"] != "extra_forbidden":
-        return f"{name}: {error['msg']}"
-    section: Any = Config
-    for part in path[:-1]:
-        if part.isdigit():
-            continue
-        section = _section_of(section.model_fields[part].annotation)
-    close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(section.model_fields)}."
-    return f"{name}: unknown key.{hint}"
-
-
-def _section_of(annotation: Any) -> Any:
-    """The Section inside an annotation such as `Lora | None` or `list[Round]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    found = [_section_of(argument) for argument in getattr(annotation, "__args__", ())]
-    return next((section for section in found if section is not None), None)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import lookup, metrics, recipe, records
+from pipeline.errors import DataError
 from pipeline.records import Joke, Verdict
-from pipeline.runs import RECORDS, Run, Step
+from pipeline.runs import ANSWERS, METRICS, RECORDS, Run, Step
 from pipeline.status import step_names
 
 EVALUATE = Step("evaluate")
@@ -85,13 +86,18 @@ def compared(one: Run, other: Run) -> list[Compared]:
 def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     """The judge's verdicts by split and contestant, in the order of metrics.jsonl."""
     folder = run.at(EVALUATE)
-    author = {joke.id: joke.author for joke in records.read(folder / "answers.jsonl", Joke)}
+    author = {joke.id: joke.author for joke in records.read(folder / ANSWERS, Joke)}
     split = {row.id: row.split for row in lookup.literals(run).values()}
     found: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
-    for row in records.read(folder / "metrics.jsonl", records.Metric):
+    for row in records.read(folder / METRICS, records.Metric):
         if row.vs is None:
             found[row.split, row.contestant] = []
     for verdict in records.load(folder / RECORDS, Verdict):
+        if verdict.literal_id not in split:
+            raise DataError(
+                f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in none of its literals' "
+                f"files any more: {', '.join(map(str, lookup.literal_files(run)))}. Restore them."
+            )
         found[split[verdict.literal_id], author[verdict.a]].append(verdict)
     return dict(found)
 

@@ -67,7 +67,7 @@ def storage(error: Exception, folder: Path) -> StorageError | None:
             where, said = at.filename or where, at.strerror
         elif any(words in str(at) for words in FULL):
             said = "No space left on device"
-        at = at.__cause__ or at.__context__
+        at = at.__cause__
     if said is None:
         return None
     return StorageError(

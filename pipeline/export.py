@@ -3,20 +3,26 @@
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline import card, lookup
+from pipeline import card, lookup, report
 from pipeline.config import Config
-from pipeline.errors import ConfigError, EndpointError, StageError
+from pipeline.errors import ConfigError, EndpointError
 from pipeline.runs import MANIFEST, Run, Step
+from pipeline.status import step_names
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the folder, whole or not at all; pushing it comes last."""
     found = lookup.existing(args.run)
+    args.out = args.out.resolve()
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ConfigError(f"{args.out} is there already, and is not an empty folder. Name another, or remove it.")
+    manifests = {name: manifest for name in step_names(found.folder) if (manifest := found.manifest(lookup.step(name)))}
+    for line in report.outdated(manifests):
+        print(line, file=sys.stderr)
     partial = args.out.with_name(args.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -39,17 +45,9 @@ def contestants(run: Run, config: Config) -> dict[str, Step | None]:
     return {"base": None} | {name: step for name, step in steps.items() if run.manifest(step)}
 
 
-def settings(run: Run) -> Config:
-    """The run's configuration, which must be there."""
-    found = run.config()
-    if found is None:
-        raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
-    return found
-
-
 def model(run: Run, contestant: str, out: Path, place: str) -> None:
     """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one contestant."""
-    config = settings(run)
+    config = lookup.as_made(run)
     there = contestants(run, config)
     if contestant not in there:
         raise ConfigError(f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}.")
@@ -67,13 +65,13 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
         found = found.merge_and_unload()
     tokenizer = student.load_tokenizer(config)
     tokenizer.chat_template = student.chat_template(tokenizer)
-    evaluate = config.evaluate
+    evaluate, stops = config.evaluate, student.stop_tokens(found, tokenizer)
     sampling = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
     found.generation_config = GenerationConfig(
         **(sampling if evaluate.temperature > 0 else {"do_sample": False}),
         max_new_tokens=evaluate.max_new_tokens,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=stops,
         pad_token_id=tokenizer.pad_token_id,
     )
     found.save_pretrained(out)
@@ -90,11 +88,15 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
 
 def rows(run: Run, out: Path, place: str) -> None:
     """Every JSONL file of the run as a part of one data set, with the manifests and the configuration."""
-    config = settings(run)
-    parts = []
+    config = lookup.as_made(run)
+    parts: list[dict[str, Any]] = []
     for source in lookup.sources(run):
+        if not source.path.stat().st_size:
+            continue
         step = source.step.replace("/", "-") or "literals"
         name = step if source.path.stem == "records" else f"{step}-{source.path.stem}"
+        taken = sum(name in (part["name"], part["name"].rpartition("-")[0]) for part in parts)
+        name += f"-{taken + 1}" if taken else ""
         (out / "data").mkdir(exist_ok=True)
         target = out / "data" / f"{name}.jsonl"
         shutil.copyfile(source.path, target)

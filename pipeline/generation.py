@@ -7,10 +7,10 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
 
 from pipeline.config import Generation
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, content_id, make
-from pipeline.store import Context
-from pipeline.student import length, prompt, room
+from pipeline.student import length, prompt, room, stop_tokens
 
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
@@ -112,8 +112,7 @@ def generate(
 
     Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not hold up the others.
     """
-    stops = model.generation_config.eos_token_id
-    stops = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])} - {None}
+    stops = stop_tokens(model, tokenizer)
     prompts_ids = tokenizer(list(texts))["input_ids"]
     written: list[list[int]] = [[] for _ in texts]
     going, done = list(range(len(texts))), 0
@@ -129,7 +128,7 @@ def generate(
             generation_config=GenerationConfig(
                 do_sample=False,
                 max_new_tokens=steps,
-                eos_token_id=sorted(stops),
+                eos_token_id=stops,
                 pad_token_id=tokenizer.pad_token_id,
                 cache_implementation="static" if model.device.type == "cpu" else None,
                 disable_compile=True,

@@ -23,7 +23,7 @@ from pipeline import standin
 from pipeline.cache import open_cache, storage_errors
 from pipeline.config import STANDIN, Endpoint, Runtime
 from pipeline.errors import BudgetError, EndpointError
-from pipeline.transport import Answer, Refused, Retry, api_key, attempt, connect, read_answer
+from pipeline.transport import Answer, Refused, Retry, api_key, attempt, connect, read_answer, whole
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""
@@ -93,7 +93,7 @@ class Door:
         pending = enumerate(requests)
         first_error: list[BaseException] = []
         client = connect(endpoint, key, self.runtime)
-        with closing(open_cache(self.path)) as cache:
+        with storage_errors(self.path), closing(open_cache(self.path)) as cache:
             self._spent = self._spent_before(cache)
 
             async def worker() -> None:
@@ -115,9 +115,9 @@ class Door:
                         self._halt.set()
 
             await asyncio.gather(*(worker() for _ in range(self.runtime.concurrency)))
-        await client.close()
-        if first_error:
-            raise first_error[0]
+            await client.close()
+            if first_error:
+                raise first_error[0]
 
     async def _one(self, client: Any, cache: sqlite3.Connection, endpoint: Endpoint, request: dict) -> Answer:
         body = {"model": endpoint.model, **request, **endpoint.extra_body}
@@ -162,7 +162,8 @@ class Door:
                 "max_tokens_key, extra_body), then run the same command again; no answer is lost."
             ) from None
         return Answer(
-            id=f"c_{key[:12]}", error=f"{'bad_request' if isinstance(error, Refused) else 'unavailable'}: {error}"
+            id=f"c_{key[:12]}",
+            error=whole(f"{'bad_request' if isinstance(error, Refused) else 'unavailable'}: {error}"),
         )
 
     async def _send(self, client: Any, endpoint: Endpoint, body: dict) -> str:
@@ -195,13 +196,11 @@ class Door:
         if endpoint.base_url == STANDIN:
             cost = 0.0
         no_usage = self.runtime.budget is not None and cost is None
-        with storage_errors(self.path):
-            cache.execute(
-                "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [key, self.run, self.step, endpoint.base_url, endpoint.model, text, raw, prompt, completion, cost]
-                + [price.currency if price else None, round(seconds, 3)]
-                + [datetime.now(UTC).isoformat(timespec="seconds")],
-            )
+        cache.execute(
+            "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [key, self.run, self.step, endpoint.base_url, endpoint.model, text, raw, prompt, completion, cost]
+            + [price.currency if price else None, round(seconds, 3), datetime.now(UTC).isoformat(timespec="seconds")],
+        )
         self.sent += 1
         self._failed_in_a_row = 0
         self.tokens += (prompt or 0) + (completion or 0)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import ROOT
+from pipeline.config import Config
+from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.records import LiteralText, read
-from pipeline.runs import DROPPED, RECORDS, Run, Step, read_json
+from pipeline.runs import ANSWERS, DROPPED, HELD_OUT, MARGINS, METRICS, RECORDS, Run, Step, read_json
 from pipeline.status import run_names, step_names
 
-ROW_FILES = (RECORDS, "validation.jsonl", "margins.jsonl", "answers.jsonl", "metrics.jsonl", DROPPED)
+ROW_FILES = (RECORDS, HELD_OUT, MARGINS, ANSWERS, METRICS, DROPPED)
 """The files of a step that hold rows."""
 KINDS = {
     "l": "literal",
@@ -86,6 +88,21 @@ def literals(run: Run) -> dict[str, LiteralText]:
             raise DataError(f"{path}: no such file, but run {run.name} was made from it. Copy it here as well.")
         found |= {row.id: row for row in read(path, LiteralText)}
     return found
+
+
+def as_made(run: Run) -> Config:
+    """The configuration that made the run: each section as in the recipe of the last complete step that has it."""
+    data = read_json(run.folder / "config.json")
+    if data is None:
+        raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
+    for name in step_names(run.folder):
+        recipe = (run.manifest(step(name)) or {}).get("recipe", {})
+        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate"):
+            if section in recipe:
+                data[section] = {key: value for key, value in recipe[section].items() if key != "sha256"}
+        if "literals" in recipe:
+            data["literals"]["limit"] = recipe["literals"]["limit"]
+    return validate(data, str(run.folder / "config.json"))
 
 
 def step(name: str) -> Step:

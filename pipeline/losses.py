@@ -50,4 +50,8 @@ def _log_ratio(batch: Batch) -> torch.Tensor:
     return (batch.chosen - batch.ref_chosen) - (batch.rejected - batch.ref_rejected)
 
 
-LOSSES: dict[str, Callable[[Batch, float, Dpo], torch.Tensor]] = {"sigmoid": sigmoid, "sft": sft, "dpop": dpop}
+LOSSES: dict[str, Callable[[Batch, float, Dpo], torch.Tensor]] = {
+    "sigmoid": sigmoid,
+    "sft": sft,
+    "dpop": dpop,
+}

@@ -3,7 +3,6 @@
 Imports torch.
 """
 
-import contextlib
 import json
 import sys
 from collections import defaultdict
@@ -17,24 +16,26 @@ import torch
 from torch.utils.data import DataLoader
 from trl import DPOTrainer
 
-from pipeline.config import Dpo
+from pipeline.config import TRL_LOSSES, Dpo
+from pipeline.errors import StudentError
 from pipeline.progress import Progress
 from pipeline.records import Margin, Preference, make
 
-TRL_LOSSES = frozenset(
-    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
-    "sigmoid_norm".split()
-)
-"""What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
 
-
-def unknown_losses(names: list[str]) -> str | None:
-    """What is wrong with `loss_type`, or None; names of our own are not mixed with those that only TRL has."""
+def refused(arguments: Any) -> str | None:
+    """What is wrong with a DPOConfig, or None; losses of our own are not mixed with those that only TRL has."""
+    names = list(arguments.loss_type)
+    if taken := (losses.LOSSES.keys() & TRL_LOSSES) - {"sigmoid", "sft"}:
+        return f"pipeline/losses.py: {', '.join(sorted(taken))} is TRL's name for a loss of its own. Choose another."
     if unknown := set(names) - TRL_LOSSES - losses.LOSSES.keys():
         return f"unknown loss_type {sorted(unknown)}. Known: {', '.join(sorted(TRL_LOSSES | losses.LOSSES.keys()))}."
     if not TRL_LOSSES.issuperset(names) and not losses.LOSSES.keys() >= set(names):
         mixable = ", ".join(losses.LOSSES)
         return f"loss_type {names}: a loss of pipeline/losses.py can be mixed with those that are there: {mixable}."
+    plain = {"ld_alpha": None, "use_weighting": False, "f_divergence_type": "reverse_kl"}
+    changed = [key for key, value in plain.items() if getattr(arguments, key) != value]
+    if changed and not TRL_LOSSES.issuperset(names):
+        return f"loss_type {names} of pipeline/losses.py knows no {', '.join(changed)}."
     return None
 
 
@@ -44,9 +45,11 @@ class PreferenceTrainer(DPOTrainer):
     def __init__(self, *, settings: Dpo, name: str, **arguments: Any) -> None:
         self.settings = settings
         rows = sum(len(arguments[part] or ()) for part in ("train_dataset", "eval_dataset"))
-        self._progress = Progress(f"{name}, reference", rows)
-        with contextlib.nullcontext() if sys.stderr.isatty() else self._progress:  # on a terminal TRL has a bar
-            super().__init__(**arguments)
+        self._reference = None if sys.stderr.isatty() else Progress(f"{name}, reference", rows)  # there TRL has a bar
+        super().__init__(**arguments)
+        self._reference = None
+        if self.aux_loss_enabled and not TRL_LOSSES.issuperset(self.loss_types):
+            raise StudentError(f"loss_type {self.loss_types} of pipeline/losses.py trains no mixture of experts.")
         self.steps_file = Path(self.args.output_dir) / "steps.jsonl"
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
@@ -56,7 +59,8 @@ class PreferenceTrainer(DPOTrainer):
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         found = super().compute_ref_log_probs(model, inputs)
-        self._progress.advance(rows=len(found[0]))
+        if self._reference:
+            self._reference.advance(rows=len(found[0]))
         return found
 
     def compute_loss(
@@ -105,7 +109,7 @@ class PreferenceTrainer(DPOTrainer):
         rows = [place for chosen, rejected in pairs for place in self._places.get(_key(chosen, rejected), [])]
         self.steps_file.parent.mkdir(parents=True, exist_ok=True)
         with self.steps_file.open("a") as file:
-            file.write(json.dumps({"step": self.state.global_step + 1, "rows": rows}) + "\n")
+            file.write("\n" + json.dumps({"step": self.state.global_step + 1, "rows": rows}))
 
     def steps(self) -> dict[int, list[int]]:
         """The optimizer steps of each row, of all attempts; what a repeated step saw is the same."""
@@ -114,7 +118,7 @@ class PreferenceTrainer(DPOTrainer):
         for line in lines:
             try:
                 seen = json.loads(line)
-            except ValueError:  # torn by a kill; its step is after the last checkpoint, and was repeated
+            except ValueError:  # empty, or torn by a kill: its step is after the last checkpoint, and was repeated
                 continue
             for place in seen["rows"]:
                 found[place].add(seen["step"])
@@ -149,8 +153,11 @@ Scored = list[tuple[float, float]]
 
 
 def before(trainer: PreferenceTrainer, dataset: Any, name: str) -> Scored:
-    """log_probabilities of the starting student; TRL has them already where the reference is computed in advance."""
-    if "ref_chosen_logps" in dataset.column_names:
+    """log_probabilities of the starting student; TRL has them already where the reference is computed in advance.
+
+    With ld_alpha TRL's are weighted, and are computed here without the weights.
+    """
+    if "ref_chosen_logps" in dataset.column_names and trainer.ld_alpha is None:
         return list(zip(dataset["ref_chosen_logps"], dataset["ref_rejected_logps"], strict=True))
     return trainer.log_probabilities(dataset, name)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import ROOT, prompts
-from pipeline.config import RUNTIME_TRAINER_KEYS, Config
+from pipeline.config import RUNTIME_TRAINER_KEYS, TRL_LOSSES, Config
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,11 +35,19 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
             "limit": config.literals.limit,
             "files": [f"{path.name} {file_hash(path)}" for path in literal_files(config)],
         }
+    if "dpo" in recipe and not TRL_LOSSES.issuperset(loss_names(config)):
+        recipe["losses"] = file_hash(Path(__file__).with_name("losses.py"))
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}
     recipe["inputs"] = {name: _identity(run, read) for name, read in inputs.items()}
     return recipe
+
+
+def loss_names(config: Config) -> list[str]:
+    """[dpo.trainer] loss_type as a list."""
+    named: Any = config.dpo.trainer.get("loss_type", "sigmoid")
+    return [named] if isinstance(named, str) else list(named or ["sigmoid"])
 
 
 def _identity(run: "Run", step: "Step") -> dict[str, str]:

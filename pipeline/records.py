@@ -148,7 +148,7 @@ class Drop(Row):
     index: int
     """Position among what was dropped of it."""
     text: str | None
-    """What was left out, or what the endpoint said, where no other row has it."""
+    """What was left out, or what the endpoint said, where no other row has it; else whose answer it would have been."""
 
 
 class Metric(Row):

@@ -4,27 +4,23 @@ import argparse
 import base64
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import charts, diff, lookup, metrics, records
+from pipeline import charts, diff, lookup, records, variety
 from pipeline.errors import StageError
 from pipeline.records import Joke, Margin, Metric, Verdict
-from pipeline.runs import RECORDS, Run, Step, read_json
+from pipeline.runs import ANSWERS, CURVE, MARGINS, METRICS, RECORDS, Run, stale
 from pipeline.status import step_names
+from pipeline.variety import percent
 
 TEMPLATE = Path(__file__).parent / "templates/report.html.j2"
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as at random."""
-ENDING = 3
-"""Words of an answer's end that are compared."""
-SAME_ENDING, FEWER_BIGRAMS, LONGER, REPEATS = 2.0, 0.75, 1.33, 0.25
-"""Collapse is named where a student has twice the teacher's share of one ending, under three quarters of its
-distinct bigrams, is a third longer or a quarter shorter, or repeats training jokes in a quarter of its answers."""
 OUTCOMES = {"a": "win", "b": "loss", "tie": "tie", "inconsistent": "inconsistent", "failed": "failed"}
 
 
@@ -34,22 +30,20 @@ def run(args: argparse.Namespace) -> None:
     against = lookup.existing(args.against) if args.against else None
     path = args.out or shown.folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(shown, against), "utf-8")
-    print(path)
+    values = _values(shown, against)
+    path.write_text(page(values), "utf-8")
+    for line in [*values["headline"], *values["warnings"], str(path)]:
+        print(line)
 
 
-def page(run: Run, against: Run | None = None) -> str:
-    """The whole page; StageError where the run has no evaluation to report."""
-    if run.manifest(diff.EVALUATE) is None:
-        raise StageError(
-            f"run {run.name} has no complete evaluation to report. First: humor-distill all --run {run.name}"
-        )
+def page(values: dict[str, Any]) -> str:
+    """The whole page."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = TEMPLATE.read_text("utf-8")
     hashes = {name: _hash(_between(text, name)) for name in ("style", "script")}
-    return environment.from_string(text).render(**_values(run, against), hashes=hashes, num=number, percent=_percent)
+    return environment.from_string(text).render(**values, hashes=hashes, num=number, percent=percent)
 
 
 def number(value: float | None, signed: bool = False) -> str:
@@ -66,21 +60,20 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f} %"
-
-
 def _values(run: Run, against: Run | None) -> dict[str, Any]:
+    """What the template shows; StageError where the run has no evaluation to report."""
+    if run.manifest(diff.EVALUATE) is None:
+        raise StageError(
+            f"run {run.name} has no complete evaluation to report. First: humor-distill all --run {run.name}"
+        )
     folder = run.at(diff.EVALUATE)
-    rows = records.load(folder / "metrics.jsonl", Metric)
+    rows = records.load(folder / METRICS, Metric)
     single = [row for row in rows if row.vs is None]
-    answers = records.load(folder / "answers.jsonl", Joke)
-    references = {
-        joke.literal_id: joke for joke in records.read(run.at(Step("teacher")) / RECORDS, Joke) if joke.index == 0
-    }
+    answers = records.load(folder / ANSWERS, Joke)
+    jokes = judged(folder, answers)
     manifests = {name: run.manifest(lookup.step(name)) for name in step_names(run.folder)}
     complete = {name: manifest for name, manifest in manifests.items() if manifest}
-    spread = diversity(answers, references, single)
+    spread = variety.spread(answers, [(joke["literal"], joke["teacher"]) for joke in jokes.values()], single)
     return {
         "run": run.name,
         "evaluate": complete["evaluate"],
@@ -88,20 +81,31 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "metrics": rows,
         "rates": {split: _rates(split, single) for split in _splits(single)},
         "diversity": spread,
-        "warnings": collapse(spread),
+        "warnings": [*outdated(complete), *variety.collapse(spread)],
         "curves": [curve for name in complete for curve in _curves(run, name)],
         "learned": [learned for name in complete for learned in _learned(run, name)],
         "manifests": complete,
         "cost": spending(complete),
-        "jokes": side_by_side(folder, answers, references),
+        "jokes": [jokes[literal] for literal in sorted(jokes)[:SIDE_BY_SIDE]],
         "contestants": list(dict.fromkeys(row.contestant for row in single)),
-        "recipe": json.dumps(read_json(run.folder / "config.json"), indent=2, ensure_ascii=False),
-        "prompts": {name: text for manifest in complete.values() for name, text in manifest["prompts"].items()},
+        "recipes": {
+            name: json.dumps(found["recipe"], indent=2, ensure_ascii=False) for name, found in complete.items()
+        },
+        "prompts": prompts(complete),
         "against": against.name if against else None,
         "compared": diff.compared(against, run) if against else [],
-        "recipes": list(diff.recipes(against, run)) if against else [],
+        "differences": list(diff.recipes(against, run)) if against else [],
         "version": _version(),
     }
+
+
+def outdated(manifests: dict[str, dict[str, Any]]) -> list[str]:
+    """Plain words where a step read what another has made again since."""
+    return [
+        f"{name} was made before {', '.join(old)} was made again: humor-distill status says more."
+        for name, manifest in manifests.items()
+        if (old := stale(manifest, manifests.values()))
+    ]
 
 
 def _version() -> str:
@@ -118,8 +122,8 @@ def headline(rows: Sequence[Metric]) -> list[str]:
         if last.wtr is None:
             continue
         text = (
-            f"{last.contestant} ties or beats its teacher on {_percent(last.wtr)} of the {last.n} {split} sentences "
-            f"(95 % interval {_percent(last.low or 0)} to {_percent(last.high or 0)})"
+            f"{last.contestant} ties or beats its teacher on {percent(last.wtr)} of the {last.n} {split} sentences "
+            f"(95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
         )
         gain = next(
             (row for row in rows if (row.split, row.contestant, row.vs) == (split, last.contestant, "sft")), None
@@ -148,72 +152,13 @@ def _rates(split: str, rows: Sequence[Metric]) -> dict[str, Markup]:
     }
 
 
-def diversity(answers: Sequence[Joke], references: dict[str, Joke], rows: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Length and variety of each contestant's answers over all splits, and of the teacher's for the same literals."""
-    asked = {joke.literal_id for joke in answers}
-    by_author: dict[str, list[Joke]] = {"teacher": [joke for key, joke in references.items() if key in asked]}
-    for joke in answers:
-        by_author.setdefault(joke.author, []).append(joke)
-    found = []
-    for author, jokes in by_author.items():
-        texts = [joke.text for joke in jokes]
-        ending, share = common_ending(texts)
-        repeated = [(row.repeats, row.n) for row in rows if row.contestant == author and row.repeats is not None]
-        total = sum(n for _, n in repeated)
-        found.append(
-            {
-                "author": author,
-                "answers": len(texts),
-                "length_ratio": metrics.length_ratio(texts, [joke.literal for joke in jokes]),
-                "distinct_1": metrics.distinct(texts, 1),
-                "distinct_2": metrics.distinct(texts, 2),
-                "ending": ending,
-                "ending_share": share,
-                "repeats": sum(share * n for share, n in repeated) / total if total else None,
-            }
-        )
-    return found
-
-
-def common_ending(texts: Sequence[str]) -> tuple[str, float]:
-    """The words that most answers end in, and the share of answers that do."""
-    counts = Counter(" ".join(text.lower().split()[-ENDING:]) for text in texts)
-    if not counts:
-        return "", 0.0
-    ending, count = counts.most_common(1)[0]
-    return ending, count / len(texts)
-
-
-def collapse(spread: Sequence[dict[str, Any]]) -> list[str]:
-    """Plain words where a student's answers have narrowed, measured against the teacher's."""
-    teacher, *students = spread
-    said = []
-    for row in students:
-        name = row["author"]
-        if row["ending_share"] > max(0.1, SAME_ENDING * teacher["ending_share"]):
-            share, theirs = _percent(row["ending_share"], 0), _percent(teacher["ending_share"], 0)
-            said.append(
-                f"{name} says one thing often: {share} of its answers end in “{row['ending']}” (the teacher's most "
-                f"common ending: {theirs})."
-            )
-        if (row["distinct_2"] or 0) < FEWER_BIGRAMS * (teacher["distinct_2"] or 0):
-            own = row["distinct_2"] or 0
-            said.append(f"{name} varies less: distinct-2 is {own:.2f}, the teacher's {teacher['distinct_2']:.2f}.")
-        length, usual = row["length_ratio"] or 0, teacher["length_ratio"] or 0
-        if usual and not 1 / LONGER < length / usual < LONGER and name != "base":
-            said.append(f"{name}'s answers are {length / usual:.2f} times as long as the teacher's.")
-        if (row["repeats"] or 0) > REPEATS:
-            said.append(f"{_percent(row['repeats'], 0)} of {name}'s answers are a training joke word for word.")
-    return said
-
-
 def _curves(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    path = run.at(lookup.step(name)) / "curve.jsonl"
+    path = run.at(lookup.step(name)) / CURVE
     if not path.exists():
         return
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
-    def points(key: str) -> list[tuple[float, float]]:
+    def points(key: str) -> list[tuple[float, float]]:  # an overflowed figure is null, and left out
         return [(row["step"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
 
     title = f"{name}: loss over training steps"
@@ -226,7 +171,7 @@ def _curves(run: Run, name: str) -> Iterator[dict[str, Any]]:
 
 def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
     """How the preferences of a round stand after training: reward accuracy and mean margin, trained on and held out."""
-    path = run.at(lookup.step(name)) / "margins.jsonl"
+    path = run.at(lookup.step(name)) / MARGINS
     groups: dict[bool, list[tuple[float, float]]] = defaultdict(list)
     for row in records.read(path, Margin) if path.exists() else ():
         before = row.chosen_before - row.rejected_before
@@ -258,16 +203,23 @@ def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def side_by_side(folder: Path, answers: Sequence[Joke], references: dict[str, Joke]) -> list[dict[str, Any]]:
-    """Some literals with the teacher's joke and every contestant's answer with its verdict."""
-    chosen = sorted({joke.literal_id for joke in answers})[:SIDE_BY_SIDE]
-    said: dict[str, list[dict[str, Any]]] = {key: [] for key in chosen}
-    given = {joke.id: joke for joke in answers if joke.literal_id in said}
+def prompts(manifests: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The words of each prompt, titled with its name and the steps that used them."""
+    steps: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for step, manifest in manifests.items():
+        for name, text in manifest["prompts"].items():
+            steps[name, text].append(step)
+    return {f"{name}: {', '.join(used)}": text for (name, text), used in steps.items()}
+
+
+def judged(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
+    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict."""
+    author = {joke.id: joke.author for joke in answers}
+    found: dict[str, dict[str, Any]] = {}
     for verdict in records.read(folder / RECORDS, Verdict):
-        if verdict.a in given:
-            answer = {"author": given[verdict.a].author, "text": verdict.a_text, "id": verdict.id, "p_a": verdict.p_a}
-            orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]
-            said[verdict.literal_id].append({**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders})
-    return [
-        {"literal": references[key].literal, "teacher": references[key].text, "answers": said[key]} for key in chosen
-    ]
+        if verdict.literal_id not in found:
+            found[verdict.literal_id] = {"literal": verdict.literal, "teacher": verdict.b_text, "answers": []}
+        orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]
+        answer = {"author": author[verdict.a], "text": verdict.a_text, "id": verdict.id, "p_a": verdict.p_a}
+        found[verdict.literal_id]["answers"].append({**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders})
+    return found

@@ -5,17 +5,23 @@ import importlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import ROUND_STAGES, data_folder
-from pipeline.config import Config, validate
+from pipeline.config import Config
+from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
 
 RECORDS, MANIFEST, STARTED, DROPPED = "records.jsonl", "manifest.json", "started.json", "dropped.jsonl"
 PARTIAL, KEPT = "records.jsonl.partial", "records.jsonl.kept"
 """The rows of the attempt under way, and of interrupted ones before it."""
+HELD_OUT, CURVE, MARGINS = "validation.jsonl", "curve.jsonl", "margins.jsonl"
+"""What a training holds out, what it logged, and what dpo did to each pair."""
+ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
+"""What the contestants answered, and evaluate's figures."""
 CHECKPOINTS, BEFORE = "checkpoints", ".before"
 """A training's checkpoints, and what --force replaces until the new manifest is written."""
 MANIFEST_SCHEMA = "manifest/2"
@@ -122,6 +128,23 @@ def write_json(path: Path, data: Any) -> None:
     partial.replace(path)
 
 
+def misshapen(manifest: Any) -> str | None:
+    """Why this is no manifest of our version, or None."""
+    if not isinstance(manifest, dict):
+        return "not a manifest"
+    if manifest.get("schema") != MANIFEST_SCHEMA:
+        return f"schema is {manifest.get('schema')!r}, expected {MANIFEST_SCHEMA!r}: another version wrote it"
+    if missing := MANIFEST_KEYS - manifest.keys():
+        return f"without {', '.join(sorted(missing))}"
+    tables = {"recipe", "files", "dropped", "spent", "made_with", "prompts"}
+    parts = {**{key: manifest[key] for key in tables}, "weights": manifest.get("weights", {})}
+    parts |= (
+        {key: manifest["recipe"].get(key) for key in ("inputs", "prompts")} if isinstance(parts["recipe"], dict) else {}
+    )
+    wrong = [key for key, value in parts.items() if not isinstance(value, dict)]
+    return f"{', '.join(sorted(wrong))}: not a table" if wrong else None
+
+
 def seal(manifest: dict[str, Any]) -> str:
     """SHA-256 of everything in a manifest but the seal itself."""
     rest = {key: value for key, value in manifest.items() if key != "seal"}
@@ -130,13 +153,21 @@ def seal(manifest: dict[str, Any]) -> str:
 
 def complaint(manifest: Any) -> str | None:
     """What is wrong with a manifest in itself, or None."""
-    if not isinstance(manifest, dict):
-        return "not a manifest"
-    if manifest.get("schema") != MANIFEST_SCHEMA:
-        return f"schema is {manifest.get('schema')!r}, expected {MANIFEST_SCHEMA!r}: another version wrote it"
-    if missing := MANIFEST_KEYS - manifest.keys():
-        return f"without {', '.join(sorted(missing))}"
+    if wrong := misshapen(manifest):
+        return wrong
     return None if manifest["seal"] == seal(manifest) else "it was edited after its stage wrote it (the seal differs)"
+
+
+def stale(manifest: dict[str, Any], others: Iterable[dict[str, Any]]) -> list[str]:
+    """The inputs that a step read and that no step of the run has now: they were made again since."""
+    there = list(others)
+    rows = {other["sha256"] for other in there}
+    weights = {other["weights"]["sha256"] for other in there if "weights" in other}
+    return [
+        name
+        for name, read in manifest["recipe"]["inputs"].items()
+        if read["records"] not in rows or ("weights" in read and read["weights"] not in weights)
+    ]
 
 
 def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from pipeline import ROUND_STAGES, lookup
 from pipeline.errors import ConfigError, StageError
-from pipeline.runs import DROPPED, RECORDS, Run, Step
+from pipeline.runs import ANSWERS, DROPPED, HELD_OUT, MARGINS, METRICS, RECORDS, Run, Step
+from pipeline.status import step_names
 
 COLOURS = {"a": "green", "b": "red", "tie": "yellow", "inconsistent": "magenta", "failed": "bright_red"}
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -72,7 +73,7 @@ class _Life:
             stage = name.rpartition("/")[2]
             writer = getattr(self, stage, None) if RECORDS in files or stage in ("sft", "dpo") else None
             yield from writer(files) if writer else ()
-            yield from self.metrics(files.get("metrics.jsonl", []))
+            yield from self.metrics(files.get(METRICS, []))
             for row in files.get(DROPPED, []):
                 text = Text.assemble((f"dropped: {row['reason']}", "yellow"), "  ", self.id(row["dropped"]))
                 yield text
@@ -97,7 +98,7 @@ class _Life:
     sample = teacher
 
     def sft(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
-        for file, what in ((RECORDS, "trained on"), ("validation.jsonl", "held out")):
+        for file, what in ((RECORDS, "trained on"), (HELD_OUT, "held out")):
             for row in files.get(file, []):
                 yield Text("  ").join([self.id(row["id"]), Text(what), self.id(row["joke_id"])])
                 yield Padding(clean(f"{row['prompt']}{row['completion']}"), (0, 0, 0, 4), expand=False)
@@ -123,8 +124,8 @@ class _Life:
             )
 
     def dpo(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
-        margins = {row["preference_id"]: row for row in files.get("margins.jsonl", [])}
-        for file, what in ((RECORDS, "trained on"), ("validation.jsonl", "held out")):
+        margins = {row["preference_id"]: row for row in files.get(MARGINS, [])}
+        for file, what in ((RECORDS, "trained on"), (HELD_OUT, "held out")):
             for row in files.get(file, []):
                 yield Text("  ").join(
                     [
@@ -140,7 +141,7 @@ class _Life:
                     yield Padding(Text(margin(margins[row["id"]])), (0, 0, 0, 4), expand=False)
 
     def evaluate(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
-        author = {row["id"]: row["author"] for row in files.get("answers.jsonl", [])}
+        author = {row["id"]: row["author"] for row in files.get(ANSWERS, [])}
         said = {"a": "wins", "b": "loses"}
         for row in files.get(RECORDS, []):
             who = author.get(row["a"], "?")
@@ -167,6 +168,8 @@ def margin(row: dict[str, Any]) -> str:
 def listing(run: Run, args: argparse.Namespace) -> RenderableType:
     """The first rows of a stage that pass the filters, as a table."""
     step = Step(args.stage, args.round if args.stage in ROUND_STAGES else None)
+    if str(step) not in step_names(run.folder):
+        raise ConfigError(f"--round {args.round}: run {run.name} has no {step}. humor-distill status --run {run.name}")
     folder = run.at(step)
     path = folder / (RECORDS if args.dropped is None else DROPPED)
     if not path.exists():
@@ -192,7 +195,7 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
 
 
 def _filter(args: argparse.Namespace, folder: Path) -> Any:
-    answers = lookup.Source("", folder / "answers.jsonl")
+    answers = lookup.Source("", folder / ANSWERS)
     author = {row["id"]: row["author"] for row in answers.rows()} if args.author and answers.path.exists() else {}
 
     def passes(row: dict[str, Any]) -> bool:
@@ -209,7 +212,13 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
     """The columns that tell a row from its neighbours."""
     if row["schema"].startswith("verdict/"):
         p = " ".join("-" if order["p_a"] is None else f"{order['p_a']:.2f}" for order in row["orders"])
-        return {"id": row["id"], "outcome": row["outcome"], "p(a) ab ba": p, "a": row["a_text"], "b": row["b_text"]}
+        return {
+            "id": row["id"],
+            "outcome": row["outcome"],
+            "p(a) shown ab, ba": p,
+            "a": row["a_text"],
+            "b": row["b_text"],
+        }
     shown = {
         "joke/": ("id", "author", "index", "text"),
         "imitation/": ("id", "prompt", "completion"),

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import ROUND_STAGES, STAGES, data_folder
 from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
-from pipeline.runs import complaint
+from pipeline.runs import complaint, stale
 
 
 def run_names() -> list[str]:
@@ -33,8 +33,9 @@ def show(name: str | None) -> str:
 
 def lines(folder: Path) -> list[str]:
     head = f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} {'seconds':>8}  dropped"
-    rows = [line(folder.name, step, folder / step) for step in step_names(folder)]
-    return [head, *rows]
+    steps = step_names(folder)
+    manifests = [found for step in steps if (found := _read(folder / step / "manifest.json")) and not complaint(found)]
+    return [head, *(line(folder.name, step, folder / step, manifests) for step in steps)]
 
 
 def step_names(folder: Path) -> list[str]:
@@ -46,7 +47,8 @@ def step_names(folder: Path) -> list[str]:
     return [*single[:-1], *rounds, single[-1]]
 
 
-def line(run: str, step: str, folder: Path) -> str:
+def line(run: str, step: str, folder: Path, manifests: list[dict[str, Any]]) -> str:
+    """One step; `manifests` are those of the run's complete steps, by which a step that read others is stale."""
     manifest = _read(folder / "manifest.json")
     if manifest and (wrong := complaint(manifest)):
         return f"{step:<18} {'damaged':<11} {wrong}"
@@ -59,6 +61,8 @@ def line(run: str, step: str, folder: Path) -> str:
         return f"{step:<18} {'incomplete':<11} {written:>8} {_spent(usage(cache_path(), run, step))}"
     dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
     state = "linked" if folder.is_symlink() else "complete"
+    if old := stale(manifest, manifests):
+        state, dropped = "stale", f"made before {', '.join(old)} was made again; {dropped}"
     return (
         f"{step:<18} {state:<11} {manifest['rows']:>8} {_spent(manifest['spent'])} "
         f"{manifest['seconds']:>8.1f}  {dropped}"

@@ -9,19 +9,16 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from pipeline import recipe
 from pipeline.attempts import begun, keep, lock, replacing
 from pipeline.cache import cache_path, usage
 from pipeline.config import Config
+from pipeline.context import Context, literals
 from pipeline.errors import DataError, StageError
-from pipeline.llm import Door
-from pipeline.progress import Progress
-from pipeline.records import Drop, LiteralText, Row, load, make, read, write
+from pipeline.records import Row, write
 from pipeline.runs import (
     CHECKPOINTS,
     DROPPED,
@@ -38,112 +35,40 @@ from pipeline.runs import (
     write_json,
 )
 
-R = TypeVar("R", bound=Row)
 
+def execute(
+    run: Run,
+    step: Step,
+    config: Config,
+    force: bool = False,
+    dry: bool = False,
+    flags: str = "",
+    waiting: set[Step] | None = None,
+) -> None:
+    """Bring one step of a run to completion, or say why not.
 
-@dataclass
-class Context:
-    """What a stage's `run` gets."""
-
-    config: Config
-    run: Run
-    step: Step
-    inputs: dict[str, Step]
-    kept: dict[str, Row]
-    """Rows that an interrupted attempt already wrote, by id; a stage may skip making them again."""
-    drops: list[Drop] = field(default_factory=list)
-    """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
-    _drops_of: Counter[str] = field(default_factory=Counter)
-    facts: dict[str, Any] = field(default_factory=dict)
-    """More for the manifest: weights, training figures, model identities."""
-    files: list[Path] = field(default_factory=list)
-    """Side files whose hashes go into the manifest."""
-
-    @property
-    def folder(self) -> Path:
-        return self.run.at(self.step)
-
-    @property
-    def written(self) -> Path:
-        """The rows yielded so far; a stage that trains reads its data set from here once it has yielded all."""
-        return self.folder / PARTIAL
-
-    def rows(self, name: str, kind: type[R]) -> list[R]:
-        """The rows of an input; DataError where they are not those that its stage wrote."""
-        step = self.inputs[name]
-        path = self.run.at(step) / RECORDS
-        rows = load(path, kind)
-        if recipe.file_hash(path) != (self.run.manifest(step) or {})["sha256"]:
-            raise DataError(
-                f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. Restore it, or make it "
-                f"again: {step.command(self.run.name)} --force"
-            )
-        return rows
-
-    def drop(self, literal_id: str, dropped: str, reason: str, text: str | None = None) -> None:
-        """Leave out a literal, a joke or a verdict, given by its id."""
-        index = self._drops_of[dropped]
-        self._drops_of[dropped] += 1
-        self.drops.append(make(Drop, literal_id=literal_id, dropped=dropped, reason=reason, index=index, text=text))
-
-    @property
-    def dropped(self) -> Counter[str]:
-        return Counter(drop.reason for drop in self.drops)
-
-    def literals(self, *splits: str) -> list[LiteralText]:
-        """The configuration's literals of these splits (all, if none is named), in file order."""
-        return literals(self.config, *splits)
-
-    def door(self, progress: Progress) -> Door:
-        """The door to hosted models; each answer advances the progress."""
-        door = Door(
-            cache_path(), self.config.runtime, self.run.name, str(self.step), lambda: progress.advance(_spending(door))
-        )
-        return door
-
-
-def _spending(door: Door) -> str:
-    return (
-        f"{door.tokens:,} tokens"
-        + (f", {door.money:.4f} spent" if door.money else "")
-        + f", {door.cached:,} from cache"
-    )
-
-
-def literals(config: Config, *splits: str) -> list[LiteralText]:
-    """The literals of a configuration; DataError where a file is missing, empty or repeats an id."""
-    found: dict[str, LiteralText] = {}
-    counts: Counter[str] = Counter()
-    for path in recipe.literal_files(config):
-        for row in read(path, LiteralText):
-            if row.id in found:
-                raise DataError(
-                    f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
-                )
-            counts[row.split] += 1
-            if config.literals.limit is None or counts[row.split] <= config.literals.limit:
-                found[row.id] = row
-    if not found:
-        raise DataError(f"{', '.join(config.literals.files)}: no literal in them. Make some: humor-distill import FILE")
-    return [row for row in found.values() if not splits or row.split in splits]
-
-
-def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool = False, flags: str = "") -> None:
-    """Bring one step of a run to completion, or say why not; `flags` are repeated in the commands it suggests."""
+    `flags` are repeated in the commands it suggests; `waiting` collects the steps that a dry run would make.
+    """
     inputs = step.module.reads(config, step.round)
-    if dry and (missing := [str(read) for read in inputs.values() if run.manifest(read) is None]):
-        print(f"{step}: would run after {', '.join(missing)}")
+    waiting = set() if waiting is None else waiting
+    if dry and (missing := [read for read in inputs.values() if read in waiting or run.manifest(read) is None]):
+        print(f"{step}: would run after {', '.join(map(str, missing))}")
+        waiting.add(step)
         return
     _require(run, step, inputs, flags)
     wanted = recipe.make(run, step, config, inputs)
     folder, complete = run.at(step), run.manifest(step)
     had = (complete or (read_json(folder / STARTED) if begun(folder) else None) or {}).get("recipe")
-    agree = recipe.same_but_seed if folder.is_symlink() else dict.__eq__
+    elsewhere = folder != run.folder / str(step)  # in the run that a dry run would link from
+    agree = recipe.same_but_seed if folder.is_symlink() or elsewhere else dict.__eq__
+    if elsewhere and had is not None and not agree(had, wanted):
+        complete = had = None
     if had is not None and not agree(had, wanted) and not force:
         raise StageError(_changed(run, step, had, wanted, flags))
     if complete and not force:
-        print(f"{step}: complete, nothing to do")
+        print(f"{step}: {_complete(run, step, complete, wanted)}")
     elif dry:
+        waiting.add(step)
         _dry(run, step, config, inputs)
     else:
         with lock(folder), replacing(folder, force):
@@ -152,6 +77,18 @@ def execute(run: Run, step: Step, config: Config, force: bool = False, dry: bool
                 write_json(settings, config.model_dump(mode="json"))
             _perform(run, step, config, inputs, wanted)
             write_json(settings, config.model_dump(mode="json"))
+
+
+def _complete(run: Run, step: Step, manifest: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Why there is nothing to do."""
+    folder = run.folder / str(step)
+    if folder.exists() and not folder.is_symlink():
+        return "complete, nothing to do"
+    seed = manifest["recipe"]["seed"]
+    kept = "" if seed == wanted["seed"] else f" (made with its seed, {seed})"
+    return (
+        f"complete in run {manifest['run']}, {'linked' if folder.exists() else 'would be linked'}{kept}, nothing to do"
+    )
 
 
 def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], wanted: dict[str, Any]) -> None:
@@ -223,7 +160,8 @@ def check_splits(config: Config) -> None:
 def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
     """Link the complete steps of another run whose recipes agree; `but_seed`: but for the seed, which a link keeps."""
     if not source.folder.is_dir():
-        raise StageError(f"--from {source.name}: no such run. humor-distill status lists them.")
+        there = sorted(path.name for path in source.folder.parent.glob("*"))
+        raise StageError(f"--from {source.name}: no such run. There are: {', '.join(there) or 'none'}.")
     agree = recipe.same_but_seed if but_seed else dict.__eq__
     for step in wanted:
         if run.at(step).exists() or run.at(step).is_symlink():
@@ -250,10 +188,14 @@ def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:
 
 def _changed(run: Run, step: Step, had: dict[str, Any], wanted: dict[str, Any], flags: str) -> str:
     lines = "\n".join(recipe.difference(had, wanted))
+    folder = run.at(step)
+    again = f"{step.command(run.name)} --force{flags}"
+    if folder.is_symlink():
+        again = f"rm {folder} && {step.command(run.name)}{flags}"
     return (
         f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
         f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
-        f"Or make it again here:       {step.command(run.name)} --force{flags}"
+        f"Or make it again here:       {again}"
     )
 
 

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from pipeline.recipe import folder_hash, student_folder
 from pipeline.runs import Run, Step
 
 transformers_logging.disable_progress_bar()
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
 
 PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|vision_pad|>", "<unk>", "<|endoftext|>")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -187,6 +189,12 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
         return str(tokenizer.chat_template)
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     return ("{{ bos_token }}" if adds_bos else "") + "{{ messages[-1]['content'] + '\n' }}"
+
+
+def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end an answer: the tokenizer's eos and those of the model's generation config."""
+    named = model.generation_config.eos_token_id
+    return sorted({tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None})
 
 
 def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:

@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 import sys
-import warnings
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,13 @@ from trl import DPOConfig, SFTConfig, SFTTrainer
 
 from pipeline import preference, records
 from pipeline.config import Config
+from pipeline.context import Context
 from pipeline.errors import ConfigError, StudentError
 from pipeline.progress import Progress
 from pipeline.recipe import folder_hash
 from pipeline.records import Preference
-from pipeline.runs import CHECKPOINTS
-from pipeline.store import Context
+from pipeline.runs import CHECKPOINTS, CURVE, MARGINS
 
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
-
-MARGINS = "margins.jsonl"
 MARGIN = {True: 5e-2, False: 1e-3}
 """The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
 
@@ -47,7 +43,7 @@ def dpo_arguments(config: Config, folder: Path) -> DPOConfig:
     """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
     table = {"precompute_ref_log_probs": True, **config.dpo.trainer, "logging_first_step": True}
     arguments = _arguments(DPOConfig, config, table, folder, "dpo")
-    if wrong := preference.unknown_losses(list(arguments.loss_type)):
+    if wrong := preference.refused(arguments):
         raise ConfigError(f"[dpo.trainer]: {wrong}")
     return arguments
 
@@ -129,6 +125,7 @@ def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: 
     starts = [preference.before(trainer, dataset, f"{said} before") for _, dataset, _ in parts]
     _train(trainer, context, tokenizer)
     ends = [trainer.log_probabilities(dataset, f"{said} after") for _, dataset, _ in parts]
+    _finite(context, *chain.from_iterable(chain.from_iterable(ends)))
     found = (
         preference.margins(rows, is_held_out, start, end, trainer.steps())
         for (rows, _, is_held_out), start, end in zip(parts, starts, ends, strict=True)
@@ -176,6 +173,7 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.close()
+    _finite(context, result.training_loss)
     weights = context.folder / "weights"
     partial = context.folder / "weights.partial"
     for folder in (partial, weights):
@@ -187,8 +185,9 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
     model.save_pretrained(partial, **adapters)
     tokenizer.save_pretrained(partial)
     partial.rename(weights)
-    curve = context.folder / "curve.jsonl"
-    curve.write_text("".join(json.dumps(row) + "\n" for row in trainer.state.log_history), "utf-8")
+    curve = context.folder / CURVE
+    rows = [{key: _number(value) for key, value in row.items()} for row in trainer.state.log_history]
+    curve.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     context.files.append(curve)
     context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": bool(adapters)}
     context.facts["training"] = {
@@ -198,6 +197,19 @@ def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
         "best_metric": trainer.state.best_metric,
         "device": str(trainer.args.device),
     }
+
+
+def _finite(context: Context, *values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise StudentError(
+            f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
+            f"in [{context.step.stage}.trainer], or train in float32 or bfloat16; then run it again with --force."
+        )
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN and no infinity: an overflowed gradient norm is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -48,15 +48,18 @@ def read_answer(key: str, raw: str) -> Answer:
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part.get("type") == "text")
-    if content is not None:
-        content = str.encode(content, "utf-8", "replace").decode()
     return Answer(
         id=f"c_{key[:12]}",
-        text=content,
-        refusal=message.get("refusal"),
+        text=whole(content),
+        refusal=whole(message.get("refusal")),
         finish=choice.get("finish_reason"),
         tokens=(choice.get("logprobs") or {}).get("content"),
     )
+
+
+def whole(text: str | None) -> str | None:
+    """Text that a file can hold."""
+    return None if text is None else str.encode(text, "utf-8", "replace").decode()
 
 
 def retry_after(value: str | None, now: float) -> float | None:

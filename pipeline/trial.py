@@ -12,7 +12,7 @@ from pipeline.show import clean
 def run(args: argparse.Namespace) -> None:
     """Answer the sentences given, or those typed until an empty line or the end of input."""
     found = lookup.existing(args.run)
-    config = export.settings(found)
+    config = lookup.as_made(found)
     there = export.contestants(found, config)
     from rich.console import Console
     from rich.table import Table

@@ -12,12 +12,25 @@ from pipeline import judge, lookup, metrics, recipe, records
 from pipeline.errors import DataError, StageError
 from pipeline.progress import Progress
 from pipeline.records import Drop, Imitation, Joke, LiteralText, Margin, Metric, Preference, Row, Verdict, true_id
-from pipeline.runs import DROPPED, MANIFEST, RECORDS, Run, Step, complaint, read_json
+from pipeline.runs import (
+    ANSWERS,
+    DROPPED,
+    HELD_OUT,
+    MANIFEST,
+    MARGINS,
+    METRICS,
+    RECORDS,
+    Run,
+    Step,
+    complaint,
+    misshapen,
+    read_json,
+)
 from pipeline.status import step_names
 
 SIDE_KINDS: dict[str, type[Row]] = {
-    "margins.jsonl": Margin,
-    "metrics.jsonl": Metric,
+    MARGINS: Margin,
+    METRICS: Metric,
     DROPPED: Drop,
 }
 R = TypeVar("R", bound=Row)
@@ -90,7 +103,7 @@ class _Checker:
             return [f"{folder}: not complete. Go on: {step.command(self.run.name)}"]
         if wrong := complaint(manifest):
             self.faults.append(f"{folder / MANIFEST}: {wrong}")
-        if not isinstance(manifest, dict):
+        if misshapen(manifest):
             return self.faults
         self._hashes(folder, manifest)
         self._inputs(step, manifest)
@@ -114,6 +127,9 @@ class _Checker:
 
     def _inputs(self, step: Step, manifest: dict[str, Any]) -> None:
         """Whether the step read what is now in the steps before it."""
+        if self.config and (step.round or 0) > len(self.config.rounds):
+            self.faults.append(f"the configuration has {len(self.config.rounds)} round(s)")
+            return
         named = step.module.reads(self.config, step.round) if self.config else {}
         for name, identity in manifest.get("recipe", {}).get("inputs", {}).items():
             read = named.get(name)
@@ -121,7 +137,7 @@ class _Checker:
                 theirs = read_json(self.run.at(read) / MANIFEST) if read else None
             except (DataError, StageError):
                 theirs = None
-            if not isinstance(theirs, dict):
+            if theirs is None or misshapen(theirs):
                 self.faults.append(f"it read {name}, which is not complete in this run")
                 continue
             had = {"records": theirs.get("sha256"), "weights": theirs.get("weights", {}).get("sha256")}
@@ -136,8 +152,8 @@ class _Checker:
     # --- rows against each other
 
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
-        files = [("answers.jsonl", Joke), (RECORDS, step.module.ROW)]
-        files += [("validation.jsonl", step.module.ROW), *SIDE_KINDS.items()]
+        files = [(ANSWERS, Joke), (RECORDS, step.module.ROW)]
+        files += [(HELD_OUT, step.module.ROW), *SIDE_KINDS.items()]
         band = next((value["tie_band"] for value in manifest.get("recipe", {}).values() if _judges(value)), 0.0)
         at = _Place(folder, step, float(band))
         counts: Counter[str] = Counter()
@@ -154,7 +170,7 @@ class _Checker:
             said = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
             self._fault(at, DROPPED, said)
         if at.margins and at.margins != at.preferences:
-            self._fault(at, "margins.jsonl", "not one row for each preference")
+            self._fault(at, MARGINS, "not one row for each preference")
 
     def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
         """The rows that can be read; lines that cannot, and ids that repeat or are not their content's, are faults."""

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline import data_folder, judge, pairs, prompts, recipe, records
-from pipeline.config import load, validate
+from pipeline.configfile import load, validate
 from pipeline.records import Drop, Imitation, Joke, LiteralText, Margin, Order, Verdict, make
 from pipeline.runs import MANIFEST_SCHEMA, Run, Step, seal, write_json
 from pipeline.stages import evaluate

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.config import assign, load, parse_assignment, validate
+from pipeline.configfile import assign, load, parse_assignment, validate
 from pipeline.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import re
 from types import SimpleNamespace
 
-from pipeline import progress, store
+from pipeline import context, progress
 from pipeline.progress import Progress
 
 
@@ -42,6 +42,6 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
 
 def test_tokens_and_money_are_said_where_there_are_any():
     door = SimpleNamespace(tokens=12345, money=0.0, cached=3)
-    assert store._spending(door) == "12,345 tokens, 3 from cache"
+    assert context._spending(door) == "12,345 tokens, 3 from cache"
     door.money = 1.5
-    assert store._spending(door) == "12,345 tokens, 1.5000 spent, 3 from cache"
+    assert context._spending(door) == "12,345 tokens, 1.5000 spent, 3 from cache"

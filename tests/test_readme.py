@@ -16,7 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from pipeline import ROOT
 from pipeline.arguments import SPLITS, parser
-from pipeline.config import Config, Endpoint, Section, _section_of
+from pipeline.config import Config, Endpoint, Section
+from pipeline.configfile import section_of
 from pipeline.importing import SPLITS as IMPORTED
 
 README = ROOT / "README.md"
@@ -40,7 +41,7 @@ def keys() -> str:
 def _keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, str]]:
     """(key, default, documentation); the keys of an endpoint are given once."""
     for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
+        inner = section_of(field.annotation)
         key = f"{before}{name}" + ("[]" if getattr(field.annotation, "__origin__", None) is list and inner else "")
         text = " ".join((field.description or "").split()).replace("|", "\\|")
         if inner is None:

@@ -1,5 +1,6 @@
 """report: one page, whole and harmless."""
 
+import html
 import html.parser
 import json
 import re
@@ -8,9 +9,8 @@ import subprocess
 
 import pytest
 
-from pipeline import charts, report
-from pipeline.records import Joke, make
-from pipeline.runs import Run
+from pipeline import charts, report, variety
+from pipeline.runs import seal
 from tests.conftest import rows
 from tests.synthetic import make_run
 
@@ -38,7 +38,8 @@ def page(cli, data):
     ]
     (folder / "evaluate/records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
     said = cli("report", "--run", "v1", "--against", "v0")
-    assert said == f"{folder}/report.html\n"
+    assert said.endswith(f"\n{folder}/report.html\n")
+    assert said.startswith("round-1 ties or beats its teacher on ")
     return folder / "report.html"
 
 
@@ -87,7 +88,7 @@ def test_the_page_says_what_a_person_needs(page):
             assert f"{row['low']:.3f} to {row['high']:.3f}" in text
     for words in (
         "round-1 ties or beats its teacher on",
-        "Narrowing:",
+        "Note:",
         "reward accuracy",
         "v1 against v0",
         "same candidate",
@@ -119,20 +120,20 @@ def test_collapse_is_named_against_the_teacher():
         usual = {"ending": "x", "ending_share": 0.1, "distinct_2": 0.6, "length_ratio": 1.6, "repeats": 0.0}
         return {"author": name, **usual, **values}
 
-    assert report.collapse([spread("teacher"), spread("sft")]) == []
-    said = report.collapse([spread("teacher"), spread("round-1", ending="at every party.", ending_share=0.71)])
+    assert variety.collapse([spread("teacher"), spread("sft")]) == []
+    said = variety.collapse([spread("teacher"), spread("round-1", ending="at every party.", ending_share=0.71)])
     assert said == [
         "round-1 says one thing often: 71 % of its answers end in “at every party.” (the teacher's most common "
         "ending: 10 %)."
     ]
-    assert "distinct-2 is 0.30" in report.collapse([spread("teacher"), spread("sft", distinct_2=0.3)])[0]
-    assert "0.50 times as long" in report.collapse([spread("teacher"), spread("sft", length_ratio=0.8)])[0]
-    assert "word for word" in report.collapse([spread("teacher"), spread("sft", repeats=0.4)])[0]
+    assert "distinct-2 is 0.30" in variety.collapse([spread("teacher"), spread("sft", distinct_2=0.3)])[0]
+    assert "0.50 times as long" in variety.collapse([spread("teacher"), spread("sft", length_ratio=0.8)])[0]
+    assert "word for word" in variety.collapse([spread("teacher"), spread("sft", repeats=0.4)])[0]
 
 
 def test_the_most_common_ending():
-    assert report.common_ending(["a b c d", "x b C d", "b c"]) == ("b c d", 2 / 3)
-    assert report.common_ending([]) == ("", 0.0)
+    assert variety.common_ending(["a b c d", "x b C d", "b c"]) == ("b c d", 2 / 3)
+    assert variety.common_ending([]) == ("", 0.0)
 
 
 def test_a_run_without_an_evaluation_has_no_report(cli, data):
@@ -152,19 +153,28 @@ def test_charts_draw_to_scale():
     assert charts.lines({}, "nothing").startswith("<svg")
 
 
-def test_forty_sentences_are_enough(data):
+def test_forty_sentences_are_enough(cli, data):
     folder = make_run("v1", 600)
-    found = report.side_by_side(
-        folder / "evaluate",
-        [
-            make(Joke, **{k: v for k, v in row.items() if k not in ("id", "schema")})
-            for row in rows(folder / "evaluate/answers.jsonl")
-        ],
-        {
-            row.literal_id: row
-            for row in report.records.read(Run("v1").folder / "teacher/records.jsonl", Joke)
-            if row.index == 0
-        },
-    )
-    assert len(found) == 40
-    assert all([answer["author"] for answer in joke["answers"]] == ["base", "sft", "round-1"] for joke in found)
+    cli("report", "--run", "v1")
+    text = (folder / "report.html").read_text()
+    assert text.count("<article>") == 40
+    assert text.count('data-who="round-1"') == 40
+
+
+def test_the_teacher_s_joke_is_the_one_that_was_judged(cli, data):
+    folder = make_run("v1", 120)
+    judged = {row["b_text"] for row in rows(folder / "evaluate/records.jsonl")}
+    spoil(folder / "teacher/records.jsonl", text="A joke that came later.")
+    cli("report", "--run", "v1")
+    text = (folder / "report.html").read_text()
+    assert "A joke that came later." not in text
+    assert sum(html.escape(joke, quote=False) in text for joke in judged) == len(judged)
+
+
+def test_a_step_made_before_its_input_is_named(cli, data):
+    folder = make_run("v1", 60)
+    path = folder / "round-1/critic/manifest.json"
+    manifest = {**json.loads(path.read_text()), "sha256": "0" * 64}
+    path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
+    assert "round-1/dpo was made before critic was made again" in cli("report", "--run", "v1")
+    assert re.search(r"round-1/dpo +stale .* made before critic was made again", cli("status", "--run", "v1"))

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline import store
-from pipeline.config import load, validate
+from pipeline.configfile import load, validate
 from pipeline.records import LiteralText, make, write
 from pipeline.runs import Run, steps
 from tests.conftest import rows

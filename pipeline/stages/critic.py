@@ -10,10 +10,10 @@ from typing import Any
 
 from pipeline import judge, pairs
 from pipeline.config import Config, Endpoint
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
 from pipeline.runs import Step
-from pipeline.store import Context
 
 ROW = Verdict
 SECTIONS = ("critic",)

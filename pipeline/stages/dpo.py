@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from pipeline import pairs, records
 from pipeline.config import Config
+from pipeline.context import Context
 from pipeline.records import Preference, Verdict
-from pipeline.runs import Step, student_step
-from pipeline.store import Context
+from pipeline.runs import HELD_OUT, Step, student_step
 
 ROW = Preference
 SECTIONS = ("literals", "student", "dpo")
 PROMPTS = ("student",)
-HELD_OUT = "validation.jsonl"
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:

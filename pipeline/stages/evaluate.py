@@ -10,15 +10,14 @@ from pathlib import Path
 
 from pipeline import judge, metrics, records
 from pipeline.config import Config
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, Metric, Verdict, make
-from pipeline.runs import Step
-from pipeline.store import Context
+from pipeline.runs import ANSWERS, METRICS, Step
 
 ROW = Verdict
 SECTIONS = ("literals", "student", "evaluate", "judge")
 PROMPTS = ("student", "judge")
-ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
@@ -50,7 +49,7 @@ def run(context: Context) -> Iterator[Verdict]:
 
 def _leave_out(context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]) -> None:
     """What was not judged; counted from the answers, as an interrupted attempt may have written some of them."""
-    context.drops.clear()
+    context.drop_nothing()
     given = {(joke.author, joke.literal_id): joke for joke in answers}
     for literal in literals:
         if literal.id not in reference:

@@ -8,10 +8,10 @@ from typing import Any
 
 from pipeline import prompts
 from pipeline.config import Config, Endpoint
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, content_id, make
 from pipeline.runs import Step, student_step
-from pipeline.store import Context
 
 ROW = Joke
 SECTIONS = ("literals", "student", "sample")
@@ -79,8 +79,8 @@ def _served(context: Context, literals: list[LiteralText], author: str) -> Itera
         for number, answer in enumerate(answers):
             literal = literals[number // k]
             if not answer.text:
-                said = answer.error or answer.refusal or "empty"
-                context.drop(literal.id, literal.id, "no answer: " + said.partition(":")[0], said)
+                why = (answer.error or "").partition(":")[0] or ("refused" if answer.refusal else "empty")
+                context.drop(literal.id, literal.id, f"no answer: {why}", answer.error or answer.refusal)
                 continue
             yield make(
                 Joke,

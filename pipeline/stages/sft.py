@@ -7,15 +7,14 @@ from collections.abc import Iterator
 
 from pipeline import records
 from pipeline.config import Config
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Imitation, Joke, make
-from pipeline.runs import Step
-from pipeline.store import Context
+from pipeline.runs import HELD_OUT, Step
 
 ROW = Imitation
 SECTIONS = ("literals", "student", "sft")
 PROMPTS = ("student",)
-HELD_OUT = "validation.jsonl"
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:

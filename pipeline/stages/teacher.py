@@ -9,10 +9,10 @@ from typing import Any
 
 from pipeline import prompts
 from pipeline.config import Config, Endpoint
+from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, make
 from pipeline.runs import Step
-from pipeline.store import Context
 from pipeline.transport import Answer
 
 ROW = Joke

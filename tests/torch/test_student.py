@@ -12,7 +12,8 @@ from transformers import (
 )
 
 from pipeline import ROOT, generation, student
-from pipeline.config import Generation, validate
+from pipeline.config import Generation
+from pipeline.configfile import validate
 from pipeline.errors import StudentError
 from tests.conftest import rows
 from tests.torch.conftest import STORIES, needs_stories
@@ -163,9 +164,9 @@ def test_the_sft_student_has_learned_to_stop(made, demo):
 
 
 def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeypatch):
+    from pipeline.context import Context
     from pipeline.records import LiteralText, make
     from pipeline.runs import Run, Step
-    from pipeline.store import Context
 
     config = configured(demo)
     context = Context(config, Run("v1"), Step("sample", 1), {}, {})

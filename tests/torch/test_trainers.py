@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, Tr
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from pipeline import ROOT, student, trainers
-from pipeline.config import validate
+from pipeline.configfile import validate
 from pipeline.errors import StudentError
 from tests.conftest import rows
 from tests.torch.conftest import STORIES, manifest, needs_stories, run

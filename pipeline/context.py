@@ -1,0 +1,109 @@
+"""What a stage's `run` gets: its configuration, its inputs, the door, and where to say what it left out."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import recipe
+from pipeline.cache import cache_path
+from pipeline.config import Config
+from pipeline.errors import DataError
+from pipeline.llm import Door
+from pipeline.progress import Progress
+from pipeline.records import Drop, LiteralText, Row, load, make, read
+from pipeline.runs import PARTIAL, RECORDS, Run, Step
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass
+class Context:
+    """What a stage's `run` gets."""
+
+    config: Config
+    run: Run
+    step: Step
+    inputs: dict[str, Step]
+    kept: dict[str, Row]
+    """Rows that an interrupted attempt already wrote, by id; a stage may skip making them again."""
+    drops: list[Drop] = field(default_factory=list)
+    """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
+    _drops_of: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """More for the manifest: weights, training figures, model identities."""
+    files: list[Path] = field(default_factory=list)
+    """Side files whose hashes go into the manifest."""
+
+    @property
+    def folder(self) -> Path:
+        return self.run.at(self.step)
+
+    @property
+    def written(self) -> Path:
+        """The rows yielded so far; a stage that trains reads its data set from here once it has yielded all."""
+        return self.folder / PARTIAL
+
+    def rows(self, name: str, kind: type[R]) -> list[R]:
+        """The rows of an input; DataError where they are not those that its stage wrote."""
+        step = self.inputs[name]
+        path = self.run.at(step) / RECORDS
+        rows = load(path, kind)
+        if recipe.file_hash(path) != (self.run.manifest(step) or {})["sha256"]:
+            raise DataError(
+                f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. Restore it, or make it "
+                f"again: {step.command(self.run.name)} --force"
+            )
+        return rows
+
+    def drop(self, literal_id: str, dropped: str, reason: str, text: str | None = None) -> None:
+        """Leave out a literal, a joke or a verdict, given by its id."""
+        index = self._drops_of[dropped]
+        self._drops_of[dropped] += 1
+        self.drops.append(make(Drop, literal_id=literal_id, dropped=dropped, reason=reason, index=index, text=text))
+
+    def drop_nothing(self) -> None:
+        """Forget what was left out so far."""
+        self.drops.clear()
+        self._drops_of.clear()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        return Counter(drop.reason for drop in self.drops)
+
+    def literals(self, *splits: str) -> list[LiteralText]:
+        """The configuration's literals of these splits (all, if none is named), in file order."""
+        return literals(self.config, *splits)
+
+    def door(self, progress: Progress) -> Door:
+        """The door to hosted models; each answer advances the progress."""
+        door = Door(
+            cache_path(), self.config.runtime, self.run.name, str(self.step), lambda: progress.advance(_spending(door))
+        )
+        return door
+
+
+def _spending(door: Door) -> str:
+    return (
+        f"{door.tokens:,} tokens"
+        + (f", {door.money:.4f} spent" if door.money else "")
+        + f", {door.cached:,} from cache"
+    )
+
+
+def literals(config: Config, *splits: str) -> list[LiteralText]:
+    """The literals of a configuration; DataError where a file is missing, empty or repeats an id."""
+    found: dict[str, LiteralText] = {}
+    counts: Counter[str] = Counter()
+    for path in recipe.literal_files(config):
+        for row in read(path, LiteralText):
+            if row.id in found:
+                raise DataError(
+                    f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
+                )
+            counts[row.split] += 1
+            if config.literals.limit is None or counts[row.split] <= config.literals.limit:
+                found[row.id] = row
+    if not found:
+        raise DataError(f"{', '.join(config.literals.files)}: no literal in them. Make some: humor-distill import FILE")
+    return [row for row in found.values() if not splits or row.split in splits]
