@@ -136,11 +136,10 @@ def misshapen(manifest: Any) -> str | None:
         return f"schema is {manifest.get('schema')!r}, expected {MANIFEST_SCHEMA!r}: another version wrote it"
     if missing := MANIFEST_KEYS - manifest.keys():
         return f"without {', '.join(sorted(missing))}"
-    tables = {"recipe", "files", "dropped", "spent", "made_with", "prompts"}
-    parts = {**{key: manifest[key] for key in tables}, "weights": manifest.get("weights", {})}
-    parts |= (
-        {key: manifest["recipe"].get(key) for key in ("inputs", "prompts")} if isinstance(parts["recipe"], dict) else {}
-    )
+    parts = {key: manifest[key] for key in ("recipe", "files", "dropped", "spent", "made_with", "prompts")}
+    parts["weights"] = manifest.get("weights", {})
+    if isinstance(manifest["recipe"], dict):
+        parts |= {f"recipe.{key}": manifest["recipe"].get(key) for key in ("inputs", "prompts")}
     wrong = [key for key, value in parts.items() if not isinstance(value, dict)]
     return f"{', '.join(sorted(wrong))}: not a table" if wrong else None
 

@@ -144,3 +144,56 @@ def test_every_row_of_a_synthetic_run_is_one_line(data):
     folder = make_run("v1", 40)
     for path in folder.rglob("*.jsonl"):
         assert len(rows(path)) == path.read_bytes().count(b"\n")
+
+
+def test_more_rounds_than_the_configuration_has_are_a_fault(cli, data):
+    folder = make_run("v1", 40)
+    shutil.copytree(folder / "round-1", folder / "round-2")
+    said = cli("verify", "--run", "v1", code=5)
+    assert "the configuration has 1 round(s)" in said
+    assert "round-3/sample" in cli("show", "--run", "v1", "--stage", "sample", "--round", "3", code=3)
+
+
+@pytest.mark.parametrize("changes", [{"files": []}, {"weights": 5}, {"recipe": []}, {"prompts": []}, {"dropped": 1}])
+def test_a_manifest_of_the_wrong_shape_is_named(cli, data, changes):
+    path = make_run("v1", 40) / "teacher/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    for command in (["verify", "--run", "v1"], ["sft", "--run", "v1"], ["report", "--run", "v1"]):
+        assert f"{next(iter(changes))}: not a table" in cli(*command, code=5)
+    assert "damaged" in cli("status", "--run", "v1")
+
+
+def test_literals_that_were_replaced_are_named(cli, data):
+    folder = make_run("v1", 60)
+    gone = rows(folder / "evaluate/records.jsonl")[0]["literal_id"]
+    path = data / "literals-v1.jsonl"
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines() if gone not in line))
+    assert f"run v1 judged {gone}" in cli("diff", "v1", "v1", code=5)
+
+
+def test_a_dry_run_compares_recipes_with_the_run_it_would_link_from(cli, config, data):  # noqa: F811
+    cli("teacher", "--run", "v1", "--config", config)
+    cli("sample", "--run", "v1")
+    said = cli("all", "--run", "v2", "--from", "v1", "--dry-run")
+    assert "teacher: complete in run v1, would be linked, nothing to do" in said
+    assert "round-1/sample: complete in run v1, would be linked, nothing to do" in said
+    said = cli("all", "--run", "v2", "--from", "v1", "--dry-run", "--set", "teacher.jokes=2")
+    assert "teacher: would run and write" in said
+    assert "round-1/sample: would run after teacher" in said
+    assert not (data / "runs/v2").exists()
+
+
+def test_a_linked_step_says_whose_it_is_and_how_to_make_it_anew(cli, config, data):  # noqa: F811
+    cli("teacher", "--run", "v1", "--config", config)
+    cli("sample", "--run", "v2", "--from", "v1")
+    said = cli("teacher", "--run", "v2", "--set", "seed=7")
+    assert "teacher: complete in run v1, linked (made with its seed, 0), nothing to do" in said
+    said = cli("teacher", "--run", "v2", "--set", "teacher.jokes=2", code=4)
+    assert f"rm {data}/runs/v2/teacher && humor-distill teacher --run v2 --set teacher.jokes=2" in said
+
+
+def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):  # noqa: F811
+    assert f"run v1 is new; its configuration is {config}" in cli("teacher", "--run", "v1", "--config", config)
+    assert "--from v9: no such run. There are: v1." in cli("sample", "--run", "v2", "--from", "v9", code=4)
+    said = cli("sample", "--run", "v2", "--from", "v1", "--set", "seeed=1", code=3)
+    assert f"{data}/runs/v1/config.json with --set: seeed: unknown key. Did you mean 'seed'?" in said

@@ -63,3 +63,20 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "bad.toml").write_text("seed = ")
     with pytest.raises(ConfigError, match="not TOML"):
         load(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("sft.trainer.hub_token=hf_secret", "hub_token stays out of files"),
+        ("teacher.endpoint.base_url=https://me:secret@example.org/v1", "a password stays out of files"),
+    ],
+)
+def test_no_secret_gets_into_a_file(cli, data, flag, complaint):
+    said = cli("teacher", "--run", "v1", "--set", flag, code=3)
+    assert complaint in said
+    assert not data.exists()
+
+
+def test_null_unsets_a_key():
+    assert parse_assignment("dpo.trainer.loss_weights=null") == (["dpo", "trainer", "loss_weights"], None)

@@ -12,7 +12,7 @@ from pipeline.cache import usage
 from pipeline.config import Endpoint, Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
 from pipeline.llm import Door
-from pipeline.transport import retry_after
+from pipeline.transport import read_answer, retry_after
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
 
@@ -329,3 +329,8 @@ def test_the_stand_in_is_the_same_in_process_and_on_a_port(tmp_path):
         outside = inside.model_copy(update={"base_url": url})
         texts = [next(door(tmp_path).ask(place, [body])).text for place in (inside, outside)]
     assert texts[0] == texts[1]
+
+
+def test_half_a_surrogate_in_a_refusal_becomes_a_question_mark():
+    message = {"message": {"content": None, "refusal": "no \ud83e joke"}, "finish_reason": "stop"}
+    assert read_answer("", json.dumps({"choices": [message]})).refusal == "no ? joke"

@@ -125,3 +125,31 @@ def test_try_reads_sentences_from_a_pipe_and_says_what_is_too_long(inside, monke
     said = capsys.readouterr()
     assert "The kettle is on." in said.out
     assert "the student has room for" in said.err
+
+
+def test_cards_say_what_made_the_run_and_not_what_its_configuration_says_now(apart, tmp_path):
+    path = apart / "runs/v1/config.json"
+    config = json.loads(path.read_text())
+    config["teacher"]["endpoint"]["model"] = "another-teacher"
+    config["evaluate"]["max_new_tokens"] = 7
+    path.write_text(json.dumps(config))
+    run("export", "--run", "v1", "--contestant", "sft", tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert "standin-teacher" in text
+    assert "another-teacher" not in text
+    assert "24 train" in text
+    assert json.loads((tmp_path / "out/generation_config.json").read_text())["max_new_tokens"] == 24
+    results = ModelCard.load(tmp_path / "out/README.md").data.eval_results
+    assert [result.dataset_split for result in results] == ["test", "ood"]
+
+
+def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_path):
+    path = apart / "runs/v1/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config))
+    (apart / "runs/v1/sft/validation.jsonl").write_text("")
+    run("export", "--run", "v1", "--rows", tmp_path / "rows")
+    names = [part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs]
+    assert len(names) == len(set(names))
+    assert "sft-validation" not in names
+    assert {"literals-train", "literals-validation", "literals-test", "literals-ood"} <= set(names)

@@ -50,7 +50,9 @@ def world(tmp_path_factory):
     """A stand-in server, and an undisturbed run called whole with the seconds that each step took."""
     server, folder = Server(), tmp_path_factory.mktemp("kill")
     config = folder / "kill.toml"
-    config.write_text(SMALL.replace('"standin:"', f'"{server.url}"') + "[runtime]\nconcurrency = 4\n")
+    config.write_text(
+        SMALL.replace('"standin:"', f'"{server.url}"') + "[runtime]\nconcurrency = 4\ngenerate_batch = 12\n"
+    )
     environment = {**os.environ, "HUMOR_DISTILL_DATA": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
 
     def start(run, step, source=None):

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig
 
 from pipeline import preference
 from tests.conftest import rows
@@ -78,7 +79,7 @@ def test_a_loss_of_our_own_runs_from_a_config_line(inside):
     ],
 )
 def test_loss_names(names, complaint):
-    said = preference.unknown_losses(names)
+    said = preference.refused(DPOConfig(loss_type=names, bf16=False))
     assert said is None if complaint is None else complaint in said
 
 
@@ -89,3 +90,48 @@ def test_a_torn_line_of_steps_is_left_out(tmp_path):
     whole = [{"step": 1, "rows": [0, 2]}, {"step": 2, "rows": [1]}, {"step": 2, "rows": [1]}, {"step": 3, "rows": [0]}]
     trainer.steps_file.write_text("".join(json.dumps(line) + "\n" for line in whole) + '{"step": 4, "ro')
     assert trainer.steps() == {0: [1, 3], 1: [2], 2: [1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"ld_alpha": 0.5}, "ld_alpha"),
+        ({"use_weighting": True}, "use_weighting"),
+        ({"loss_type": ["hinge", "dpop"]}, "mixed"),
+    ],
+)
+def test_what_our_losses_do_not_know_is_refused_before_anything_is_loaded(cli, inside, changes, complaint):
+    flags = ["--set", 'dpo.trainer.loss_type=["dpop"]']
+    for key, value in changes.items():
+        flags += ["--set", f"dpo.trainer.{key}={json.dumps(value)}"]
+    assert complaint in cli("dpo", "--run", "refused", "--from", "v1", *flags, code=3)
+
+
+def test_margins_with_ld_alpha_are_plain_log_probabilities(inside):
+    run("dpo", "--run", "ld", "--from", "v1", "--set", "dpo.trainer.ld_alpha=0.5")
+    plain, weighted = (rows(inside / f"runs/{name}/round-1/dpo/margins.jsonl") for name in ("v1", "ld"))
+    assert [row["chosen_before"] for row in weighted] == pytest.approx(
+        [row["chosen_before"] for row in plain], abs=1e-3
+    )
+
+
+def test_a_training_that_diverges_is_said_and_leaves_no_manifest(inside, cli):
+    said = cli(
+        "dpo",
+        "--run",
+        "nan",
+        "--from",
+        "v1",
+        "--set",
+        "dpo.trainer.learning_rate=1e18",
+        "--set",
+        "dpo.trainer.max_grad_norm=1e30",
+        code=8,
+    )
+    assert "training diverged" in said
+    assert not (inside / "runs/nan/round-1/dpo/manifest.json").exists()
+
+
+def test_losses_of_our_own_are_in_the_recipe(inside):
+    assert "losses" not in manifest(inside, "round-1/dpo")["recipe"]
+    assert len(manifest(inside, "round-1/dpo", "dpop")["recipe"]["losses"]) == 64
