@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import losses  # isort: skip - first, as student sets the environment of the libraries below
-
 import torch
 from torch.utils.data import DataLoader
 from trl import DPOTrainer
 
+from pipeline import losses
 from pipeline.config import TRL_LOSSES, Dpo
 from pipeline.errors import StudentError
 from pipeline.progress import Progress
@@ -53,9 +52,8 @@ class PreferenceTrainer(DPOTrainer):
         self.steps_file = Path(self.args.output_dir) / "steps.jsonl"
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
-            self._places[_key(row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"])] += [
-                place
-            ]
+            chosen, rejected = row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"]
+            self._places[_key(chosen, rejected)].append(place)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         found = super().compute_ref_log_probs(model, inputs)

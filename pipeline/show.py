@@ -67,7 +67,7 @@ class _Life:
         steps = dict(self.rows)
         for row in [row for found in steps.pop("", {}).values() for row in found]:
             yield self.head(row["id"], row["split"], f"{row['source']}, {row['licence']}")
-            yield Padding(clean(row["text"]).copy(), (0, 0, 0, 2), expand=False)
+            yield Padding(clean(row["text"]), (0, 0, 0, 2), expand=False)
         for name, files in steps.items():
             yield Rule(Text(name, style="bold"), align="left", style="dim")
             stage = name.rpartition("/")[2]

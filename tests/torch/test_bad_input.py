@@ -145,3 +145,27 @@ def test_no_joke_talks_the_critic_into_a_verdict(scripts):
     for row in rows(data / "runs/v1/round-1/critic/records.jsonl"):
         assert row["outcome"] != "failed"
         assert all(order["reason"] for order in row["orders"])
+
+
+def test_a_literal_longer_than_the_student_s_context_is_left_out_of_every_stage_with_its_reason(small, tmp_path, data):
+    long = " ".join(["word"] * 700)
+    texts = [
+        (f"The kettle in room {n} broke on Monday.", split) for n, split in enumerate(["train"] * 8 + ["test"] * 4)
+    ]
+    texts += [(f"{long} one.", "train"), (f"{long} two.", "test")]
+    write(
+        tmp_path / "literals.jsonl",
+        [make(LiteralText, text=text, split=split, source="test", licence="CC0") for text, split in texts],
+    )
+    flags = ["--set", f"literals.files=['{tmp_path}/literals.jsonl']", "--set", 'evaluate.splits=["test"]']
+    run("all", "--run", "v1", "--config", small, *flags)
+    folder = data / "runs/v1"
+    dropped = {
+        step: json.loads((folder / step / "manifest.json").read_text())["dropped"] for step in ("sft", "evaluate")
+    }
+    assert dropped["sft"] == {"longer than max_length": 3}
+    assert dropped["evaluate"] == {"answer, empty or not fitting the student's context": 3}
+    samples = rows(folder / "round-1/sample/dropped.jsonl")
+    assert {row["reason"] for row in samples} == {"longer than the student's context"}
+    assert len(samples) == 3
+    assert "evaluate: whole" in run("verify", "--run", "v1")
