@@ -122,8 +122,8 @@ def headline(rows: Sequence[Metric]) -> list[str]:
         if last.wtr is None:
             continue
         text = (
-            f"{last.contestant} ties or beats its teacher on {percent(last.wtr)} of the {last.n} {split} sentences "
-            f"(95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
+            f"{last.contestant} ties or beats its teacher in {percent(last.wtr)} of judgements on {last.n} {split} "
+            f"sentences (95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
         )
         gain = next(
             (row for row in rows if (row.split, row.contestant, row.vs) == (split, last.contestant, "sft")), None

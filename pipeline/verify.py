@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,25 +43,27 @@ CLOSE = 1e-9
 def run(args: argparse.Namespace) -> None:
     """Print a line per step, and every fault; DataError if there is one."""
     run = lookup.existing(args.run)
-    faults = 0
+    faults = False
     for name, lines in faults_of(run):
-        print(f"{name}: {'whole' if not lines else f'{len(lines)} faults'}")
+        print(f"{name}: {_count(lines) if lines else 'whole'}")
         for line in lines[:SHOWN]:
             print(f"  {line}")
         if len(lines) > SHOWN:
             print(f"  and {len(lines) - SHOWN} more")
-        faults += len(lines)
+        faults |= bool(lines)
     if faults:
-        raise DataError(f"run {run.name} is not what its stages wrote: {faults} faults.")
+        raise DataError(f"run {run.name} is not what its stages wrote.")
+
+
+def _count(lines: list[str]) -> str:
+    return f"{len(lines)} fault{'s' * (len(lines) > 1)}"
 
 
 def faults_of(run: Run) -> Iterator[tuple[str, list[str]]]:
     """For the literals and each step that is there, what is wrong with it."""
     checker = _Checker(run)
     yield "literals", checker.literals()
-    names = [
-        name for name in step_names(run.folder) if (run.folder / name).is_symlink() or (run.folder / name).exists()
-    ]
+    names = [name for name in step_names(run.folder) if os.path.lexists(run.folder / name)]
     with Progress("verify", len(names)) as progress:
         for name in names:
             yield name, checker.step(lookup.step(name))
@@ -75,6 +78,7 @@ class _Checker:
         self.config = run.config()
         self.literal_of: dict[str, tuple[str, str]] = {}
         """Text and split of every literal."""
+        self.literal_files: list[str] = []
         self.jokes: dict[str, tuple[str, str]] = {}
         """Text and author of every joke seen."""
         self.verdicts: dict[str, tuple[str, str, str]] = {}
@@ -87,6 +91,7 @@ class _Checker:
             if not path.is_file():
                 self.faults.append(f"{path}: not there, but the run was made from it")
                 continue
+            self.literal_files.append(f"{path.name} {recipe.file_hash(path)}")
             for row in self._rows(path, LiteralText):
                 self.literal_of[row.id] = row.text, row.split
         return self.faults
@@ -114,7 +119,7 @@ class _Checker:
     # --- the step's files against its manifest
 
     def _hashes(self, folder: Path, manifest: dict[str, Any]) -> None:
-        for name, digest in {RECORDS: manifest.get("sha256"), **manifest.get("files", {})}.items():
+        for name, digest in {RECORDS: manifest["sha256"], **manifest["files"]}.items():
             path = folder / name
             if path.is_symlink():
                 self.faults.append(f"{path}: a link; the rows of a step lie in its folder")
@@ -131,7 +136,7 @@ class _Checker:
             self.faults.append(f"the configuration has {len(self.config.rounds)} round(s)")
             return
         named = step.module.reads(self.config, step.round) if self.config else {}
-        for name, identity in manifest.get("recipe", {}).get("inputs", {}).items():
+        for name, identity in manifest["recipe"]["inputs"].items():
             read = named.get(name)
             try:
                 theirs = read_json(self.run.at(read) / MANIFEST) if read else None
@@ -140,13 +145,17 @@ class _Checker:
             if theirs is None or misshapen(theirs):
                 self.faults.append(f"it read {name}, which is not complete in this run")
                 continue
-            had = {"records": theirs.get("sha256"), "weights": theirs.get("weights", {}).get("sha256")}
+            had = {"records": theirs["sha256"], "weights": theirs.get("weights", {}).get("sha256")}
             if any(had[key] != value for key, value in identity.items()):
                 self.faults.append(f"it read other rows or weights of {name} than there are now")
 
+        read_literals = manifest["recipe"].get("literals", {}).get("files", self.literal_files)
+        if read_literals != self.literal_files:
+            self.faults.append("it was made from other literals than their files hold now")
+
     def _words(self, folder: Path, manifest: dict[str, Any]) -> None:
-        for name, text in manifest.get("prompts", {}).items():
-            if hashlib.sha256(text.encode()).hexdigest() != manifest.get("recipe", {}).get("prompts", {}).get(name):
+        for name, text in manifest["prompts"].items():
+            if hashlib.sha256(text.encode()).hexdigest() != manifest["recipe"]["prompts"].get(name):
                 self.faults.append(f"{folder / MANIFEST}: the prompt {name} is not the one that its recipe names")
 
     # --- rows against each other
@@ -154,8 +163,8 @@ class _Checker:
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
         files = [(ANSWERS, Joke), (RECORDS, step.module.ROW)]
         files += [(HELD_OUT, step.module.ROW), *SIDE_KINDS.items()]
-        band = next((value["tie_band"] for value in manifest.get("recipe", {}).values() if _judges(value)), 0.0)
-        at = _Place(folder, step, float(band))
+        recipe_of = manifest["recipe"].get({"critic": "critic", "evaluate": "judge"}.get(step.stage, ""), {})
+        at = _Place(folder, float(recipe_of.get("tie_band", 0.0)))
         counts: Counter[str] = Counter()
         for name, kind in files:
             if not (folder / name).is_file():
@@ -164,9 +173,9 @@ class _Checker:
             for row in self._rows(folder / name, kind):
                 counts[name] += 1
                 getattr(self, f"_{type(row).__name__.lower()}")(row, at)
-        if counts[RECORDS] != manifest.get("rows"):
+        if counts[RECORDS] != manifest["rows"]:
             self._fault(at, RECORDS, f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}")
-        if at.reasons != Counter(manifest.get("dropped", {})):
+        if at.reasons != Counter(manifest["dropped"]):
             said = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
             self._fault(at, DROPPED, said)
         if at.margins and at.margins != at.preferences:
@@ -273,7 +282,6 @@ class _Place:
     """The step under examination, and what its own files say of each other."""
 
     folder: Path
-    step: Step
     tie_band: float
     file: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
@@ -283,10 +291,6 @@ class _Place:
         default_factory=lambda: defaultdict(dict)
     )
     """Outcome and score by (split, contestant) and literal."""
-
-
-def _judges(section: Any) -> bool:
-    return isinstance(section, dict) and "tie_band" in section
 
 
 def _close(said: float | None, values: list[float]) -> bool:

@@ -39,7 +39,7 @@ def page(cli, data):
     (folder / "evaluate/records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
     said = cli("report", "--run", "v1", "--against", "v0")
     assert said.endswith(f"\n{folder}/report.html\n")
-    assert said.startswith("round-1 ties or beats its teacher on ")
+    assert said.startswith("round-1 ties or beats its teacher in ")
     return folder / "report.html"
 
 
@@ -87,7 +87,7 @@ def test_the_page_says_what_a_person_needs(page):
             assert f">{row['wtr']:.3f}<" in text
             assert f"{row['low']:.3f} to {row['high']:.3f}" in text
     for words in (
-        "round-1 ties or beats its teacher on",
+        "round-1 ties or beats its teacher in",
         "Note:",
         "reward accuracy",
         "v1 against v0",
