@@ -226,4 +226,4 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
         "drop/": ("dropped", "reason", "text"),
     }
     keys = next(keys for kind, keys in shown.items() if row["schema"].startswith(kind))
-    return {key: row[key] for key in keys}
+    return {key: f"{row[key]:.3f}" if isinstance(row[key], float) else row[key] for key in keys}
