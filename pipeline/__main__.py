@@ -51,12 +51,14 @@ def _stages(args: argparse.Namespace) -> None:
     if args.command == "all" and args.round is not None:
         runs.choose(run, steps, "dpo", args.round)
         chosen = [step for step in steps if step.round == args.round]
-    if args.source and args.dry_run:
-        run = runs.Run(args.run, runs.Run(args.source))
-    elif args.source:
+    if args.source:
         every = args.command == "all"
         before = steps if every else steps[: steps.index(chosen[0])]
-        store.link(run, runs.Run(args.source), before, config, but_seed=not every)
+        asked = run, runs.Run(args.source), before, config, not every
+        if args.dry_run:
+            run = store.linkable(*asked)
+        else:
+            store.link(*asked)
     if args.command == "all" and not args.dry_run:
         store.check_splits(config)
         if any(step.stage in ("sft", "dpo") and run.manifest(step) is None for step in chosen):
@@ -76,14 +78,10 @@ def _configured(run: "Run", args: argparse.Namespace) -> "Config":
     """
     from pipeline import configfile, runs
 
-    from_run = next((r for r in (run, runs.Run(args.source or run.name)) if r.config()), None)
-    if from_run is None or args.config:
-        path = args.config or ROOT / "configs/demo.toml"
-        data, where = configfile.load(path), str(path)
-    else:
-        path = from_run.folder / "config.json"
-        data, where = runs.read_json(path), str(path)
-    if not run.folder.exists():
+    stored = [found.folder / "config.json" for found in (run, runs.Run(args.source or run.name))]
+    path = args.config or next((path for path in stored if path.exists()), ROOT / "configs/demo.toml")
+    data, where = runs.read_json(path) if path in stored else configfile.load(path), str(path)
+    if not stored[0].exists():
         print(f"run {run.name} is new; its configuration is {path}")
     for text in args.set:
         configfile.assign(data, *configfile.parse_assignment(text))

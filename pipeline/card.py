@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline import context, prompts, records, report, variety
+from pipeline import context, lookup, prompts, records, report, variety
 from pipeline.config import Config
 from pipeline.recipe import file_hash, student_folder
 from pipeline.records import Joke, Metric
-from pipeline.runs import ANSWERS, METRICS, Run, Step
+from pipeline.runs import ANSWERS, METRICS, Run, Step, stale
+from pipeline.status import step_names
 
 TEMPLATES = Path(__file__).parent / "templates"
 BLANK = "____"
@@ -139,9 +140,14 @@ def _sources(config: Config) -> list[tuple[str, str, str]]:
 def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
     """The metrics, and the contestant's warnings; no metric where evaluate is not complete."""
     folder = run.at(Step("evaluate"))
-    if run.manifest(Step("evaluate")) is None:
+    manifests = {name: found for name in step_names(run.folder) if (found := run.manifest(lookup.step(name)))}
+    if "evaluate" not in manifests:
         return [], ["This run was not evaluated: there is no figure."]
+    if old := stale(manifests["evaluate"], manifests.values()):
+        return [], [f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no figure."]
     rows = records.load(folder / METRICS, Metric)
+    if contestant not in {row.contestant for row in rows}:
+        return [], ["This student was not evaluated: there is no figure."]
     answers = records.load(folder / ANSWERS, Joke)
     references = [(found["literal"], found["teacher"]) for found in report.judged(folder, answers).values()]
     spread = variety.spread(answers, references, rows)

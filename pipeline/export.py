@@ -47,8 +47,7 @@ def contestants(run: Run, config: Config) -> dict[str, Step | None]:
 
 def model(run: Run, contestant: str, out: Path, place: str) -> None:
     """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one contestant."""
-    config = lookup.as_made(run)
-    there = contestants(run, config)
+    there = contestants(run, lookup.as_made(run))
     if contestant not in there:
         raise ConfigError(f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}.")
     from transformers import GenerationConfig
@@ -56,6 +55,7 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     from pipeline import student
 
     step = there[contestant]
+    config = lookup.as_made(run, step)
     weights = student.weights(run, step) if step else None
     print(f"loading {contestant}", flush=True)
     plain = config.model_copy(update={"student": config.student.model_copy(update={"quantization": "none"})})

@@ -90,8 +90,11 @@ def literals(run: Run) -> dict[str, LiteralText]:
     return found
 
 
-def as_made(run: Run) -> Config:
-    """The configuration that made the run: each section as in the recipe of the last complete step that has it."""
+def as_made(run: Run, student: Step | None = None) -> Config:
+    """The configuration that made the run: each section as in the recipe of the last complete step that has it.
+
+    The student's is that of the step that trained the student in question.
+    """
     data = read_json(run.folder / "config.json")
     if data is None:
         raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
@@ -99,10 +102,21 @@ def as_made(run: Run) -> Config:
         recipe = (run.manifest(step(name)) or {}).get("recipe", {})
         for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate"):
             if section in recipe:
-                data[section] = {key: value for key, value in recipe[section].items() if key != "sha256"}
+                data[section] = _section(recipe[section], data[section])
         if "literals" in recipe:
             data["literals"]["limit"] = recipe["literals"]["limit"]
+    if student and (manifest := run.manifest(student)):
+        data["student"] = _section(manifest["recipe"]["student"], {})
     return validate(data, str(run.folder / "config.json"))
+
+
+def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's section as a configuration's; what no recipe has (price, key) stays, for the same endpoint."""
+    section = {key: value for key, value in made.items() if key != "sha256"}
+    endpoint, current = section.get("endpoint"), now.get("endpoint")
+    if endpoint and current and all(endpoint[key] == current.get(key) for key in ("base_url", "model")):
+        section["endpoint"] = {**current, **endpoint}
+    return section
 
 
 def step(name: str) -> Step:

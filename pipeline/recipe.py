@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import ROOT, prompts
 from pipeline.config import RUNTIME_TRAINER_KEYS, TRL_LOSSES, Config
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pipeline.runs import Run, Step
@@ -46,8 +46,11 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
 
 def loss_names(config: Config) -> list[str]:
     """[dpo.trainer] loss_type as a list."""
-    named: Any = config.dpo.trainer.get("loss_type", "sigmoid")
-    return [named] if isinstance(named, str) else list(named or ["sigmoid"])
+    named: Any = config.dpo.trainer.get("loss_type") or "sigmoid"
+    names = named if isinstance(named, list) else [named]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"dpo.trainer.loss_type = {named!r}: give a name, or a list of names.")
+    return names
 
 
 def _identity(run: "Run", step: "Step") -> dict[str, str]:

@@ -102,7 +102,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
 def outdated(manifests: dict[str, dict[str, Any]]) -> list[str]:
     """Plain words where a step read what another has made again since."""
     return [
-        f"{name} was made before {', '.join(old)} was made again: humor-distill status says more."
+        f"{name} read other rows or weights of {', '.join(old)} than there are now."
         for name, manifest in manifests.items()
         if (old := stale(manifest, manifests.values()))
     ]

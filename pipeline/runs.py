@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,10 @@ def steps(config: Config) -> list[Step]:
 
 @dataclass(frozen=True)
 class Run:
-    """A named version on disk; steps that it lacks are read from `source`, if there is one (dry runs)."""
+    """A named version on disk; `borrowed` steps are read from another run, as a dry run does before it links any."""
 
     name: str
-    source: "Run | None" = None
+    borrowed: "dict[Step, Run]" = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
@@ -90,7 +90,7 @@ class Run:
                 f"{own} is linked from {own.readlink()}, which is not here. Copy that run as well, or copy this one "
                 "with its links followed: cp -rL."
             )
-        return own if self.source is None or own.exists() else self.source.at(step)
+        return own if own.exists() or step not in self.borrowed else self.borrowed[step].at(step)
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
         """The manifest of a complete step, else None; DataError where it is not one that a stage wrote."""
@@ -158,7 +158,7 @@ def complaint(manifest: Any) -> str | None:
 
 
 def stale(manifest: dict[str, Any], others: Iterable[dict[str, Any]]) -> list[str]:
-    """The inputs that a step read and that no step of the run has now: they were made again since."""
+    """The inputs of a step whose rows or weights no step of the run has now: they were made again, or are gone."""
     there = list(others)
     rows = {other["sha256"] for other in there}
     weights = {other["weights"]["sha256"] for other in there if "weights" in other}

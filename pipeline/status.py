@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import ROUND_STAGES, STAGES, data_folder
 from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
-from pipeline.runs import complaint, stale
+from pipeline.runs import complaint, misshapen, stale
 
 
 def run_names() -> list[str]:
@@ -34,7 +34,7 @@ def show(name: str | None) -> str:
 def lines(folder: Path) -> list[str]:
     head = f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} {'seconds':>8}  dropped"
     steps = step_names(folder)
-    manifests = [found for step in steps if (found := _read(folder / step / "manifest.json")) and not complaint(found)]
+    manifests = [found for step in steps if (found := _read(folder / step / "manifest.json")) and not misshapen(found)]
     return [head, *(line(folder.name, step, folder / step, manifests) for step in steps)]
 
 
@@ -62,7 +62,7 @@ def line(run: str, step: str, folder: Path, manifests: list[dict[str, Any]]) -> 
     dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
     state = "linked" if folder.is_symlink() else "complete"
     if old := stale(manifest, manifests):
-        state, dropped = "stale", f"made before {', '.join(old)} was made again; {dropped}"
+        state, dropped = "stale", f"read other rows or weights of {', '.join(old)}; {dropped}"
     return (
         f"{step:<18} {state:<11} {manifest['rows']:>8} {_spent(manifest['spent'])} "
         f"{manifest['seconds']:>8.1f}  {dropped}"

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -59,10 +60,7 @@ def execute(
     wanted = recipe.make(run, step, config, inputs)
     folder, complete = run.at(step), run.manifest(step)
     had = (complete or (read_json(folder / STARTED) if begun(folder) else None) or {}).get("recipe")
-    elsewhere = folder != run.folder / str(step)  # in the run that a dry run would link from
-    agree = recipe.same_but_seed if folder.is_symlink() or elsewhere else dict.__eq__
-    if elsewhere and had is not None and not agree(had, wanted):
-        complete = had = None
+    agree = recipe.same_but_seed if folder.is_symlink() or step in run.borrowed else dict.__eq__
     if had is not None and not agree(had, wanted) and not force:
         raise StageError(_changed(run, step, had, wanted, flags))
     if complete and not force:
@@ -157,25 +155,32 @@ def check_splits(config: Config) -> None:
         )
 
 
-def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
-    """Link the complete steps of another run whose recipes agree; `but_seed`: but for the seed, which a link keeps."""
+def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> Run:
+    """The run as it is with another's complete steps whose recipes agree; `but_seed`: but for the seed."""
     if not source.folder.is_dir():
         there = sorted(path.name for path in source.folder.parent.glob("*"))
         raise StageError(f"--from {source.name}: no such run. There are: {', '.join(there) or 'none'}.")
     agree = recipe.same_but_seed if but_seed else dict.__eq__
     for step in wanted:
-        if run.at(step).exists() or run.at(step).is_symlink():
+        if run.at(step).exists():
             continue
-        theirs = source.manifest(step)
-        inputs = step.module.reads(config, step.round)
+        theirs, inputs = source.manifest(step), step.module.reads(config, step.round)
         if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
             continue
-        if not agree(theirs["recipe"], recipe.make(run, step, config, inputs)):
-            continue
-        run.at(step).parent.mkdir(parents=True, exist_ok=True)
-        target = source.at(step).resolve()
-        run.at(step).symlink_to(os.path.relpath(target, run.at(step).parent.resolve()), target_is_directory=True)
+        if agree(theirs["recipe"], recipe.make(run, step, config, inputs)):
+            run = replace(run, borrowed={**run.borrowed, step: source})
+    return run
+
+
+def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
+    """Link the steps that `linkable` finds; a link keeps its seed."""
+    for step in linkable(run, source, wanted, config, but_seed).borrowed:
+        at = run.folder / str(step)
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.symlink_to(os.path.relpath(source.at(step).resolve(), at.parent.resolve()), target_is_directory=True)
         print(f"{step}: linked from run {source.name}")
+        if not (run.folder / "config.json").exists():
+            write_json(run.folder / "config.json", config.model_dump(mode="json"))
 
 
 def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:

@@ -58,6 +58,7 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         "report_to": "none",
         "save_total_limit": 2,
         "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # a diverged loss is said, not replaced by the mean of those before it
     }
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **table})
@@ -203,7 +204,8 @@ def _finite(context: Context, *values: float) -> None:
     if not all(map(math.isfinite, values)):
         raise StudentError(
             f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
-            f"in [{context.step.stage}.trainer], or train in float32 or bfloat16; then run it again with --force."
+            f"in [{context.step.stage}.trainer], or train in float32 or bfloat16; then start it anew: "
+            f"{context.step.command(context.run.name)} --force"
         )
 
 

@@ -14,6 +14,7 @@ def run(args: argparse.Namespace) -> None:
     found = lookup.existing(args.run)
     config = lookup.as_made(found)
     there = export.contestants(found, config)
+    config = lookup.as_made(found, list(there.values())[-1])
     from rich.console import Console
     from rich.table import Table
 

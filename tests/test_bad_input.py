@@ -197,3 +197,37 @@ def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):  # noqa: F
     assert "--from v9: no such run. There are: v1." in cli("sample", "--run", "v2", "--from", "v9", code=4)
     said = cli("sample", "--run", "v2", "--from", "v1", "--set", "seeed=1", code=3)
     assert f"{data}/runs/v1/config.json with --set: seeed: unknown key. Did you mean 'seed'?" in said
+
+
+def test_a_dry_run_says_what_the_real_run_would_do(cli, config, data):  # noqa: F811
+    cli("teacher", "--run", "v1", "--config", config)
+    for stage in ("sample", "critic"):
+        cli(stage, "--run", "v1")
+    assert "round-1/critic: would run and write" in cli("critic", "--run", "v2", "--from", "v1", "--dry-run")
+    said = cli("critic", "--run", "v2", "--from", "v1", "--set", "sample.k=4", "--dry-run")
+    assert "round-1/critic: would run after round-1/sample" in said
+    said = cli("all", "--run", "v2", "--from", "v1", "--set", "seed=1", "--dry-run")
+    assert "teacher: would run and write" in said
+    assert "no such run" in cli("critic", "--run", "v2", "--from", "v9", "--dry-run", code=4)
+    cli("critic", "--run", "v2", "--from", "v1", "--set", "sample.k=4", code=4)
+    said = cli("sample", "--run", "v2", "--set", "sample.k=4")  # with the configuration that came with the link
+    assert "is new" not in said
+    assert len(rows(data / "runs/v2/round-1/sample/records.jsonl")) == len(
+        rows(data / "runs/v1/round-1/sample/records.jsonl")
+    )
+
+
+@pytest.mark.parametrize("value", ["1", '[["dpop"]]'])
+def test_a_loss_type_that_is_no_name(cli, config, data, value):  # noqa: F811
+    make_run("v1", 40)
+    assert "give a name, or a list of names" in cli(
+        "dpo", "--run", "v1", "--set", f"dpo.trainer.loss_type={value}", code=3
+    )
+
+
+@pytest.mark.parametrize("changes", [{"literals": None}, {"inputs": {"teacher": 3}}, {"critic": {"tie_band": "x"}}])
+def test_a_recipe_that_was_edited_into_nonsense_is_a_fault(cli, data, changes):
+    path = make_run("v1", 40) / "round-1/critic/manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "recipe": {**manifest["recipe"], **changes}}))
+    assert "it was edited after its stage wrote it" in cli("verify", "--run", "v1", code=5)

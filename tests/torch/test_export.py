@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline import student
 from pipeline.__main__ import main
+from pipeline.runs import seal
 from tests.conftest import rows
 from tests.torch.conftest import STORIES, needs_stories, run
 
@@ -141,6 +142,16 @@ def test_cards_say_what_made_the_run_and_not_what_its_configuration_says_now(apa
     assert json.loads((tmp_path / "out/generation_config.json").read_text())["max_new_tokens"] == 24
     results = ModelCard.load(tmp_path / "out/README.md").data.eval_results
     assert [result.dataset_split for result in results] == ["test", "ood"]
+
+
+def test_a_card_gives_no_figure_of_weights_that_are_gone(apart, tmp_path):
+    path = apart / "runs/v1/round-1/dpo/manifest.json"
+    manifest = {**json.loads(path.read_text()), "sha256": "0" * 64}
+    path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
+    run("export", "--run", "v1", "--contestant", "sft", tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out/README.md")
+    assert "This run was evaluated on other rows or weights of round-1: there is no figure." in card.text
+    assert not card.data.eval_results
 
 
 def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_path):

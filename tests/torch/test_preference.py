@@ -132,6 +132,11 @@ def test_a_training_that_diverges_is_said_and_leaves_no_manifest(inside, cli):
     assert not (inside / "runs/nan/round-1/dpo/manifest.json").exists()
 
 
+def test_an_imitation_that_diverges_is_said_as_well(inside, cli):
+    flags = ["--set", "sft.trainer.learning_rate=1e18", "--set", "sft.trainer.max_grad_norm=1e30"]
+    assert "sft: training diverged" in cli("sft", "--run", "nan2", "--from", "v1", *flags, code=8)
+
+
 def test_losses_of_our_own_are_in_the_recipe(inside):
     assert "losses" not in manifest(inside, "round-1/dpo")["recipe"]
     assert len(manifest(inside, "round-1/dpo", "dpop")["recipe"]["losses"]) == 64
