@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline import student
 from pipeline.__main__ import main
+from pipeline.records import LiteralText, make, write
 from pipeline.runs import seal
 from tests.conftest import rows
 from tests.torch.conftest import STORIES, needs_stories, run
@@ -155,12 +156,17 @@ def test_a_card_gives_no_figure_of_weights_that_are_gone(apart, tmp_path):
 
 
 def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_path):
+    other = make(LiteralText, text="A file of the same name.", split="train", source="test", licence="CC0")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other/train.jsonl", [other])
     path = apart / "runs/v1/config.json"
     config = json.loads(path.read_text())
+    config["literals"]["files"].append(str(tmp_path / "other/train.jsonl"))
     path.write_text(json.dumps(config))
     (apart / "runs/v1/sft/validation.jsonl").write_text("")
     run("export", "--run", "v1", "--rows", tmp_path / "rows")
     names = [part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs]
     assert len(names) == len(set(names))
     assert "sft-validation" not in names
-    assert {"literals-train", "literals-validation", "literals-test", "literals-ood"} <= set(names)
+    assert {"literals-train", "literals-train-2", "literals-validation", "literals-test", "literals-ood"} <= set(names)
+    assert rows(tmp_path / "rows/data/literals-train-2.jsonl") == [json.loads(other.line())]
