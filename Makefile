@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN ?= v1
 FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) \
 	$(foreach pair,$(SET),--set '$(pair)') $(if $(FORCE),--force) $(if $(DRY),--dry-run)
-STAGES = teacher sft sample critic dpo evaluate
+STAGES = teacher sft sample critic dpo evaluate agreement
 ROUND_STAGES = sample critic dpo
 
 help: ## list the targets

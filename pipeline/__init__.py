@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-STAGES = ("teacher", "sft", "sample", "critic", "dpo", "evaluate")
-"""In the paper's order; sample, critic and dpo belong to a round and may repeat."""
+STAGES = ("teacher", "sft", "sample", "critic", "dpo", "evaluate", "agreement")
+"""In the paper's order; sample, critic and dpo belong to a round and may repeat; agreement is there if configured."""
 ROUND_STAGES = ("sample", "critic", "dpo")
 
 ROOT = Path(__file__).resolve().parent.parent

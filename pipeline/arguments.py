@@ -10,8 +10,9 @@ HELP = {
     "sft": "the student imitates them",
     "sample": "the round's student writes its own",
     "critic": "the teacher judges them in pairs, in both orders",
-    "dpo": "the student learns from the verdicts",
+    "dpo": "the student learns from the verdicts, by the round's objective",
     "evaluate": "the judge compares every student with the teacher",
+    "agreement": "the critic judges pairs that people judged",
     "all": "every stage that is not complete, in order",
 }
 SPLITS = ("train", "validation", "test", "ood")

@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,26 @@ def open_cache(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.executescript(SCHEMA)
     return connection
+
+
+def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
+    """Calls (ids such as c_0123456789ab), tokens and cost of answers in the cache, whoever paid for them."""
+    found = []
+    if calls:
+        with storage_errors(path), closing(open_cache(path)) as cache:
+            for call in calls:
+                key = call.removeprefix("c_")
+                found += cache.execute(
+                    "SELECT prompt_tokens, completion_tokens, cost, currency FROM calls WHERE key >= ? AND key < ?",
+                    [key, key + "g"],
+                ).fetchall()
+    known = all(cost is not None for _, _, cost, _ in found)
+    return {
+        "calls": len(found),
+        "tokens": sum((row[0] or 0) + (row[1] or 0) for row in found),
+        "cost": sum(row[2] for row in found) if known else None,
+        "currency": next((row[3] for row in found if row[3]), None),
+    }
 
 
 def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 RUNTIME_TRAINER_KEYS = frozenset(
     "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
@@ -20,6 +20,9 @@ TRL_LOSSES = frozenset(
 
 STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
+LOCAL = "local:"
+"""The base_url of a model that is loaded here; the cloze critic alone can use one."""
+Aspect = Literal["overall", "humor", "consistency"]
 
 
 def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -37,6 +40,7 @@ def _without_password(url: str) -> str:
 Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Split = Literal["train", "validation", "test", "ood"]
 
 
 class Section(BaseModel):
@@ -58,7 +62,8 @@ class Endpoint(Section):
     """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
 
     base_url: Annotated[str, AfterValidator(_without_password)]
-    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in."""
+    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in,
+    `local:` (cloze critic) loads `model`, a folder or a Hub id, here."""
     model: str
     """The model's name at that server."""
     api_key_env: str | None = None
@@ -75,8 +80,8 @@ class Endpoint(Section):
 class Literals(Section):
     files: list[str]
     """JSONL files of literal/1 rows, made by `humor-distill import` or bundled; paths are relative to the project."""
-    limit: Positive | None = None
-    """Use only the first so many literals of each split."""
+    limit: Positive | dict[Split, Positive] | None = None
+    """Use only the first so many literals of each split, or of the splits named: { train = 400 }."""
 
 
 class Teacher(Section):
@@ -127,10 +132,13 @@ class Student(Section):
 
 class Sft(Section):
     trainer: Trainer = {}
-    """Goes whole to TRL's SFTConfig."""
+    """Goes whole to TRL's SFTConfig; for an encoder-decoder to transformers' Seq2SeqTrainingArguments."""
 
 
 class Generation(Section):
+    num_beams: Positive | None = None
+    """Above 1, beam search, in which temperature and top_p play no part. None: sampling where temperature is above 0,
+    else greedy, or 5 beams for an encoder-decoder (the paper's)."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
@@ -147,6 +155,12 @@ class Sample(Generation):
     endpoint: Endpoint | None = None
     """Where the student is served, if not here; round 1 only, since later students live in the run."""
 
+    @model_validator(mode="after")
+    def a_beam_per_candidate(self) -> "Sample":
+        if (self.num_beams or 1) > 1 and self.num_beams < self.k:  # type: ignore[operator]
+            raise ValueError(f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams or more")
+        return self
+
 
 class Judging(Section):
     """Who compares two jokes, and how."""
@@ -161,6 +175,10 @@ class Judging(Section):
 
 
 class Critic(Judging):
+    method: Literal["choice", "cloze"] = "choice"
+    """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with each."""
+    aspect: Aspect = "overall"
+    """What the choice is about."""
     pairs: Literal["farthest", "all"] = "farthest"
     """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, or all."""
     ngram: Positive = 1
@@ -170,14 +188,38 @@ class Critic(Judging):
 class Judge(Judging):
     """Who decides the win-tie rate; it may be another model than the critic."""
 
+    aspects: Annotated[list[Aspect], Field(min_length=1)] = ["overall"]
+    """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency alone (WTR-C)."""
+
+
+class EarlyStopping(Section):
+    """Ends dpo and brio when a figure on held-out literals no longer grows; the best step is kept."""
+
+    metric: Literal["reward_accuracy", "wtr"] = "reward_accuracy"
+    """Reward accuracy on held-out pairs, or how often greedy answers tie or beat the teacher's, says the critic."""
+    patience: Positive = 3
+    """Evaluations without a better figure before training ends."""
+    literals: Positive = 100
+    """wtr: the validation literals that are answered at each evaluation, the first so many."""
+
 
 class Dpo(Section):
     length_ratio: tuple[float, float] = (0.8, 1.2)
     """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
+    ties: Literal["drop", "rao-kupper"] = "drop"
+    """Tied and inconsistent verdicts are dropped, or learned as ties (arXiv 2409.17431, DPO-RK)."""
+    tie_nu: Annotated[float, Field(gt=1)] = 3.0
+    """nu of Rao-Kupper: how much better an answer must be to win rather than tie; the paper's."""
+    sft_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the chosen answers' negative log-likelihood beside the DPO loss (RPO, arXiv 2404.19733)."""
+    gamma: Annotated[float, Field(ge=0)] = 100.0
+    """brio: weight of the ranking loss beside cross-entropy (arXiv 2203.16804; its code has 100)."""
     dpop_lambda: Annotated[float, Field(ge=0)] = 50.0
     """Weight of the penalty in loss_type = "dpop" (arXiv 2402.13228, eq. 3)."""
+    early_stopping: EarlyStopping | None = None
+    """Absent: every step is taken."""
     trainer: Trainer = {}
-    """Goes whole to TRL's DPOConfig."""
+    """Goes whole to TRL's DPOConfig, whatever the objective but ft and sd, which train as [sft.trainer] says."""
 
     @model_validator(mode="after")
     def bounds_in_order(self) -> "Dpo":
@@ -189,8 +231,21 @@ class Dpo(Section):
 class Round(Section):
     candidates: Literal["student", "base", "teacher"] = "student"
     """Whose jokes are judged: the round's starting student, the untrained student, or the teacher."""
-    objective: Literal["dpo"] = "dpo"
-    """What is learned from the verdicts."""
+    objective: Literal["dpo", "brio", "sd", "ft"] = "dpo"
+    """What is learned: preferences (dpo), a ranking by likelihood (brio), the preferred jokes by heart (sd:
+    self-distillation), or, without candidates and critic, the teacher's jokes again (ft)."""
+    rankings: bool = False
+    """brio: rank all candidates of a literal, from verdicts on every pair, rather than one pair."""
+    trainer: Trainer = {}
+    """Keys on top of [dpo.trainer] (ft, sd: of [sft.trainer]) for this round."""
+    repeat: Positive = 1
+    """So many rounds like this one, each from the last one's student."""
+
+    @model_validator(mode="after")
+    def rankings_are_for_brio(self) -> "Round":
+        if self.rankings and self.objective != "brio":
+            raise ValueError(f'rankings = true goes with objective = "brio", not "{self.objective}"')
+        return self
 
 
 class Evaluate(Generation):
@@ -198,6 +253,19 @@ class Evaluate(Generation):
     """0 is greedy."""
     splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = ["test", "ood"]
     """Whose literals the contestants answer."""
+    best_of: Annotated[int, Field(ge=2)] | None = None
+    """Adds a contestant: of so many sampled answers of the sft student, the one that the critic prefers."""
+
+
+class Agreement(Section):
+    """Pairs that people judged, for the critic to judge as well."""
+
+    labels: str
+    """A JSONL file with the keys a, b, label ("a" or "b", what people preferred) and the literal's."""
+    literal_key: str = "literal"
+    """The key that holds what both jokes are about."""
+    limit: Positive | None = None
+    """Use only the first so many pairs."""
 
 
 class Runtime(Section):
@@ -232,7 +300,25 @@ class Config(Section):
     rounds: Annotated[list[Round], Field(min_length=1)] = [Round()]
     judge: Judge
     evaluate: Evaluate = Evaluate()
+    agreement: Agreement | None = None
+    """Absent: the critic is not compared with people."""
     runtime: Runtime = Runtime()
+
+    @field_validator("rounds")
+    @classmethod
+    def repeated(cls, rounds: list[Round]) -> list[Round]:
+        """Each round as often as it is repeated."""
+        return [one.model_copy(update={"repeat": 1}) for one in rounds for _ in range(one.repeat)]
+
+    @model_validator(mode="after")
+    def local_models_are_for_cloze(self) -> "Config":
+        for name, section in (("teacher", self.teacher), ("judge", self.judge), ("critic", self.critic)):
+            cloze = name == "critic" and self.critic.method == "cloze"
+            if section.endpoint.base_url == LOCAL and not cloze:
+                raise ValueError(f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone')
+            if section.endpoint.base_url == STANDIN and cloze:
+                raise ValueError(f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model')
+        return self
 
     @model_validator(mode="after")
     def served_student_samples_once(self) -> "Config":

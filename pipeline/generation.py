@@ -1,5 +1,6 @@
 """The student writes: batches of answers, sampled or greedy. One of the modules that import torch."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from pipeline.student import length, prompt, room, stop_tokens
 
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
+BEAMS = 5
+"""Of an encoder-decoder that is not sampled ("Small But Funny", arXiv 2402.18113)."""
 NUCLEUS = 64
 """Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is sorted."""
 
@@ -44,7 +47,8 @@ class RowSampler(LogitsProcessor):
         draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].to(scores.device)
         p_BK, token_BK = p_BV.topk(min(NUCLEUS, p_BV.shape[-1]))
         picked_B1 = self.pick(p_BK, token_BK, draw_B1)
-        wide = (p_BK.sum(-1) < self.settings.top_p) & (input_ids[:, -1] != self.pad)
+        going = (input_ids[:, -1] != self.pad) | (input_ids.shape[1] == self.prompt_tokens)  # T5 starts with pad
+        wide = (p_BK.sum(-1) < self.settings.top_p) & going
         if bool(wide.any()):
             picked_B1[wide] = self.pick(*p_BV[wide].sort(descending=True), draw_B1[wide])
         return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
@@ -68,11 +72,11 @@ def write_jokes(
         (joke.literal_id, joke.author, joke.index): joke for joke in context.kept.values() if isinstance(joke, Joke)
     }
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
-    lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
-    limit = room(context.config) - settings.max_new_tokens
-    fitting = [task for task in tasks if lengths[task.literal.id] <= limit]
+    lengths, left = {literal: length(tokenizer, text) for literal, text in texts.items()}, room(context.config)
+    fits = {literal: left(tokens) >= settings.max_new_tokens for literal, tokens in lengths.items()}
+    fitting = [task for task in tasks if fits[task.literal.id]]
     for task in tasks:
-        if lengths[task.literal.id] > limit:
+        if not fits[task.literal.id]:
             context.drop(task.literal.id, task.literal.id, "longer than the student's context", task.author)
     fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
     size, tokens = context.config.runtime.generate_batch, 0
@@ -85,7 +89,8 @@ def write_jokes(
                 progress.advance(rows=len(batch))
                 continue
             seeds = [int(content_id("s", context.config.seed, *key)[2:], 16) for key in keys]
-            answers = generate(model, tokenizer, [texts[task.literal.id] for task in batch], settings, seeds)
+            prompts, numbers = [texts[task.literal.id] for task in batch], [task.number for task in batch]
+            answers = generate(model, tokenizer, prompts, settings, seeds, numbers)
             for task, (text, count) in zip(batch, answers, strict=True):
                 tokens += count
                 yield make(
@@ -107,36 +112,92 @@ def generate(
     texts: Sequence[str],
     settings: Generation,
     seeds: Sequence[int],
+    numbers: Sequence[int] = (),
 ) -> list[tuple[str, int]]:
-    """For each prompt the answer, without special tokens, and how many tokens it took; greedy at temperature 0.
+    """For each prompt the answer, without special tokens, and how many tokens it took.
 
-    Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not hold up the others.
+    Sampled with its seed where temperature is above 0, else greedy; with beams, the best of them, or the one of its
+    number (from 0).
     """
-    stops = stop_tokens(model, tokenizer)
-    prompts_ids = tokenizer(list(texts))["input_ids"]
-    written: list[list[int]] = [[] for _ in texts]
-    going, done = list(range(len(texts))), 0
-    while going and done < settings.max_new_tokens:
-        steps = min(SEGMENT, settings.max_new_tokens - done)
-        ids = [prompts_ids[row] + written[row] for row in going]
-        batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(model.device)
-        width = batch["input_ids"].shape[1]
-        sampler = RowSampler([seeds[row] for row in going], width - done, settings, tokenizer.pad_token_id)
-        out = model.generate(
-            **batch,
-            logits_processor=LogitsProcessorList([sampler] if settings.temperature > 0 else []),
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=steps,
-                eos_token_id=stops,
-                pad_token_id=tokenizer.pad_token_id,
-                cache_implementation="static" if model.device.type == "cpu" else None,
-                disable_compile=True,
-            ),
-        )
-        for row, new in zip(going, out[:, width:].tolist(), strict=True):
-            end = next((place for place, token in enumerate(new) if token in stops), len(new) - 1)
-            written[row] += new[: end + 1]
-        going, done = [row for row in going if written[row][-1] not in stops], done + steps
+    ids = tokenizer(list(texts))["input_ids"]
+    sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
+    if (beams := beams_of(model, settings)) > 1:
+        written = _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
+    elif model.config.is_encoder_decoder:
+        processors = [sampler(seeds, 1)] if settings.temperature > 0 else []
+        written = _answers(model, tokenizer, ids, settings.max_new_tokens, processors)
+    else:
+        written = _in_segments(model, tokenizer, ids, settings, seeds, sampler)
     answers = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [(text.strip(), len(ids)) for text, ids in zip(answers, written, strict=True)]
+
+
+def beams_of(model: Any, settings: Generation) -> int:
+    """The configured beams; without any, 5 for an encoder-decoder that is not sampled, else 1."""
+    return settings.num_beams or (BEAMS if model.config.is_encoder_decoder and settings.temperature == 0 else 1)
+
+
+def _in_segments(
+    model: Any, tokenizer: Any, ids: list[list[int]], settings: Generation, seeds: Sequence[int], sampler: Any
+) -> list[list[int]]:
+    """Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not hold up others."""
+    stops = stop_tokens(model, tokenizer)
+    written: list[list[int]] = [[] for _ in ids]
+    going, done = list(range(len(ids))), 0
+    while going and done < settings.max_new_tokens:
+        steps = min(SEGMENT, settings.max_new_tokens - done)
+        so_far = [ids[row] + written[row] for row in going]
+        draws = sampler([seeds[row] for row in going], max(map(len, so_far)) - done)
+        cache = "static" if model.device.type == "cpu" else None
+        found = _answers(
+            model,
+            tokenizer,
+            so_far,
+            steps,
+            [draws] if settings.temperature > 0 else [],
+            cache_implementation=cache,
+            disable_compile=True,
+        )
+        for row, new in zip(going, found, strict=True):
+            written[row] += new
+        going, done = [row for row in going if written[row][-1] not in stops], done + steps
+    return written
+
+
+def _with_beams(
+    model: Any, tokenizer: Any, ids: list[list[int]], settings: Generation, beams: int, numbers: Sequence[int]
+) -> list[list[int]]:
+    """Beam search once for each different prompt; a row gets the beam of its number, the best being 0."""
+    places = {key: place for place, key in enumerate(dict.fromkeys(map(tuple, ids)))}
+    returned = max(numbers) + 1
+    found = _answers(
+        model,
+        tokenizer,
+        [list(key) for key in places],
+        settings.max_new_tokens,
+        [],
+        num_beams=beams,
+        num_return_sequences=returned,
+    )
+    return [found[places[tuple(row)] * returned + number] for row, number in zip(ids, numbers, strict=True)]
+
+
+def _answers(
+    model: Any, tokenizer: Any, ids: list[list[int]], steps: int, processors: list[Any], **options: Any
+) -> list[list[int]]:
+    """The new tokens of each row, up to its stop token."""
+    stops, own = stop_tokens(model, tokenizer), model.generation_config
+    batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(model.device)
+    begun = batch["input_ids"].shape[1]
+    if model.config.is_encoder_decoder:
+        begun = 1
+        options |= {key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")}
+    out = model.generate(
+        **batch,
+        logits_processor=LogitsProcessorList(processors),
+        generation_config=GenerationConfig(
+            do_sample=False, max_new_tokens=steps, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, **options
+        ),
+    )
+    rows = out[:, begun:].tolist()
+    return [row[: next((place for place, token in enumerate(row) if token in stops), len(row) - 1) + 1] for row in rows]

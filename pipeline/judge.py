@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pipeline import prompts
-from pipeline.config import Judging
+from pipeline.config import Aspect, Judging
 from pipeline.llm import Door
 from pipeline.records import Joke, Order, Outcome, Verdict, make
 from pipeline.transport import Answer
@@ -26,37 +26,47 @@ Role = Literal["critic", "judge"]
 SHOWN: tuple[Literal["ab", "ba"], ...] = ("ab", "ba")
 
 
-def verdicts(role: Role, settings: Judging, door: Door, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[Verdict]:
+def verdicts(
+    role: Role, settings: Judging, door: Door, pairs: Sequence[tuple[Joke, Joke]], aspect: Aspect = "overall"
+) -> Iterator[Verdict]:
     """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never a score."""
-    answers = door.ask(settings.endpoint, requests(role, settings, pairs))
+    answers = door.ask(settings.endpoint, requests(role, settings, pairs, aspect))
     for a, b in pairs:
-        orders = [read_order(next(answers), shown) for shown in SHOWN]
-        p_a = None if any(order.p_a is None for order in orders) else sum(order.p_a or 0.0 for order in orders) / 2
-        yield make(
-            Verdict,
-            literal_id=a.literal_id,
-            literal=a.literal,
-            role=role,
-            aspect="overall",
-            a=a.id,
-            b=b.id,
-            a_text=a.text,
-            b_text=b.text,
-            orders=orders,
-            p_a=p_a,
-            outcome=outcome(orders, settings.tie_band),
-        )
+        yield verdict(role, aspect, a, b, [read_order(next(answers), shown) for shown in SHOWN], settings.tie_band)
 
 
-def requests(role: Role, settings: Judging, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[dict[str, Any]]:
+def verdict(role: Role, aspect: Aspect, a: Joke, b: Joke, orders: list[Order], tie_band: float) -> Verdict:
+    """What two presentations of a pair say together."""
+    p_a = None if any(order.p_a is None for order in orders) else sum(order.p_a or 0.0 for order in orders) / 2
+    return make(
+        Verdict,
+        literal_id=a.literal_id,
+        literal=a.literal,
+        role=role,
+        aspect=aspect,
+        a=a.id,
+        b=b.id,
+        a_text=a.text,
+        b_text=b.text,
+        orders=orders,
+        p_a=p_a,
+        outcome=outcome(orders, tie_band),
+    )
+
+
+def requests(
+    role: Role, settings: Judging, pairs: Sequence[tuple[Joke, Joke]], aspect: Aspect = "overall"
+) -> Iterator[dict[str, Any]]:
     """The bodies of every pair in both orders."""
-    return (request(role, settings, a, b, shown) for a, b in pairs for shown in SHOWN)
+    return (request(role, settings, a, b, shown, aspect) for a, b in pairs for shown in SHOWN)
 
 
-def request(role: Role, settings: Judging, a: Joke, b: Joke, shown: Literal["ab", "ba"]) -> dict[str, Any]:
+def request(
+    role: Role, settings: Judging, a: Joke, b: Joke, shown: Literal["ab", "ba"], aspect: Aspect = "overall"
+) -> dict[str, Any]:
     """The chat-completions body, without the model, that shows a and b in this order."""
     first, second = (a.text, b.text) if shown == "ab" else (b.text, a.text)
-    content = prompts.render(role, literal=a.literal, first=first, second=second)
+    content = prompts.render(role, literal=a.literal, first=first, second=second, aspect=aspect)
     body: dict[str, Any] = {
         "messages": [{"role": "user", "content": content}],
         "temperature": settings.temperature,
@@ -80,19 +90,21 @@ def read_order(answer: Answer, shown: Literal["ab", "ba"]) -> Order:
     elif error is None:
         error = f"refused: {answer.refusal}" if answer.refusal else "the message has no content"
     p_a = p_first if p_first is None or shown == "ab" else 1 - p_first
-    side: Literal["a", "b", "tie"] | None = None
-    if p_a is not None:
-        side = "tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b"
     reason = REASON.search(raw) if raw else None
     return Order(
         shown=shown,
         p_a=p_a,
-        answer=side,
+        answer=None if p_a is None else side(p_a),
         reason=reason[1].strip() if reason else None,
         raw=raw,
         call=answer.id,
         error=error,
     )
+
+
+def side(p_a: float) -> Literal["a", "b", "tie"]:
+    """Which of two a probability prefers."""
+    return "tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b"
 
 
 def stated(raw: str) -> float | None:

@@ -12,10 +12,23 @@ from pipeline.config import Config
 from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.records import LiteralText, read
-from pipeline.runs import ANSWERS, DROPPED, HELD_OUT, MARGINS, METRICS, RECORDS, Run, Step, read_json
+from pipeline.runs import (
+    ANSWERS,
+    CANDIDATES,
+    DROPPED,
+    HELD_OUT,
+    LABELS,
+    MARGINS,
+    METRICS,
+    RECORDS,
+    SELECTION,
+    Run,
+    Step,
+    read_json,
+)
 from pipeline.status import run_names, step_names
 
-ROW_FILES = (RECORDS, HELD_OUT, MARGINS, ANSWERS, METRICS, DROPPED)
+ROW_FILES = (RECORDS, HELD_OUT, MARGINS, LABELS, ANSWERS, CANDIDATES, SELECTION, METRICS, DROPPED)
 """The files of a step that hold rows."""
 KINDS = {
     "l": "literal",
@@ -23,6 +36,8 @@ KINDS = {
     "i": "imitation",
     "v": "verdict",
     "p": "preference",
+    "r": "ranking",
+    "h": "label",
     "g": "margin",
     "d": "drop",
     "m": "metric",
@@ -100,7 +115,7 @@ def as_made(run: Run, student: Step | None = None) -> Config:
         raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
     for name in step_names(run.folder):
         recipe = (run.manifest(step(name)) or {}).get("recipe", {})
-        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate"):
+        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate", "agreement"):
             if section in recipe:
                 data[section] = _section(recipe[section], data[section])
         if "literals" in recipe:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Literal
 
-from pipeline.records import Joke, Preference, Verdict, make
+from pipeline.records import Joke, Preference, Ranking, Verdict, make
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
@@ -59,8 +59,11 @@ def preferences(
     lengths: dict[str, int],
     bounds: tuple[float, float],
     room: dict[str, int] | None = None,
+    ties: bool = False,
 ) -> tuple[list[Preference], list[tuple[Verdict, str]]]:
     """What DPO can learn from verdicts, and which verdicts were dropped and why.
+
+    With `ties`, a tied or inconsistent verdict becomes a preference whose chosen and rejected are a and b.
 
     `prompts` gives the student prompt by literal id, `lengths` the tokens of a joke by joke id; `bounds` are the
     smallest and largest len(chosen) / len(rejected) that stay. `room` gives the tokens left for an answer after each
@@ -69,11 +72,12 @@ def preferences(
     rows: list[Preference] = []
     dropped: list[tuple[Verdict, str]] = []
     for verdict in verdicts:
-        if verdict.outcome not in ("a", "b"):
+        tie = verdict.outcome in ("tie", "inconsistent")
+        if verdict.outcome == "failed" or (tie and not ties):
             dropped.append((verdict, verdict.outcome))
             continue
         a, b = (verdict.a, verdict.a_text), (verdict.b, verdict.b_text)
-        (chosen_id, chosen), (rejected_id, rejected) = (a, b) if verdict.outcome == "a" else (b, a)
+        (chosen_id, chosen), (rejected_id, rejected) = (b, a) if verdict.outcome == "b" else (a, b)
         if room and max(lengths[chosen_id], lengths[rejected_id]) > room[verdict.literal_id]:
             dropped.append((verdict, "longer than max_length"))
         elif not bounds[0] <= lengths[chosen_id] / max(1, lengths[rejected_id]) <= bounds[1]:
@@ -90,7 +94,51 @@ def preferences(
                     rejected=rejected,
                     chosen_id=chosen_id,
                     rejected_id=rejected_id,
-                    p=p_a if verdict.outcome == "a" else 1 - p_a,
+                    p=1 - p_a if verdict.outcome == "b" else p_a,
+                    tie=tie,
                 )
             )
+    return rows, dropped
+
+
+def rankings(
+    verdicts: Iterable[Verdict], prompts: dict[str, str], lengths: dict[str, int], room: dict[str, int]
+) -> tuple[list[Ranking], list[tuple[str, str, str]]]:
+    """The candidates of each literal from best to worst, and (literal, id, reason) of what was dropped.
+
+    A candidate's score is the mean probability by which the critic prefers it to those that it was compared with, over
+    its verdicts that did not fail: the Borda count, where every pair was judged. Equal scores are ordered by joke id.
+    Arguments are as in `preferences`.
+    """
+    dropped: list[tuple[str, str, str]] = []
+    won: dict[str, dict[str, list[float]]] = {}
+    texts: dict[str, str] = {}
+    for verdict in verdicts:
+        scores = won.setdefault(verdict.literal_id, {})
+        if verdict.outcome == "failed" or verdict.p_a is None:
+            dropped.append((verdict.literal_id, verdict.id, "failed"))
+            continue
+        sides = (verdict.a, verdict.a_text, verdict.p_a), (verdict.b, verdict.b_text, 1 - verdict.p_a)
+        for joke, text, p in sides:
+            texts[joke] = text
+            scores.setdefault(joke, []).append(p)
+    rows = []
+    for literal, scores in won.items():
+        long = [joke for joke in scores if lengths[joke] > room[literal]]
+        dropped += [(literal, joke, "longer than max_length") for joke in long]
+        mean = {joke: sum(values) / len(values) for joke, values in scores.items() if joke not in long}
+        order = sorted(mean, key=lambda joke: (-mean[joke], joke))
+        if len(order) < 2:
+            dropped.append((literal, literal, "fewer than two candidates"))
+            continue
+        rows.append(
+            make(
+                Ranking,
+                literal_id=literal,
+                prompt=prompts[literal],
+                candidates=[texts[joke] for joke in order],
+                candidate_ids=order,
+                scores=[mean[joke] for joke in order],
+            )
+        )
     return rows, dropped

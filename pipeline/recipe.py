@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import ROOT, prompts
-from pipeline.config import RUNTIME_TRAINER_KEYS, TRL_LOSSES, Config
-from pipeline.errors import ConfigError, DataError
+from pipeline import ROOT, objective, prompts
+from pipeline.config import RUNTIME_TRAINER_KEYS, Config
+from pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.runs import Run, Step
@@ -26,31 +26,30 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     module = step.module
     sections = config.model_dump(mode="json")
     recipe: dict[str, Any] = {"seed": config.seed}
-    for name in module.SECTIONS:
+    watched = objective.watched(config, step.round) if step.stage == "dpo" else ()
+    for name in (*module.SECTIONS, *watched):
         recipe[name] = _without_runtime_keys(name, sections[name])
     if step.round:
-        recipe["round"] = sections["rounds"][step.round - 1]
+        keys = {"sample": ["candidates"], "critic": ["rankings"]}.get(step.stage, ["objective", "rankings", "trainer"])
+        found = _without_runtime_keys("round", sections["rounds"][step.round - 1])
+        recipe["round"] = {key: found[key] for key in keys}
+    if step.stage == "dpo" and objective.uses_own_losses(config, objective.round_of(config, step.round)):
+        recipe["losses"] = file_hash(Path(__file__).with_name("losses.py"))
     if "literals" in module.SECTIONS:
         recipe["literals"] = {
             "limit": config.literals.limit,
             "files": [f"{path.name} {file_hash(path)}" for path in literal_files(config)],
         }
-    if "dpo" in recipe and not TRL_LOSSES.issuperset(loss_names(config)):
-        recipe["losses"] = file_hash(Path(__file__).with_name("losses.py"))
+    if "agreement" in recipe:
+        labels = ROOT / recipe["agreement"]["labels"]
+        if not labels.is_file():
+            raise DataError(f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged.")
+        recipe["agreement"]["sha256"] = file_hash(labels)
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}
     recipe["inputs"] = {name: _identity(run, read) for name, read in inputs.items()}
     return recipe
-
-
-def loss_names(config: Config) -> list[str]:
-    """[dpo.trainer] loss_type as a list."""
-    named: Any = config.dpo.trainer.get("loss_type") or "sigmoid"
-    names = named if isinstance(named, list) else [named]
-    if not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"dpo.trainer.loss_type = {named!r}: give a name, or a list of names.")
-    return names
 
 
 def _identity(run: "Run", step: "Step") -> dict[str, str]:

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.config import Aspect, Split
 from pipeline.errors import DataError
 
-Split = Literal["train", "validation", "test", "ood"]
 Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
 
 
@@ -58,7 +58,7 @@ class Joke(Row):
     literal: str
     text: str
     author: str
-    """teacher, base (the untrained student), sft, round-1, ..."""
+    """teacher, base (the untrained student), sft, round-1, ..., best-of-6 (evaluate's)."""
     index: int
     """Position among the author's jokes for this literal."""
     call: str | None
@@ -96,7 +96,7 @@ class Verdict(Row):
     literal_id: str
     literal: str
     role: Literal["critic", "judge"]
-    aspect: Literal["overall", "humor", "consistency"]
+    aspect: Aspect
     a: str
     b: str
     a_text: str
@@ -110,7 +110,7 @@ class Verdict(Row):
 class Preference(Row):
     """One row that DPO trained on; TRL's prompt, chosen, rejected format."""
 
-    kind: ClassVar[str] = "preference/1"
+    kind: ClassVar[str] = "preference/2"
     literal_id: str
     verdict_id: str
     prompt: str
@@ -120,14 +120,48 @@ class Preference(Row):
     rejected_id: str
     p: float
     """The critic's probability that chosen is better, mean of the two orders."""
+    tie: bool
+    """The critic did not prefer either (dpo.ties = "rao-kupper"); chosen and rejected are then a and b."""
+
+
+class Ranking(Row):
+    """One row that a listwise objective trained on."""
+
+    kind: ClassVar[str] = "ranking/1"
+    literal_id: str
+    prompt: str
+    candidates: list[str]
+    """Best first."""
+    candidate_ids: list[str]
+    scores: list[float]
+    """Mean probability by which the critic prefers each to the others that it was compared with."""
+
+
+class Label(Row):
+    """A pair that people judged."""
+
+    kind: ClassVar[str] = "label/1"
+    literal_id: str
+    literal: str
+    """What both are about; it need not be a literal of the run."""
+    a: str
+    b: str
+    a_text: str
+    b_text: str
+    label: Literal["a", "b"]
+    """What people preferred."""
 
 
 class Margin(Row):
-    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in nats."""
+    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in nats.
+
+    Of a ranking, chosen is the best candidate and rejected the worst.
+    """
 
     kind: ClassVar[str] = "margin/1"
     literal_id: str
     preference_id: str
+    """The preference's or ranking's."""
     held_out: bool
     steps: list[int]
     """The optimizer steps, from 1, whose batches held it; none for a held-out pair."""
@@ -188,6 +222,8 @@ _IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
     Imitation: ("i", ("joke_id", "prompt")),
     Verdict: ("v", ("role", "aspect", "a", "b")),
     Preference: ("p", ("verdict_id", "prompt")),
+    Ranking: ("r", ("candidate_ids", "prompt")),
+    Label: ("h", ("a", "b")),
     Margin: ("g", ("preference_id",)),
     Drop: ("d", ("dropped", "reason", "index", "text")),
     Metric: ("m", ("contestant", "split", "judge", "aspect", "vs")),

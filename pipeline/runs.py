@@ -22,6 +22,10 @@ HELD_OUT, CURVE, MARGINS = "validation.jsonl", "curve.jsonl", "margins.jsonl"
 """What a training holds out, what it logged, and what dpo did to each pair."""
 ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
 """What the contestants answered, and evaluate's figures."""
+CANDIDATES, SELECTION = "candidates.jsonl", "selection.jsonl"
+"""What best-of-N chose from, and the critic's verdicts by which it did."""
+LABELS = "labels.jsonl"
+"""What people preferred."""
 CHECKPOINTS, BEFORE = "checkpoints", ".before"
 """A training's checkpoints, and what --force replaces until the new manifest is written."""
 MANIFEST_SCHEMA = "manifest/2"
@@ -54,9 +58,15 @@ def steps(config: Config) -> list[Step]:
     The paper imitates before it samples; where the first round judges the untrained student's or the teacher's own
     jokes, sampling and judging come before sft, as its candidates do not need it.
     """
-    rounds = [Step(stage, r) for r in range(1, len(config.rounds) + 1) for stage in ROUND_STAGES]
-    before = 0 if config.rounds[0].candidates == "student" else 2
-    return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], Step("evaluate")]
+    rounds = [
+        Step(stage, number)
+        for number, one in enumerate(config.rounds, 1)
+        for stage in (ROUND_STAGES if one.objective != "ft" else ("dpo",))
+    ]
+    first = config.rounds[0]
+    before = 0 if first.candidates == "student" or first.objective == "ft" else 2
+    last = [Step("evaluate"), *([Step("agreement")] if config.agreement else [])]
+    return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], *last]
 
 
 @dataclass(frozen=True)
@@ -172,11 +182,15 @@ def stale(manifest: dict[str, Any], others: Iterable[dict[str, Any]]) -> list[st
 def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
     """The step a command names: its round, or the first round in which the stage is not complete (else the last)."""
     there = [step for step in planned if step.stage == stage]
+    if not there:
+        missing = "[agreement]" if stage == "agreement" else "a round that judges candidates (objective dpo, brio or sd)"
+        raise ConfigError(f"{stage}: the configuration has no {missing}.")
     if r is None:
         return next((step for step in there if run.manifest(step) is None), there[-1])
     found = next((step for step in there if step.round == r), None)
     if found is None:
-        raise ConfigError(f"--round {r}: the configuration has {len(there)} round(s). Add one under [[rounds]].")
+        rounds = ", ".join(str(step.round) for step in there)
+        raise ConfigError(f"--round {r}: {stage} is a step of round {rounds} in the configuration. See [[rounds]].")
     return found
 
 

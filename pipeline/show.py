@@ -15,7 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import ROUND_STAGES, lookup
+from pipeline import ROUND_STAGES, STAGES, lookup
 from pipeline.errors import ConfigError, StageError
 from pipeline.runs import ANSWERS, DROPPED, HELD_OUT, MARGINS, METRICS, RECORDS, Run, Step
 from pipeline.status import step_names
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.stage:
         shown = listing(found, args)
     else:
-        raise ConfigError("show what? An id, or --stage teacher|sft|sample|critic|dpo|evaluate for some ids.")
+        raise ConfigError(f"show what? An id, or --stage {'|'.join(STAGES)} for some ids.")
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     console.print(shown)
 

@@ -90,7 +90,7 @@ def _complete(run: Run, step: Step, manifest: dict[str, Any], wanted: dict[str, 
 
 
 def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], wanted: dict[str, Any]) -> None:
-    folder, kind = run.at(step), step.module.ROW
+    folder, kind = run.at(step), step.module.writes(config, step.round)
     began, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     kept = keep(folder, kind)
     write_json(folder / STARTED, {"recipe": wanted, "started": began})
@@ -215,7 +215,8 @@ def _dry(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
     endpoint, requests = asked
     bodies = list(requests)
     print(f"  would ask {endpoint.model} at {endpoint.base_url} up to {len(bodies)} times; the first prompt is:")
-    print("    " + bodies[0]["messages"][-1]["content"].replace("\n", "\n    ") if bodies else "    (none)")
+    first = bodies[0].get("prompt") or bodies[0]["messages"][-1]["content"] if bodies else "(none)"
+    print("    " + first.replace("\n", "\n    "))
 
 
 def _listed(dropped: Counter[str], before: str = "") -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedTokenizerBase,
@@ -81,19 +83,20 @@ def architecture(config: Config) -> Any:
                 else "Give a folder with a config.json, or the id of a model on the Hub that this machine can reach."
             )
         ) from None
-    if found.is_encoder_decoder:
-        raise StudentError(
-            f"student.model = {config.student.model!r} is an encoder-decoder ({found.model_type}). TRL's trainers "
-            "would train it on the wrong targets without an error, so it is refused. Choose a decoder-only model."
-        )
     return found
+
+
+def is_encoder_decoder(config: Config) -> bool:
+    """Whether the student reads a sentence with one stack and writes with another, as BART and T5 do."""
+    return bool(architecture(config).is_encoder_decoder)
 
 
 def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
     """The tokenizer, with a pad token that is not eos: a student whose pad is eos never learns to stop."""
     found = architecture(config)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**_source(config), padding_side="left")
+        side = "right" if found.is_encoder_decoder else "left"  # BART counts its positions from the first token
+        tokenizer = AutoTokenizer.from_pretrained(**_source(config), padding_side=side)
     except (OSError, ValueError) as error:
         raise StudentError(f"student.model = {config.student.model!r}: no tokenizer: {error}") from None
     if tokenizer.eos_token_id is None:
@@ -116,7 +119,7 @@ def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
 
 def load(config: Config, weights: Path | None = None, train: bool = False) -> Any:
     """The student as a model: untrained, or with the weights or the adapter in a folder that a stage wrote."""
-    architecture(config)
+    kind = AutoModelForSeq2SeqLM if is_encoder_decoder(config) else AutoModelForCausalLM
     keep_memory()
     options: dict[str, Any] = {"dtype": config.student.dtype}
     if config.student.quantization != "none":
@@ -126,7 +129,7 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     if weights is not None and not adapter:
         source = {"pretrained_model_name_or_path": str(weights), "trust_remote_code": config.student.trust_remote_code}
     try:
-        model = AutoModelForCausalLM.from_pretrained(**source, use_safetensors=True, **options)
+        model = kind.from_pretrained(**source, use_safetensors=True, **options)
     except OSError as error:
         raise StudentError(
             f"student.model = {config.student.model!r}: no weights in safetensors: {str(error).splitlines()[0]}\n"
@@ -170,7 +173,8 @@ def prompt(tokenizer: PreTrainedTokenizerBase, literal: str) -> str:
     """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and evaluate all use it.
 
     prompts/student.j2 goes through the chat template where there is one, and ends in a newline where there is none, so
-    that no token spans prompt and answer. A bos that the tokenizer adds by itself is left to it.
+    that no token spans prompt and answer; an encoder-decoder, whose encoder reads it, keeps to the same words. A bos
+    that the tokenizer adds by itself is left to it.
     """
     words = prompts.render("student", literal=literal)
     if not tokenizer.chat_template:
@@ -202,10 +206,18 @@ def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(tokenizer(text)["input_ids"])
 
 
-def room(config: Config, max_length: int | None = None) -> int:
-    """The most tokens that prompt and answer may have together: the model's context or a shorter max_length."""
-    context = getattr(architecture(config).get_text_config(), "max_position_embeddings", None)
-    return min(value for value in (context, max_length, 10**9) if value)
+def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
+    """The tokens left for an answer, eos among them, after a prompt of so many tokens.
+
+    Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as much for each.
+    """
+    found = architecture(config)
+    # T5's positions are relative, and its n_positions only what it was pretrained with
+    context = getattr(found.get_text_config(), "max_position_embeddings", None)
+    most = min(value for value in (context, max_length, 10**9) if value)
+    if found.is_encoder_decoder:
+        return lambda prompt_tokens: most if prompt_tokens <= most else 0
+    return lambda prompt_tokens: most - prompt_tokens
 
 
 def fingerprint(model: Any, adapter: str = "default") -> str:

@@ -1,4 +1,4 @@
-"""TRL's trainers with what a run needs around them: resuming, progress, checks, weights. Imports torch."""
+"""The trainers with what a run needs around them: arguments, resuming, progress, checks, weights. Imports torch."""
 
 import json
 import math
@@ -11,41 +11,71 @@ from typing import Any
 from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
 
 import datasets
-from transformers import PrinterCallback, TrainerCallback
+from transformers import (
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+)
 from trl import DPOConfig, SFTConfig, SFTTrainer
 
-from pipeline import preference, records
-from pipeline.config import Config
+from pipeline import candidates, objective, preference, records
+from pipeline.callbacks import FirstStep, HeldOutRate, StepProgress
+from pipeline.checkpoints import last_whole_checkpoint
+from pipeline.config import Config, Round
 from pipeline.context import Context
 from pipeline.errors import ConfigError, StudentError
-from pipeline.progress import Progress
+from pipeline.margins import margins
 from pipeline.recipe import folder_hash
-from pipeline.records import Preference
-from pipeline.runs import CHECKPOINTS, CURVE, MARGINS
+from pipeline.runs import CHECKPOINTS, CURVE, MARGINS, Step
 
-MARGIN = {True: 5e-2, False: 1e-3}
-"""The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
+BEST = {"reward_accuracy": "eval_rewards/accuracies", "wtr": "eval_wtr"}
+"""What transformers calls the figures of [dpo.early_stopping]."""
 
 
 def check(config: Config, folder: Path) -> None:
     """Build what a long run will need late, so that a typo ends it before it has begun."""
-    sft_arguments(config, folder)
-    dpo_arguments(config, folder)
+    imitation_arguments(config, folder)
+    for one in config.rounds:
+        arguments(config, one, folder)
     student.load_tokenizer(config)
 
 
-def sft_arguments(config: Config, folder: Path) -> SFTConfig:
-    """[sft.trainer] as TRL's SFTConfig; ConfigError for a key or value that it does not take."""
-    return _arguments(SFTConfig, config, config.sft.trainer, folder, "sft")
+def arguments(config: Config, one: Round, folder: Path) -> Any:
+    """The arguments of a round's trainer; ConfigError for a key or value that it does not take."""
+    return imitation_arguments(config, folder, one) if objective.imitates(one) else _dpo_arguments(config, one, folder)
 
 
-def dpo_arguments(config: Config, folder: Path) -> DPOConfig:
+def imitation_arguments(config: Config, folder: Path, one: Round | None = None) -> Any:
+    """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an encoder-decoder."""
+    table = objective.table(config, one) if one else config.sft.trainer
+    kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
+    return _arguments(kind, config, table, folder, "sft")
+
+
+def _dpo_arguments(config: Config, one: Round, folder: Path) -> DPOConfig:
     """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
-    table = {"precompute_ref_log_probs": True, **config.dpo.trainer, "logging_first_step": True}
-    arguments = _arguments(DPOConfig, config, table, folder, "dpo")
-    if wrong := preference.refused(arguments):
+    terms = objective.terms(config, one)
+    table = {"precompute_ref_log_probs": True, **objective.table(config, one), "logging_first_step": True}
+    table["loss_type"] = [name for name, _ in terms]
+    if (weights := [weight for _, weight in terms]) != [1.0]:
+        table["loss_weights"] = weights
+    if stop := config.dpo.early_stopping:
+        every = table.get("eval_strategy", "epoch")
+        best = {"load_best_model_at_end": True, "metric_for_best_model": BEST[stop.metric], "greater_is_better": True}
+        table |= {"eval_strategy": every, "save_strategy": every, **best}
+        table |= {"save_steps": table["eval_steps"]} if "eval_steps" in table else {}
+    found = _arguments(DPOConfig, config, table, folder, "dpo")
+    if wrong := preference.refused(found, own_losses(config, one)):
         raise ConfigError(f"[dpo.trainer]: {wrong}")
-    return arguments
+    return found
+
+
+def own_losses(config: Config, one: Round) -> bool:
+    """Whether pipeline/losses.py trains the round, and not TRL's DPOTrainer."""
+    names = [name for name, _ in objective.terms(config, one)]
+    return not preference.TRL_LOSSES.issuperset(names) or student.is_encoder_decoder(config)
 
 
 def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, name: str) -> Any:
@@ -54,6 +84,7 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         "seed": config.seed,
         "bf16": student.device(config.runtime) == "cuda",
         "gradient_checkpointing": not on_cpu,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "use_cpu": on_cpu,
         "report_to": "none",
         "save_total_limit": 2,
@@ -64,77 +95,129 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **table})
     except (TypeError, ValueError) as error:
         known = str(error).replace(f"{kind.__name__}.__init__() got an unexpected keyword argument ", "unknown key ")
+        page = "transformers/main_classes/trainer" if kind is Seq2SeqTrainingArguments else f"trl/{name}_trainer"
         raise ConfigError(
-            f"[{name}.trainer]: {known}\nThe keys are those of TRL's {kind.__name__}: "
-            f"https://huggingface.co/docs/trl/{name}_trainer"
+            f"[{name}.trainer]: {known}\nThe keys are those of {kind.__name__}: https://huggingface.co/docs/{page}"
         ) from None
 
 
-def train_sft(context: Context, arguments: SFTConfig, tokenizer: Any, held_out: Path | None) -> None:
-    """Imitation with TRL's SFTTrainer, from the untrained student; weights, curve and facts go to the context."""
+def train_imitation(
+    context: Context, arguments: Any, tokenizer: Any, held_out: Path | None, start: Step | None = None
+) -> None:
+    """Maximum likelihood on the rows written so far, from the untrained student or from a step's.
+
+    TRL's SFTTrainer; for an encoder-decoder, which that would train on the wrong targets, transformers' Seq2SeqTrainer.
+    Weights, curve and facts go to the context.
+    """
     _without_held_out(arguments, context, held_out)
-    model = student.load(context.config, train=True)
-    trainer = SFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=_rows(context.written, context),
-        eval_dataset=_rows(held_out, context),
-        processing_class=tokenizer,
-        peft_config=_lora(context.config),
-    )
+    weights = student.weights(context.run, start) if start else None
+    model = student.load(context.config, weights, train=True)
     context.facts["start"] = {"student": context.config.student.model}
+    if start and weights:
+        context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
+    rows, held = _rows(context.written, context), _rows(held_out, context)
+    lora = None if start else _lora(context.config, student.is_encoder_decoder(context.config))
+    if student.is_encoder_decoder(context.config):
+        trainer: Any = Seq2SeqTrainer(
+            model=_adapted(model, lora, arguments),
+            args=arguments,
+            train_dataset=_sources_and_targets(rows, tokenizer),
+            eval_dataset=_sources_and_targets(held, tokenizer),
+            data_collator=DataCollatorForSeq2Seq(tokenizer, model),
+            processing_class=tokenizer,
+        )
+    else:
+        trainer = SFTTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            eval_dataset=held,
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
     _train(trainer, context, tokenizer)
 
 
-def train_dpo(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: Path | None) -> None:
-    """Preference learning with TRL's DPOTrainer, from and against the round's starting student.
+def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: Path | None) -> None:
+    """Learn from preferences or rankings, from and against the round's starting student.
 
-    What it did to each preference, trained on and held out, goes to margins.jsonl.
+    TRL's DPOTrainer where it has the losses, else CandidateTrainer. What it did to each row, trained on and held out,
+    goes to margins.jsonl.
 
     The starting weights are checked against the hash in their manifest, the reference against the starting weights,
     and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
-    start_step = context.inputs["student"]
+    config, one, start_step = context.config, objective.round_of(context.config, context.step.round), context.inputs["student"]
     weights = student.weights(context.run, start_step)
     _without_held_out(arguments, context, held_out)
-    model = student.load(context.config, weights, train=True)
+    model = student.load(config, weights, train=True)
     start = student.fingerprint(model)
-    keeps_reference = arguments.precompute_ref_log_probs or hasattr(model, "peft_config")
-    trainer = preference.PreferenceTrainer(
-        settings=context.config.dpo,
-        name=str(context.step),
-        model=model,
-        ref_model=None if keeps_reference else student.load(context.config, weights),
-        args=arguments,
-        train_dataset=_rows(context.written, context),
-        eval_dataset=_rows(held_out, context),
-        processing_class=tokenizer,
-    )
-    reference = student.fingerprint(trainer.ref_model or model, "ref" if hasattr(model, "peft_config") else "default")
+    kind = objective.row(one)
+    rows = [records.load(path, kind) for path in (context.written, held_out) if path]
+    if own_losses(config, one):
+        trainer: Any = _candidate_trainer(context, model, arguments, tokenizer, rows)
+        reference = start
+    else:
+        adapted = hasattr(model, "peft_config")
+        trainer = preference.PreferenceTrainer(
+            name=str(context.step),
+            model=model,
+            ref_model=None if arguments.precompute_ref_log_probs or adapted else student.load(config, weights),
+            args=arguments,
+            train_dataset=_rows(context.written, context),
+            eval_dataset=_rows(held_out, context),
+            processing_class=tokenizer,
+        )
+        reference = student.fingerprint(trainer.ref_model or model, "ref" if adapted else "default")
     if reference != start:
         raise StudentError(
             f"{context.step}: the reference model is not the round's starting student; nothing was trained."
         )
     context.facts["start"] = {"step": str(start_step), "sha256": folder_hash(weights), "fingerprint": start}
     context.facts["reference"] = {"fingerprint": reference}
-    context.facts["objective"] = "dpo"
-    trainer.add_callback(FirstStep())
-    parts = [(records.load(context.written, Preference), trainer.train_dataset, False)]
-    if held_out is not None:
-        parts.append((records.load(held_out, Preference), trainer.eval_dataset, True))
+    if one.objective == "dpo":
+        trainer.add_callback(FirstStep())
+    if (stop := config.dpo.early_stopping) and held_out:
+        if stop.metric == "wtr":
+            from pipeline import heldout
+
+            trainer.add_callback(HeldOutRate(heldout.rate(context, tokenizer, stop.literals)))
+        trainer.add_callback(EarlyStoppingCallback(stop.patience))
+    parts = [(rows[0], trainer.train_dataset, False)]
+    parts += [(rows[1], trainer.eval_dataset, True)] if held_out else []
     said = f"{context.step}, log-probabilities"
-    starts = [preference.before(trainer, dataset, f"{said} before") for _, dataset, _ in parts]
+    starts = [trainer.before(dataset, f"{said} before") for _, dataset, _ in parts]
     _train(trainer, context, tokenizer)
     ends = [trainer.log_probabilities(dataset, f"{said} after") for _, dataset, _ in parts]
     _finite(context, *chain.from_iterable(chain.from_iterable(ends)))
     found = (
-        preference.margins(rows, is_held_out, start, end, trainer.steps())
-        for (rows, _, is_held_out), start, end in zip(parts, starts, ends, strict=True)
+        margins(of, is_held_out, before, after, trainer.seen.steps())
+        for (of, _, is_held_out), before, after in zip(parts, starts, ends, strict=True)
     )
     context.files.append(context.folder / MARGINS)
     records.write(context.folder / MARGINS, chain.from_iterable(found))
     first = trainer.state.log_history[0]
     context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
+
+
+def _candidate_trainer(context: Context, model: Any, arguments: Any, tokenizer: Any, rows: list[Any]) -> Any:
+    """CandidateTrainer on rows: those to train on, then those held out."""
+    config, one = context.config, objective.round_of(context.config, context.step.round)
+    separate = student.is_encoder_decoder(config)
+    train, *held = (candidates.examples(part, tokenizer, separate) for part in rows)
+    trainer = candidates.CandidateTrainer(
+        settings=config.dpo,
+        terms=objective.terms(config, one),
+        name=str(context.step),
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=held[0] if held else None,
+        processing_class=tokenizer,
+    )
+    context.facts["losses"] = dict(objective.terms(config, one))
+    context.facts["mean_tokens"] = trainer.mean_tokens
+    return trainer
 
 
 def _without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
@@ -155,12 +238,35 @@ def _rows(path: Path | None, context: Context) -> Any:
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
 
 
-def _lora(config: Config) -> Any:
+def _sources_and_targets(rows: Any, tokenizer: Any) -> Any:
+    """What an encoder-decoder reads and writes, as token ids."""
+    if rows is None:
+        return None
+    return rows.map(
+        lambda batch: tokenizer(batch["prompt"], text_target=batch["completion"]),
+        batched=True,
+        remove_columns=rows.column_names,
+    )
+
+
+def _lora(config: Config, encoder_decoder: bool = False) -> Any:
     if config.student.lora is None:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(task_type="CAUSAL_LM", **config.student.lora.model_dump())
+    task = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
+    return LoraConfig(task_type=task, **config.student.lora.model_dump())
+
+
+def _adapted(model: Any, lora: Any, arguments: Any) -> Any:
+    """The model with a new adapter, as TRL's trainers make it for themselves."""
+    if lora is None:
+        return model
+    from peft import get_peft_model, prepare_model_for_kbit_training
+
+    if getattr(model, "is_quantized", False):
+        model = prepare_model_for_kbit_training(model, arguments.gradient_checkpointing)
+    return get_peft_model(model, lora)
 
 
 def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
@@ -212,70 +318,3 @@ def _finite(context: Context, *values: float) -> None:
 def _number(value: Any) -> Any:
     """JSON has no NaN and no infinity: an overflowed gradient norm is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was saved to its end; transformers' own choice may be an empty folder."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    return next((path for path in found if is_whole(path)), None)
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether the last file a checkpoint gets, its trainer state, is there, and its weights can be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
-        weights = list(checkpoint.rglob("*.safetensors"))
-        for path in weights:
-            with safe_open(path, "pt") as file:
-                file.keys()
-    except (OSError, ValueError, SafetensorError):
-        return False
-    return bool(weights) and all((checkpoint / name).exists() for name in ("optimizer.pt", "scheduler.pt"))
-
-
-class FirstStep(TrainerCallback):
-    """Stops DPO whose policy differs from its reference before the first update."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        if state.global_step != 1 or not logs or "rewards/chosen" not in logs:
-            return
-        allowed = MARGIN[bool(args.bf16 or args.fp16)]
-        off = {"rewards/chosen": logs["rewards/chosen"], "rewards/rejected": logs["rewards/rejected"]}
-        if list(args.loss_type) == ["sigmoid"] and not args.label_smoothing:
-            off["loss - log 2"] = logs["loss"] - math.log(2)
-        if any(not abs(value) <= allowed for value in off.values()):
-            raise StudentError(
-                f"The first step of DPO is not that of a policy equal to its reference: {off} (expected: rewards of 0, "
-                f"a sigmoid loss of log 2 = {math.log(2):.4f}): the reference is not the starting student, or dropout "
-                "is on."
-            )
-
-
-class StepProgress(TrainerCallback):
-    """Training steps as the same progress that other stages show."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.note = name, ""
-        self.progress: Progress | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.progress = Progress(self.name, state.max_steps).__enter__()
-        self.progress.start_at(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.progress:
-            self.progress.advance(self.note)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        shown = {
-            key: (logs or {}).get(key) for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
-        }
-        self.note = (
-            ", ".join(f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)) or self.note
-        )
-
-    def close(self) -> None:
-        if self.progress:
-            self.progress.__exit__(None, None, None)

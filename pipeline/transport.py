@@ -44,6 +44,8 @@ def read_answer(key: str, raw: str) -> Answer:
     Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question mark.
     """
     choice = json.loads(raw)["choices"][0]
+    if "message" not in choice:
+        return _completion(key, choice)
     message = choice["message"]
     content = message.get("content")
     if isinstance(content, list):
@@ -55,6 +57,14 @@ def read_answer(key: str, raw: str) -> Answer:
         finish=choice.get("finish_reason"),
         tokens=(choice.get("logprobs") or {}).get("content"),
     )
+
+
+def _completion(key: str, choice: dict[str, Any]) -> Answer:
+    """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no logprob."""
+    found = choice.get("logprobs") or {}
+    spelled = zip(found.get("tokens") or [], found.get("token_logprobs") or [], strict=True)
+    tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]
+    return Answer(id=f"c_{key[:12]}", text=whole(choice["text"]), finish=choice.get("finish_reason"), tokens=tokens)
 
 
 def whole(text: str | None) -> str | None:
@@ -115,10 +125,11 @@ async def attempt(client: Any, endpoint: Endpoint, body: dict) -> str:
     """One request; every way it can fail becomes Refused, Retry or EndpointError."""
     import openai
 
-    known = {"model": body["model"], "messages": body["messages"]}
+    what, ask = ("prompt", client.completions) if "prompt" in body else ("messages", client.chat.completions)
+    known = {"model": body["model"], what: body[what]}
     rest = {name: value for name, value in body.items() if name not in known}
     try:
-        response = await client.chat.completions.with_raw_response.create(**known, extra_body=rest)
+        response = await ask.with_raw_response.create(**known, extra_body=rest)
         raw = response.text if isinstance(response.text, str) else response.text()
         return _checked(str(raw))
     except openai.APIStatusError as error:

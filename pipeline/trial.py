@@ -25,12 +25,13 @@ def run(args: argparse.Namespace) -> None:
     for name, step in there.items():
         print(f"loading {name}", file=sys.stderr, flush=True)
         models[name] = student.load(config, student.weights(found, step) if step else None)
-    room = student.room(config) - config.evaluate.max_new_tokens
+    room = student.room(config)
     console = Console(highlight=False)
     for sentence in args.sentence or _typed():
         prompt = student.prompt(tokenizer, sentence)
-        if (length := student.length(tokenizer, prompt)) > room:
-            print(f"That is {length} tokens; the student has room for {room}.", file=sys.stderr)
+        if room(length := student.length(tokenizer, prompt)) < config.evaluate.max_new_tokens:
+            most = f"{config.evaluate.max_new_tokens} tokens of an answer"
+            print(f"That is {length} tokens, which leave no room for {most}.", file=sys.stderr)
             continue
         table = Table(box=None, pad_edge=False, header_style="bold", title=clean(sentence), title_justify="left")
         for column in ("student", "seconds", "answer"):

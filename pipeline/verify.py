@@ -3,24 +3,28 @@
 import argparse
 import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import judge, lookup, metrics, recipe, records
+from pipeline import lookup, objective, recipe, records
+from pipeline.config import Round
 from pipeline.errors import DataError, StageError
+from pipeline.joins import Joins, Place
 from pipeline.progress import Progress
-from pipeline.records import Drop, Imitation, Joke, LiteralText, Margin, Metric, Preference, Row, Verdict, true_id
+from pipeline.records import Drop, Imitation, Joke, Label, LiteralText, Margin, Metric, Row, Verdict, true_id
 from pipeline.runs import (
     ANSWERS,
+    CANDIDATES,
     DROPPED,
     HELD_OUT,
+    LABELS,
     MANIFEST,
     MARGINS,
     METRICS,
     RECORDS,
+    SELECTION,
     Run,
     Step,
     complaint,
@@ -29,14 +33,12 @@ from pipeline.runs import (
 )
 from pipeline.status import step_names
 
-SIDE_KINDS: dict[str, type[Row]] = {
-    MARGINS: Margin,
-    METRICS: Metric,
-    DROPPED: Drop,
-}
+BEFORE_ROWS: dict[str, type[Row]] = {LABELS: Label, ANSWERS: Joke, CANDIDATES: Joke, SELECTION: Verdict}
+"""Files that a step's rows refer to."""
+SIDE_KINDS: dict[str, type[Row]] = {MARGINS: Margin, METRICS: Metric, DROPPED: Drop}
 R = TypeVar("R", bound=Row)
-SHOWN, CLOSE = 20, 1e-9
-"""Faults of one step that are listed, and the difference between two figures that is rounding."""
+SHOWN = 20
+"""Faults of one step that are listed."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -71,13 +73,8 @@ class _Checker:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.config = run.config()
-        self.literal_of: dict[str, tuple[str, str]] = {}
-        """Text and split of every literal."""
+        self.joins = Joins()
         self.literal_files: list[str] = []
-        self.jokes: dict[str, tuple[str, str]] = {}
-        """Text and author of every joke seen."""
-        self.verdicts: dict[str, tuple[str, str, str]] = {}
-        """a, b and outcome of every verdict seen."""
         self.faults: list[str] = []
 
     def literals(self) -> list[str]:
@@ -88,7 +85,7 @@ class _Checker:
                 continue
             self.literal_files.append(f"{path.name} {recipe.file_hash(path)}")
             for row in self._rows(path, LiteralText):
-                self.literal_of[row.id] = row.text, row.split
+                self.joins.literal_of[row.id] = row.text, row.split
         return self.faults
 
     def step(self, step: Step) -> list[str]:
@@ -162,25 +159,26 @@ class _Checker:
     # --- rows against each other
 
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
-        files = [(ANSWERS, Joke), (RECORDS, step.module.ROW)]
-        files += [(HELD_OUT, step.module.ROW), *SIDE_KINDS.items()]
-        recipe_of = manifest["recipe"].get({"critic": "critic", "evaluate": "judge"}.get(step.stage, ""), {})
-        at = _Place(folder, float(recipe_of.get("tie_band", 0.0)))
+        kind = _kind(step, manifest["recipe"])
+        files = [*BEFORE_ROWS.items(), (RECORDS, kind), (HELD_OUT, kind), *SIDE_KINDS.items()]
+        bands = {role: float(manifest["recipe"].get(role, {}).get("tie_band", 0.0)) for role in ("critic", "judge")}
+        at = Place(folder, bands)
         counts: Counter[str] = Counter()
-        for name, kind in files:
+        for name, of in files:
             if not (folder / name).is_file():
                 continue
             at.file = name
-            for row in self._rows(folder / name, kind):
+            for row in self._rows(folder / name, of):
                 counts[name] += 1
-                getattr(self, f"_{type(row).__name__.lower()}")(row, at)
+                self.joins.check(row, at)
+        self.faults += at.faults
         if counts[RECORDS] != manifest["rows"]:
-            self._fault(at, RECORDS, f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}")
+            self._fault(folder, RECORDS, f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}")
         if at.reasons != Counter(manifest["dropped"]):
             said = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
-            self._fault(at, DROPPED, said)
-        if at.margins and at.margins != at.preferences:
-            self._fault(at, MARGINS, "not one row for each preference")
+            self._fault(folder, DROPPED, said)
+        if at.margins and at.margins != at.learned:
+            self._fault(folder, MARGINS, "not one row for each preference")
 
     def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
         """The rows that can be read; lines that cannot, and ids that repeat or are not their content's, are faults."""
@@ -199,102 +197,12 @@ class _Checker:
                 seen.add(row.id)
                 yield row
 
-    def _fault(self, at: "_Place", file: str, said: str) -> None:
-        self.faults.append(f"{at.folder / file}: {said}")
-
-    def _unless(self, true: bool, at: "_Place", row: Row, said: str) -> None:
-        if not true:
-            self._fault(at, at.file, f"{row.id}: {said}")
-
-    def _joke(self, row: Joke, at: "_Place") -> None:
-        self._literal(row, at, row.literal)
-        self.jokes[row.id] = row.text, row.author
-
-    def _literal(self, row: Any, at: "_Place", text: str | None = None) -> None:
-        literal = self.literal_of.get(row.literal_id)
-        self._unless(literal is not None, at, row, f"no literal {row.literal_id}")
-        if literal and text is not None:
-            self._unless(literal[0] == text, at, row, f"its literal is not the text of {row.literal_id}")
-
-    def _has_joke(self, row: Row, at: "_Place", joke: str, text: str) -> None:
-        self._unless(joke in self.jokes, at, row, f"no joke {joke}")
-        self._unless(self.jokes.get(joke, (text, ""))[0] == text, at, row, f"its text is not that of {joke}")
-
-    def _imitation(self, row: Imitation, at: "_Place") -> None:
-        self._literal(row, at)
-        self._has_joke(row, at, row.joke_id, row.completion)
-        wanted = "train" if at.file == RECORDS else "validation"
-        split = self.literal_of.get(row.literal_id, ("", wanted))[1]
-        self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
-
-    def _verdict(self, row: Verdict, at: "_Place") -> None:
-        self._literal(row, at, row.literal)
-        self._has_joke(row, at, row.a, row.a_text)
-        self._has_joke(row, at, row.b, row.b_text)
-        self._unless(row.outcome == judge.outcome(row.orders, at.tie_band), at, row, "its orders give another outcome")
-        given = [order.p_a for order in row.orders if order.p_a is not None]
-        mean = sum(given) / 2 if len(given) == len(row.orders) == 2 else None
-        same = row.p_a is mean is None or (row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE)
-        self._unless(same, at, row, "p_a is not the mean of its orders")
-        self.verdicts[row.id] = row.a, row.b, row.outcome
-        if row.role == "judge":
-            split, author = self.literal_of.get(row.literal_id, ("", ""))[1], self.jokes.get(row.a, ("", ""))[1]
-            at.outcomes[split, author][row.literal_id] = row.outcome, metrics.score(row)
-
-    def _preference(self, row: Preference, at: "_Place") -> None:
-        at.preferences.add(row.id)
-        self._literal(row, at)
-        a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
-        self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
-        chosen = {"a": (a, b), "b": (b, a)}.get(outcome, ("", ""))
-        self._unless((row.chosen_id, row.rejected_id) == chosen, at, row, f"not what {row.verdict_id} says")
-        self._has_joke(row, at, row.chosen_id, row.chosen)
-        self._has_joke(row, at, row.rejected_id, row.rejected)
-
-    def _margin(self, row: Margin, at: "_Place") -> None:
-        at.margins.add(row.preference_id)
-        self._unless(row.preference_id in at.preferences, at, row, f"no preference {row.preference_id}")
-
-    def _drop(self, row: Drop, at: "_Place") -> None:
-        at.reasons[row.reason] += 1
-        self._literal(row, at)
-        known = row.dropped in self.jokes or row.dropped in self.verdicts or row.dropped in self.literal_of
-        self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
-
-    def _metric(self, row: Metric, at: "_Place") -> None:
-        """Counts, rates and differences against the verdicts; intervals and diversity are not computed again."""
-        found = at.outcomes.get((row.split, row.contestant), {})
-        if row.vs is None:
-            counts = Counter(outcome for outcome, _ in found.values())
-            said = (row.win, row.loss, row.tie, row.inconsistent, row.failed)
-            there = tuple(counts[outcome] for outcome in ("a", "b", "tie", "inconsistent", "failed"))
-            self._unless(said == there, at, row, f"the verdicts say {dict(counts)}")
-            scores = [score for _, score in found.values() if score is not None]
-            self._unless(_close(row.wtr, scores), at, row, "wtr is not the mean of the verdicts' scores")
-        else:
-            other = at.outcomes.get((row.split, row.vs), {})
-            pairs = [(found[literal][1], other[literal][1]) for literal in found.keys() & other.keys()]
-            deltas = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
-            self._unless(_close(row.delta, deltas), at, row, "delta is not the mean difference of the verdicts' scores")
+    def _fault(self, folder: Path, file: str, said: str) -> None:
+        self.faults.append(f"{folder / file}: {said}")
 
 
-@dataclass
-class _Place:
-    """The step under examination, and what its own files say of each other."""
-
-    folder: Path
-    tie_band: float
-    file: str = ""
-    reasons: Counter[str] = field(default_factory=Counter)
-    preferences: set[str] = field(default_factory=set)
-    margins: set[str] = field(default_factory=set)
-    outcomes: dict[tuple[str, str], dict[str, tuple[str, float | None]]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-    """Outcome and score by (split, contestant) and literal."""
-
-
-def _close(said: float | None, values: list[float]) -> bool:
-    if said is None or not values:
-        return said is None and not values
-    return abs(said - sum(values) / len(values)) < CLOSE
+def _kind(step: Step, made: dict[str, Any]) -> type[Row]:
+    """The kind of the step's rows, by its recipe."""
+    if step.stage == "dpo":
+        return objective.row(Round.model_validate(made["round"]))
+    return {"sft": Imitation, "critic": Verdict, "evaluate": Verdict, "agreement": Verdict}.get(step.stage, Joke)

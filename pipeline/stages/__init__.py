@@ -1,1 +1,1 @@
-"""One module per stage: ROW it writes, SECTIONS and PROMPTS of its recipe, `reads`, and `run`, which yields rows."""
+"""One module per stage: SECTIONS and PROMPTS of its recipe, the row that it `writes`, the steps that it `reads`, and `run`."""

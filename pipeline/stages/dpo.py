@@ -1,51 +1,98 @@
-"""dpo: the round's student learns from the critic's verdicts.
+"""dpo: the round's student learns from the critic's verdicts, by the round's objective.
 
-"Small But Funny" (arXiv 2402.18113), critique phase; the loss is Rafailov et al., arXiv 2305.18290, eq. 7.
+"Small But Funny" (arXiv 2402.18113), critique phase: dpo (Rafailov et al., arXiv 2305.18290, eq. 7), brio (Liu et al.,
+arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft, on the teacher's jokes, is its control.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from pipeline import pairs, records
+from pipeline import objective, pairs, records
 from pipeline.config import Config
 from pipeline.context import Context
-from pipeline.records import Preference, Verdict
+from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict, make
 from pipeline.runs import HELD_OUT, Step, student_step
 
-ROW = Preference
-SECTIONS = ("literals", "student", "dpo")
+SECTIONS = ("literals", "student", "sft", "dpo")
 PROMPTS = ("student",)
 
 
+def writes(config: Config, round: int | None) -> type[Row]:
+    return objective.row(objective.round_of(config, round))
+
+
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    return {"critic": Step("critic", round), "student": student_step(config, round or 1)}
+    one, start = objective.round_of(config, round), student_step(config, round or 1)
+    if one.objective == "ft":
+        return {"teacher": Step("teacher"), "student": start}
+    needed = {"teacher": Step("teacher")} if objective.watched(config, round) else {}
+    return {"critic": Step("critic", round), "student": start, **needed}
 
 
-def run(context: Context) -> Iterator[Preference]:
+def run(context: Context) -> Iterator[Row]:
     from pipeline import student, trainers
 
-    arguments = trainers.dpo_arguments(context.config, context.folder)
+    one = objective.round_of(context.config, context.step.round)
+    arguments = trainers.arguments(context.config, one, context.folder)
     tokenizer = student.load_tokenizer(context.config)
-    longest = student.room(context.config, arguments.max_length)
-    verdicts = context.rows("critic", Verdict)
-    prompts = {verdict.literal_id: student.prompt(tokenizer, verdict.literal) for verdict in verdicts}
-    texts = {joke: text for verdict in verdicts for joke, text in _jokes(verdict)}
-    rows, dropped = pairs.preferences(
-        verdicts,
-        prompts,
-        {joke: student.length(tokenizer, text) for joke, text in texts.items()},
-        context.config.dpo.length_ratio,
-        {literal: longest - student.length(tokenizer, prompt) - 1 for literal, prompt in prompts.items()},
-    )
-    for verdict, reason in dropped:
-        context.drop(verdict.literal_id, verdict.id, reason)
-    validation = {literal.id for literal in context.literals("validation")}
-    held_out = [row for row in rows if row.literal_id in validation]
-    yield from (row for row in rows if row.literal_id not in validation)
+    split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
+    learned = list(_learn(context, arguments, tokenizer, set(split_of)))
+    held_out = [row for row in learned if split_of[row.literal_id] == "validation"]
+    yield from (row for row in learned if split_of[row.literal_id] == "train")
     records.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
-    if len(rows) == len(held_out):
+    if len(learned) == len(held_out):
         return
-    trainers.train_dpo(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
+    context.facts["objective"] = one.objective
+    held = context.folder / HELD_OUT if held_out else None
+    if objective.imitates(one):
+        trainers.train_imitation(context, arguments, tokenizer, held, context.inputs["student"])
+    else:
+        trainers.train_preferences(context, arguments, tokenizer, held)
+
+
+def _learn(
+    context: Context, arguments: Any, tokenizer: Any, literals: set[str]
+) -> Sequence[Preference | Ranking | Imitation]:
+    """The rows about these literals that the objective trains on; what is left out goes to the context."""
+    from pipeline import student
+
+    one = objective.round_of(context.config, context.step.round)
+    room = student.room(context.config, getattr(arguments, "max_length", None))
+    if one.objective == "ft":
+        jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
+        prompts = {joke.literal_id: student.prompt(tokenizer, joke.literal) for joke in jokes}
+        texts = {joke.id: joke.text for joke in jokes}
+    else:
+        verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
+        prompts = {verdict.literal_id: student.prompt(tokenizer, verdict.literal) for verdict in verdicts}
+        texts = {joke: text for verdict in verdicts for joke, text in _jokes(verdict)}
+    lengths = {joke: student.length(tokenizer, text) for joke, text in texts.items()}
+    left = {literal: room(student.length(tokenizer, prompt)) - 1 for literal, prompt in prompts.items()}
+    if one.objective == "ft":
+        for joke in jokes:
+            if lengths[joke.id] > left[joke.literal_id]:
+                context.drop(joke.literal_id, joke.id, "longer than max_length")
+        fitting = [joke for joke in jokes if lengths[joke.id] <= left[joke.literal_id]]
+        return [_imitation(joke.literal_id, prompts[joke.literal_id], joke.id, joke.text) for joke in fitting]
+    if one.rankings:
+        ranked, without = pairs.rankings(verdicts, prompts, lengths, left)
+        for literal, what, reason in without:
+            context.drop(literal, what, reason)
+        return ranked
+    settings = context.config.dpo
+    ties = settings.ties != "drop" and one.objective == "dpo"
+    rows, dropped = pairs.preferences(verdicts, prompts, lengths, settings.length_ratio, left, ties)
+    for verdict, reason in dropped:
+        context.drop(verdict.literal_id, verdict.id, reason)
+    if one.objective != "sd":
+        return rows
+    best = {row.chosen_id: row for row in rows}  # where all pairs are judged, a joke may win more than once
+    return [_imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
+
+
+def _imitation(literal: str, prompt: str, joke: str, text: str) -> Imitation:
+    return make(Imitation, literal_id=literal, joke_id=joke, prompt=prompt, completion=text)
 
 
 def _jokes(verdict: Verdict) -> list[tuple[str, str]]:

@@ -5,19 +5,26 @@ The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain, combinations
-from pathlib import Path
+from itertools import chain, combinations, product
 
-from pipeline import judge, metrics, records
+from pipeline import best_of, critique, judge, metrics, records
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, Metric, Verdict, make
-from pipeline.runs import ANSWERS, METRICS, Step
+from pipeline.runs import ANSWERS, CANDIDATES, METRICS, SELECTION, Step
 
-ROW = Verdict
-SECTIONS = ("literals", "student", "evaluate", "judge")
-PROMPTS = ("student", "judge")
+SECTIONS = ("literals", "student", "sample", "critic", "evaluate", "judge")
+"""sample and critic: best-of-N is made with them."""
+PROMPTS = ("student", *critique.PROMPTS, "judge")
+
+
+def writes(config: Config, round: int | None) -> type[Verdict]:
+    return Verdict
+
+
+Verdicts = dict[tuple[str, str], list[Verdict]]
+"""The judge's, by aspect and contestant."""
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
@@ -26,18 +33,19 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def run(context: Context) -> Iterator[Verdict]:
-    settings = context.config.judge
+    settings, aspects = context.config.judge, context.config.judge.aspects
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
-    verdicts: dict[str, list[Verdict]] = defaultdict(list)
-    with Progress(str(context.step), 2 * len(pairs)) as progress:
-        for verdict in judge.verdicts("judge", settings, context.door(progress), pairs):
-            verdicts[author_of[verdict.a]].append(verdict)
-            yield verdict
+    verdicts: Verdicts = defaultdict(list)
+    with Progress(str(context.step), 2 * len(pairs) * len(aspects)) as progress:
+        for aspect in aspects:
+            for verdict in judge.verdicts("judge", settings, context.door(progress), pairs, aspect):
+                verdicts[aspect, author_of[verdict.a]].append(verdict)
+                yield verdict
     train = {literal.id for literal in context.literals("train")}
     trained_on = {joke.text for joke in teacher if joke.literal_id in train}
     rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
@@ -55,52 +63,66 @@ def _leave_out(context: Context, literals: list[LiteralText], reference: dict[st
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
             continue
-        for name in ("base", *(name for name in context.inputs if name != "teacher")):
+        for name in _contestants(context):
             answer = given.get((name, literal.id))
             if answer is None or not answer.text:
                 what = answer.id if answer else literal.id
                 context.drop(literal.id, what, "answer, empty or not fitting the student's context", name)
 
 
+def _contestants(context: Context) -> dict[str, str]:
+    """The contestants, and the student that answers for each."""
+    n = context.config.evaluate.best_of
+    sft, *rounds = (name for name in context.inputs if name != "teacher")
+    chosen = {best_of.name(n): sft} if n else {}
+    return {"base": "base", sft: sft, **chosen, **{name: name for name in rounds}}
+
+
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """One answer per contestant and literal; a contestant that an interrupted attempt finished is read back."""
     from pipeline import generation, student
 
-    students: dict[str, Path | None] = {"base": None}
-    students |= {name: student.weights(context.run, step) for name, step in context.inputs.items() if name != "teacher"}
-    parts = {name: context.folder / f"answers-{name}.jsonl" for name in students}
-    if (context.folder / ANSWERS).exists():
-        return records.load(context.folder / ANSWERS, Joke)
+    path, n = context.folder / ANSWERS, context.config.evaluate.best_of
+    contestants = _contestants(context)
+    weights = {name: student.weights(context.run, step) for name, step in context.inputs.items() if name != "teacher"}
+    parts = {name: context.folder / f"answers-{name}.jsonl" for name in contestants}
     tokenizer = student.load_tokenizer(context.config)
-    for name, weights in students.items():
-        if parts[name].exists():
+    for name, who in contestants.items():
+        if path.exists() or parts[name].exists():
             continue
-        model = student.load(context.config, weights)
-        tasks = [generation.Task(literal, name, 0) for literal in literals]
-        jokes = generation.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
+        model = student.load(context.config, weights.get(who))
+        if name == who:
+            tasks = [generation.Task(literal, name, 0) for literal in literals]
+            jokes = generation.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
+        else:
+            jokes = best_of.answers(context, model, tokenizer, literals)
         records.write(parts[name], jokes)
-    found = [joke for part in parts.values() for joke in records.read(part, Joke)]
-    records.write(context.folder / ANSWERS, found)
+    if not path.exists():
+        records.write(path, [joke for part in parts.values() for joke in records.read(part, Joke)])
     for part in parts.values():
-        part.unlink()
-    return found
+        part.unlink(missing_ok=True)
+    if n:
+        context.facts["best_of"] = {"n": n, **best_of.cost(context)}
+        context.files += [context.folder / CANDIDATES, context.folder / SELECTION]
+    return records.load(path, Joke)
 
 
 def figures(
     literals: list[LiteralText],
     reference: dict[str, Joke],
     answers: list[Joke],
-    verdicts: dict[str, list[Verdict]],
+    verdicts: Verdicts,
     judge_model: str,
     trained_on: set[str],
 ) -> Iterator[Metric]:
-    """Metric rows per split and contestant, then the differences between each two contestants."""
+    """Metric rows per split, aspect and contestant, then the differences between each two contestants."""
     splits = list(dict.fromkeys(literal.split for literal in literals))
     contestants = list(dict.fromkeys(joke.author for joke in answers))
-    for split in splits:
+    aspects = list(dict.fromkeys(aspect for aspect, _ in verdicts)) or ["overall"]
+    for split, aspect in product(splits, aspects):
         inside = {literal.id for literal in literals if literal.split == split}
-        common = {"split": split, "judge": judge_model, "aspect": "overall"}
-        judged = {name: [v for v in verdicts.get(name, []) if v.literal_id in inside] for name in contestants}
+        common = {"split": split, "judge": judge_model, "aspect": aspect}
+        judged = {name: [v for v in verdicts.get((aspect, name), []) if v.literal_id in inside] for name in contestants}
         for name in contestants:
             given = [joke for joke in answers if joke.author == name and joke.literal_id in inside]
             texts = [joke.text for joke in given]

@@ -13,9 +13,12 @@ from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, content_id, make
 from pipeline.runs import Step, student_step
 
-ROW = Joke
 SECTIONS = ("literals", "student", "sample")
 PROMPTS = ("student",)
+
+
+def writes(config: Config, round: int | None) -> type[Joke]:
+    return Joke
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:

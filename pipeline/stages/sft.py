@@ -12,9 +12,12 @@ from pipeline.progress import Progress
 from pipeline.records import Imitation, Joke, make
 from pipeline.runs import HELD_OUT, Step
 
-ROW = Imitation
 SECTIONS = ("literals", "student", "sft")
 PROMPTS = ("student",)
+
+
+def writes(config: Config, round: int | None) -> type[Imitation]:
+    return Imitation
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
@@ -24,17 +27,18 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 def run(context: Context) -> Iterator[Imitation]:
     from pipeline import student, trainers
 
-    arguments = trainers.sft_arguments(context.config, context.folder)
+    arguments = trainers.imitation_arguments(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
-    longest = student.room(context.config, arguments.max_length)
+    room = student.room(context.config, getattr(arguments, "max_length", None))
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     held_out: list[Imitation] = []
     trained = 0
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
     with Progress(f"{context.step}, rows", len(jokes)) as progress:
         for joke in jokes:
-            row = imitation(joke, student.prompt(tokenizer, joke.literal))
-            if student.length(tokenizer, row.prompt) + student.length(tokenizer, row.completion) + 1 > longest:
+            prompt = student.prompt(tokenizer, joke.literal)
+            row = make(Imitation, literal_id=joke.literal_id, joke_id=joke.id, prompt=prompt, completion=joke.text)
+            if student.length(tokenizer, row.completion) + 1 > room(student.length(tokenizer, row.prompt)):
                 context.drop(joke.literal_id, joke.id, "longer than max_length")
             elif split_of[joke.literal_id] == "validation":
                 held_out.append(row)
@@ -46,8 +50,4 @@ def run(context: Context) -> Iterator[Imitation]:
     context.files.append(context.folder / HELD_OUT)
     if not trained:
         return
-    trainers.train_sft(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
-
-
-def imitation(joke: Joke, prompt: str) -> Imitation:
-    return make(Imitation, literal_id=joke.literal_id, joke_id=joke.id, prompt=prompt, completion=joke.text)
+    trainers.train_imitation(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)

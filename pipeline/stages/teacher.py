@@ -15,7 +15,6 @@ from pipeline.records import Joke, make
 from pipeline.runs import Step
 from pipeline.transport import Answer
 
-ROW = Joke
 SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
 
@@ -32,6 +31,10 @@ WARNING = re.compile(
     r"please (note|remember) that|disclaimer|stereotyp)",
     re.IGNORECASE,
 )
+
+
+def writes(config: Config, round: int | None) -> type[Joke]:
+    return Joke
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:

@@ -1,0 +1,147 @@
+"""A trainer for what TRL's lacks: losses of pipeline/losses.py, encoder-decoders, and rankings of k answers.
+
+Imports torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from trl.trainer.utils import disable_dropout_in_model
+
+from pipeline import likelihood, losses
+from pipeline.config import Dpo
+from pipeline.likelihood import Candidates
+from pipeline.margins import Seen
+from pipeline.progress import Progress
+from pipeline.records import Preference, Ranking
+
+Example = dict[str, Any]
+"""prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of the answers."""
+
+
+def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
+    """Rows as token ids; `separate` for an encoder-decoder."""
+    found = []
+    for place, row in enumerate(rows):
+        answers = row.candidates if isinstance(row, Ranking) else [row.chosen, row.rejected]
+        tie = isinstance(row, Preference) and row.tie
+        found.append({"place": place, "tie": tie, **likelihood.encode(tokenizer, row.prompt, answers, separate)})
+    return found
+
+
+class CandidateTrainer(Trainer):
+    """transformers' Trainer on prompts with several answers each; its arguments are TRL's DPOConfig.
+
+    `terms` are the losses and their weights. The reference's log-probabilities are computed once, before training, from
+    the model that it is given.
+    """
+
+    def __init__(self, *, settings: Dpo, terms: list[tuple[str, float]], name: str, **arguments: Any) -> None:
+        model, args = arguments["model"], arguments["args"]
+        self.settings, self.terms, self.name = settings, terms, name
+        self.pad = arguments["processing_class"].pad_token_id
+        if args.disable_dropout:
+            disable_dropout_in_model(model)
+        args.remove_unused_columns = False
+        super().__init__(data_collator=self.collate, **arguments)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, whatever the accumulation
+        every = [*self.train_dataset, *(self.eval_dataset or [])]
+        longest = max(every, key=lambda row: len(row["prompt"]) + sum(map(len, row["answers"])))
+        self.score = likelihood.scorer(model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad)
+        lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
+        self.mean_tokens = sum(lengths) / len(lengths)
+        self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
+        self._figures: dict[str, list[torch.Tensor]] = defaultdict(list)
+        for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
+            scores = self.log_probabilities(dataset, f"{name}, reference")
+            for row, found in zip(dataset, scores, strict=True):
+                row["ref_logps"] = found
+
+    def collate(self, rows: list[Example]) -> dict[str, Any]:
+        """A batch; tensors are (B,) but ref_logps, which is (B, K)."""
+        batch: dict[str, Any] = {
+            "place": torch.tensor([row["place"] for row in rows]),
+            "tie": torch.tensor([row["tie"] for row in rows]),
+            "prompts": [row["prompt"] for row in rows],
+            "answers": [row["answers"] for row in rows],
+        }
+        if "ref_logps" in rows[0]:
+            known = [torch.tensor(row["ref_logps"]) for row in rows]
+            batch["ref_logps"] = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
+        return batch
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if model.training:
+            self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
+        candidates = Candidates(inputs["prompts"], inputs["answers"])
+        logps = self.score(model, candidates, self.pad)
+        tokens, ref_logps = candidates.tokens.to(logps.device), inputs["ref_logps"].to(logps.device)
+        batch = losses.Batch(logps, ref_logps, tokens, inputs["tie"].to(logps.device), self.mean_tokens)
+        values = [weight * losses.LOSSES[name](batch, self.args.beta, self.settings).mean() for name, weight in self.terms]
+        self._report(batch)
+        loss = torch.stack(values).sum()
+        return (loss, {"logps": logps}) if return_outputs else loss
+
+    def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0
+
+    def _report(self, batch: losses.Batch) -> None:
+        """The figures that TRL's DPO logs, under its names.
+
+        The reward of a likelihood ranking is its length-normalised log-probability; accuracy is the share of pairs in
+        the right order.
+        """
+        with torch.no_grad():
+            reward_BK = self.args.beta * (batch.logps - batch.ref_logps)
+            if any(name == "brio" for name, _ in self.terms):
+                reward_BK = batch.logps / batch.tokens.clamp(min=1)
+            last = (batch.tokens > 0).sum(1, keepdim=True) - 1
+            chosen, rejected = reward_BK[:, 0], reward_BK.gather(1, last)[:, 0]
+            there = batch.tokens > 0
+            pair = (there[:, :, None] & there[:, None, :]).triu(1) & ~batch.tie[:, None, None]
+            figures = {
+                "rewards/chosen": chosen,
+                "rewards/rejected": rejected,
+                "rewards/accuracies": (reward_BK[:, :, None] > reward_BK[:, None, :])[pair].float(),
+                "rewards/margins": chosen - rejected,
+                "logps/chosen": batch.chosen,
+                "logps/rejected": batch.logps.gather(1, last)[:, 0],
+            }
+        for name, values in figures.items():
+            self._figures[name].append(values.cpu())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the figures since the last log; they reach what evaluate returns, as `logs` is that dictionary."""
+        prefix = "" if self.model.training else "eval_"
+        figures = {name: torch.cat(values) for name, values in self._figures.items()}
+        logs.update({prefix + name: values.mean().item() for name, values in figures.items() if len(values)})
+        self._figures.clear()
+        super().log(logs, start_time)
+
+    def before(self, dataset: list[Example], name: str) -> list[list[float]]:
+        """log_probabilities of the starting student, which is the reference."""
+        return [row["ref_logps"] for row in dataset]
+
+    def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
+        """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
+        loader = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate)  # type: ignore[arg-type]
+        found: list[list[float]] = []
+        self.model.eval()
+        with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
+            for batch in loader:
+                candidates = Candidates(batch["prompts"], batch["answers"])
+                scores = self.score(self.model, candidates, self.pad).tolist()
+                found += [row[: len(ids)] for row, ids in zip(scores, candidates.answers, strict=True)]
+                progress.advance(rows=len(scores))
+        return found

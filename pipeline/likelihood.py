@@ -1,0 +1,164 @@
+"""log p(answer | prompt) of several answers to each prompt in one forward pass. Imports torch.
+
+A prompt is read once for all of its answers: an encoder-decoder encodes it once; a decoder-only model sees one sequence
+of the prompt and then its answers, each of which attends to the prompt and to itself alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerBase
+from trl.trainer.utils import add_fused_lm_head
+
+CLOSE = {True: 1e-3, False: 2e-2}
+"""How far packed and separate scores may differ, relative and in nats, in float32 and in half precision."""
+IGNORED = -100
+"""A label that no loss looks at."""
+
+
+class Candidates(NamedTuple):
+    """Answers to B prompts, at most K to each, as token ids; an answer ends in eos."""
+
+    prompts: list[list[int]]
+    answers: list[list[list[int]]]
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """Tokens of each answer, (B, K); 0 where a prompt has fewer than K."""
+        most = max(map(len, self.answers))
+        return torch.tensor([[len(ids) for ids in row] + [0] * (most - len(row)) for row in self.answers])
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answers: Sequence[str], separate: bool) -> dict[str, Any]:
+    """Token ids of a prompt and of its answers; `separate` for an encoder-decoder.
+
+    A decoder-only model's are cut out of prompt + answer + eos, as TRL does it.
+    """
+    if separate:
+        return {"prompt": tokenizer(prompt)["input_ids"], "answers": tokenizer(text_target=list(answers))["input_ids"]}
+    ids = tokenizer(prompt)["input_ids"]
+    whole = tokenizer([prompt + answer + tokenizer.eos_token for answer in answers])["input_ids"]
+    return {"prompt": ids, "answers": [row[len(ids) :] for row in whole]}
+
+
+Scorer = Callable[[Any, Candidates, int], torch.Tensor]
+"""model, candidates and pad token to sums over the answers' tokens, in nats, (B, K); 0 where a prompt has fewer."""
+
+
+@torch.no_grad()
+def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
+    """The quickest way to score candidates that is right for this model.
+
+    A decoder-only model gets a head that keeps no logits. Whether it keeps packed answers apart is tried on `longest`,
+    a row of the data: architectures without such masks, and windows shorter than a row, get a row for each answer.
+    """
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    if base.config.is_encoder_decoder:
+        return encoded_once
+    add_fused_lm_head(base)
+    training = model.training
+    model.eval()
+    try:
+        together, apart = packed(model, longest, pad), separate(model, longest, pad)
+        close = CLOSE[model.dtype == torch.float32]
+        return packed if torch.allclose(together, apart, rtol=close, atol=close) else separate
+    except (RuntimeError, ValueError, TypeError):
+        return separate
+    finally:
+        model.train(training)
+
+
+def separate(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
+    """A Scorer: one row for each answer, with the prompt before it."""
+    pairs = [
+        (prompt, ids)
+        for prompt, row in zip(candidates.prompts, candidates.answers, strict=True)
+        for ids in row
+    ]
+    ids_NT, mask_NT = padded([prompt + ids for prompt, ids in pairs], pad, model.device)
+    labels_NT, _ = padded([[IGNORED] * len(prompt) + ids for prompt, ids in pairs], IGNORED, model.device)
+    out = model(input_ids=ids_NT, attention_mask=mask_NT, labels=labels_NT, fused_lm_head=True)
+    return _by_prompt(out.log_probs.sum(1), candidates)
+
+
+def _by_prompt(sums_N: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+    parts = sums_N.split([len(row) for row in candidates.answers])
+    return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+
+
+def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
+    """A Scorer for an encoder-decoder."""
+    device = model.device
+    ids_BS, mask_BS = padded(candidates.prompts, pad, device)
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    source = base.get_encoder()(input_ids=ids_BS, attention_mask=mask_BS)
+    counts = torch.tensor([len(row) for row in candidates.answers], device=device)
+    labels_NT, answered_NT = padded([ids for row in candidates.answers for ids in row], pad, device)
+    hidden = source.last_hidden_state.repeat_interleave(counts, 0)
+    logits_NTV = model(
+        encoder_outputs=(hidden,),
+        attention_mask=mask_BS.repeat_interleave(counts, 0),
+        decoder_input_ids=base.prepare_decoder_input_ids_from_labels(labels_NT),
+        use_cache=False,
+    ).logits
+    labels_NT = labels_NT.masked_fill(answered_NT == 0, IGNORED)
+    found_NT = -cross_entropy(
+        logits_NTV.float().flatten(0, 1), labels_NT.flatten(), reduction="none", ignore_index=IGNORED
+    )
+    return _by_prompt(found_NT.view(labels_NT.shape).sum(1), candidates)
+
+
+def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
+    """A Scorer: one row for each prompt: all of the prompt but its last token, then for each answer that last token and the answer.
+
+    So each answer's first token is predicted from the prompt's last, and labels shift as they always do.
+    """
+    rows, places, owners, labels = [], [], [], []
+    for prompt, answers in zip(candidates.prompts, candidates.answers, strict=True):
+        shared = prompt[:-1]
+        ids, at, owner, label = list(shared), list(range(len(shared))), [0] * len(shared), [IGNORED] * len(shared)
+        for number, answer in enumerate(answers, 1):
+            ids += [prompt[-1], *answer]
+            at += range(len(shared), len(prompt) + len(answer))
+            owner += [number] * (1 + len(answer))
+            label += [IGNORED, *answer]
+        rows.append(ids)
+        places.append(at)
+        owners.append(owner)
+        labels.append(label)
+    device = model.device
+    ids_BT, _ = padded(rows, pad, device)
+    owner_BT, _ = padded(owners, -1, device)
+    label_BT, _ = padded(labels, IGNORED, device)
+    place_BT, _ = padded(places, 0, device)
+    out = model(
+        input_ids=ids_BT,
+        attention_mask=visible(owner_BT).to(model.dtype if model.dtype.is_floating_point else torch.float32),
+        position_ids=place_BT,
+        labels=label_BT,
+        fused_lm_head=True,
+    )
+    most = max(map(len, candidates.answers))
+    owner_of = owner_BT[:, 1:].clamp(min=0)
+    return out.log_probs.new_zeros(len(rows), most + 1).scatter_add(1, owner_of, out.log_probs)[:, 1:]
+
+
+def visible(owner_BT: torch.Tensor) -> torch.Tensor:
+    """Additive attention mask (B, 1, T, T): 0 where a token may look, else the least float32.
+
+    Owner 0 is the prompt, which all see; tokens of one answer see each other; -1 is padding; nobody looks ahead.
+    """
+    same = owner_BT[:, :, None] == owner_BT[:, None, :]
+    before = torch.ones(owner_BT.shape[1], owner_BT.shape[1], dtype=torch.bool, device=owner_BT.device).tril()
+    seen = (same | (owner_BT == 0)[:, None, :]) & before
+    return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows padded on the right to one length, and their mask."""
+    most = max(map(len, rows))
+    ids = torch.tensor([[*row, *[value] * (most - len(row))] for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (most - len(row)) for row in rows], device=device)
+    return ids, mask

@@ -1,0 +1,77 @@
+"""What a round's student learns from, and by which losses: the configuration, read for one round."""
+
+import json
+from typing import Any
+
+from pipeline import ROOT
+from pipeline.config import TRL_LOSSES, Config, Round
+from pipeline.errors import ConfigError
+from pipeline.records import Imitation, Preference, Ranking, Row
+
+ROWS: dict[str, type[Row]] = {"dpo": Preference, "brio": Preference, "sd": Imitation, "ft": Imitation}
+
+
+def round_of(config: Config, r: int | None) -> Round:
+    """Round r, from 1."""
+    return config.rounds[(r or 1) - 1]
+
+
+def row(one: Round) -> type[Row]:
+    """The kind of row that the round trains on."""
+    return Ranking if one.rankings else ROWS[one.objective]
+
+
+def imitates(one: Round) -> bool:
+    """Whether the round trains by maximum likelihood alone."""
+    return one.objective in ("sd", "ft")
+
+
+def table(config: Config, one: Round) -> dict[str, Any]:
+    """The trainer's keys in a round."""
+    return {**(config.sft.trainer if imitates(one) else config.dpo.trainer), **one.trainer}
+
+
+def terms(config: Config, one: Round) -> list[tuple[str, float]]:
+    """The losses of a round's objective and their weights; ConfigError for what cannot be mixed."""
+    if one.objective == "brio":
+        return [("sft", 1.0), ("brio", config.dpo.gamma)]
+    keys = table(config, one)
+    named: Any = keys.get("loss_type") or "sigmoid"
+    names = named if isinstance(named, list) else [named]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"dpo.trainer.loss_type = {named!r}: give a name, or a list of names.")
+    weights: Any = keys.get("loss_weights") or [1.0] * len(names)
+    if not isinstance(weights, list) or len(weights) != len(names):
+        raise ConfigError(f"dpo.trainer.loss_weights = {weights!r}: give a weight for each of {names}.")
+    if config.dpo.sft_weight:
+        if "sft" in names:
+            raise ConfigError('dpo.sft_weight adds the loss "sft", which loss_type has already: use one of the two.')
+        names, weights = [*names, "sft"], [*weights, config.dpo.sft_weight]
+    if config.dpo.ties == "rao-kupper":
+        if not {"sigmoid"} <= set(names) <= {"sigmoid", "sft"}:
+            raise ConfigError(f'dpo.ties = "rao-kupper" is a form of the sigmoid loss; loss_type is {names}.')
+        names = ["rao_kupper" if name == "sigmoid" else name for name in names]
+    return list(zip(names, map(float, weights), strict=True))
+
+
+def watched(config: Config, r: int | None) -> tuple[str, ...]:
+    """More sections that decide when the round's training ends."""
+    stop = config.dpo.early_stopping
+    by_rate = stop is not None and stop.metric == "wtr" and not imitates(round_of(config, r))
+    return ("critic", "evaluate") if by_rate else ()
+
+
+def uses_own_losses(config: Config, one: Round) -> bool:
+    """Whether pipeline/losses.py may decide what is learned; an encoder-decoder always uses it."""
+    if imitates(one):
+        return False
+    return not TRL_LOSSES.issuperset(name for name, _ in terms(config, one)) or _may_be_encoder_decoder(config)
+
+
+def _may_be_encoder_decoder(config: Config) -> bool:
+    """As the model's own config.json says; true where it is not here to be read."""
+    try:
+        found = json.loads((ROOT / config.student.model / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return True
+    return bool(found.get("is_encoder_decoder")) if isinstance(found, dict) else True
