@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         (_try, "try", "type a sentence, and see every student's answer"),
         (_export, "export", "a student to keep, or the run's rows as a data set"),
         (_import, "import", "bring your own sentences"),
+        (_tables, "tables", "the paper's tables from finished runs, beside the paper's numbers"),
     ):
         add(commands.add_parser(name, help=text, description=text))
     return top
@@ -115,6 +116,15 @@ def _export(command: argparse.ArgumentParser) -> None:
     what.add_argument("--rows", action="store_true", help="the run's JSONL files, as a data set")
     command.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
     command.add_argument("--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student")
+
+
+def _tables(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--make", action="store_true", help="first make the runs that are missing")
+    command.add_argument("--prefix", default="tables", help="the runs are PREFIX-METHOD-SEED (default: tables)")
+    command.add_argument(
+        "--labels", type=Path, metavar="FILE", help="with --make: pairs that people judged, for table 1"
+    )
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)")
 
 
 def _import(command: argparse.ArgumentParser) -> None:

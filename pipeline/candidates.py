@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
-from trl.trainer.utils import disable_dropout_in_model
 
 from pipeline import likelihood, losses
 from pipeline.config import Dpo
@@ -34,6 +33,16 @@ def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: boo
     return found
 
 
+def without_dropout(model: torch.nn.Module) -> None:
+    """Turn dropout off where it is a module, and where it is a number that a module passes on, as BART has it."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and (name.endswith("dropout") or name == "layerdrop"):
+                setattr(module, name, 0.0)
+
+
 class CandidateTrainer(Trainer):
     """transformers' Trainer on prompts with several answers each; its arguments are TRL's DPOConfig.
 
@@ -46,7 +55,7 @@ class CandidateTrainer(Trainer):
         self.settings, self.terms, self.name = settings, terms, name
         self.pad = arguments["processing_class"].pad_token_id
         if args.disable_dropout:
-            disable_dropout_in_model(model)
+            without_dropout(model)
         args.remove_unused_columns = False
         super().__init__(data_collator=self.collate, **arguments)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, whatever the accumulation
@@ -84,7 +93,9 @@ class CandidateTrainer(Trainer):
         logps = self.score(model, candidates, self.pad)
         tokens, ref_logps = candidates.tokens.to(logps.device), inputs["ref_logps"].to(logps.device)
         batch = losses.Batch(logps, ref_logps, tokens, inputs["tie"].to(logps.device), self.mean_tokens)
-        values = [weight * losses.LOSSES[name](batch, self.args.beta, self.settings).mean() for name, weight in self.terms]
+        values = [
+            weight * losses.LOSSES[name](batch, self.args.beta, self.settings).mean() for name, weight in self.terms
+        ]
         self._report(batch)
         loss = torch.stack(values).sum()
         return (loss, {"logps": logps}) if return_outputs else loss

@@ -11,8 +11,16 @@ SERIES = 6
 Point = tuple[float, float]
 
 
-def bars(rows: Sequence[tuple[str, float | None, float | None, float | None]], title: str) -> Markup:
-    """Horizontal bars from 0 to 1 with intervals; rows are (label, value, low, high)."""
+Bar = tuple[str, float | None, float | None, float | None]
+"""Label, value, and the ends of its interval."""
+
+
+def bars(rows: Sequence[Bar], title: str) -> Markup:
+    """Horizontal bars from 0 to 1 with intervals."""
+    return _svg(_bars(rows), title, len(rows) * ROW + 22)
+
+
+def _bars(rows: Sequence[Bar]) -> list[Markup]:
     parts = [_scale(len(rows))]
     for place, (label, value, low, high) in enumerate(rows):
         y = place * ROW + 4
@@ -29,7 +37,7 @@ def bars(rows: Sequence[tuple[str, float | None, float | None, float | None]], t
             parts.append(Markup('<path class="interval" d="{}"/>').format(path))
         at = _x(high if high is not None else value) + 6
         parts.append(_text(at, y + 13, f"{value:.3f}", "value"))
-    return _svg(parts, title, len(rows) * ROW + 22)
+    return parts
 
 
 def stacked(rows: Sequence[tuple[str, Mapping[str, int]]], title: str) -> Markup:
@@ -83,6 +91,33 @@ def lines(series: Mapping[str, Sequence[Point]], title: str, span: tuple[float, 
     parts.append(_text(WIDTH - 10, tall + 10, f"step {last:.0f}", "end"))
     spoken = "; ".join(f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in drawn.items())
     return _svg(parts, f"{title}: {spoken}", tall + 40)
+
+
+SHEET = """svg{background:#fff}text{font:12px system-ui,sans-serif;fill:#1f2328}.end{text-anchor:end}
+.middle{text-anchor:middle}.value,.title{font-weight:600}.grid{stroke:#dcd9d0;fill:none}.bar{fill:#9cc3dd}
+.interval{stroke:#1f2328;stroke-width:1.5;fill:none}.mark{fill:#c4583c}"""
+
+
+def sheet(drawings: Sequence[tuple[str, Sequence[Bar], Sequence[float | None]]]) -> Markup:
+    """Titled bars, one set below the other, as an SVG file that stands alone.
+
+    A mark is a second value of its row, drawn as a diamond.
+    """
+    parts, y = [Markup("<style>{}</style>").format(Markup(SHEET))], 0
+    left = max((len(row[0]) for _, rows, _ in drawings for row in rows), default=0) * 6.2
+    for title, rows, marks in drawings:
+        parts.append(_text(8, y + 22, title, "title"))
+        inside = _bars(rows)
+        for place, mark in enumerate(marks):
+            if mark is not None:
+                diamond = f"M{_x(mark):.1f} {place * ROW + 5}l7 7l-7 7l-7 -7z"
+                inside.append(Markup('<path class="mark" d="{}"/>').format(diamond))
+        moved = Markup('<g transform="translate({:.0f} {})">{}</g>')
+        parts.append(moved.format(left - LEFT + 16, y + 34, Markup("").join(inside)))
+        y += len(rows) * ROW + 76
+    tall, wide = max(y, 1), left + WIDTH - LEFT + 32
+    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {}">').format(wide, tall)
+    return head + Markup("").join(parts) + Markup("</svg>\n")
 
 
 def _scale(rows: int) -> Markup:

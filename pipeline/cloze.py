@@ -71,7 +71,9 @@ def read(answer: Answer, text: str) -> Score:
     return sum(known) / len(known), answer.id, None
 
 
-def local(endpoint: Endpoint, runtime: Runtime, pairs: Sequence[tuple[Joke, Joke]], progress: Progress) -> Iterator[Score]:
+def local(
+    endpoint: Endpoint, runtime: Runtime, pairs: Sequence[tuple[Joke, Joke]], progress: Progress
+) -> Iterator[Score]:
     """Scores from a decoder-only model that is loaded here."""
     from pipeline import perplexity
 

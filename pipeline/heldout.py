@@ -25,7 +25,9 @@ def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], fl
             batch = texts[start : start + size]
             answers += generation.generate(model, tokenizer, batch, context.config.evaluate, range(len(batch)))
         jokes = [
-            make(Joke, literal_id=of.id, literal=of.text, text=text, author=f"{context.step}@{step}", index=0, call=None)
+            make(
+                Joke, literal_id=of.id, literal=of.text, text=text, author=f"{context.step}@{step}", index=0, call=None
+            )
             for of, (text, _) in zip(literals, answers, strict=True)
         ]
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]

@@ -57,7 +57,9 @@ class Joins:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
-        self._unless(row.outcome == judge.outcome(row.orders, at.tie_bands[row.role]), at, row, "its orders give another outcome")
+        self._unless(
+            row.outcome == judge.outcome(row.orders, at.tie_bands[row.role]), at, row, "its orders give another outcome"
+        )
         given = [order.p_a for order in row.orders if order.p_a is not None]
         mean = sum(given) / 2 if len(given) == len(row.orders) == 2 else None
         same = row.p_a is mean is None or (row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE)

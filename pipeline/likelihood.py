@@ -72,11 +72,7 @@ def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
 
 def separate(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     """A Scorer: one row for each answer, with the prompt before it."""
-    pairs = [
-        (prompt, ids)
-        for prompt, row in zip(candidates.prompts, candidates.answers, strict=True)
-        for ids in row
-    ]
+    pairs = [(prompt, ids) for prompt, row in zip(candidates.prompts, candidates.answers, strict=True) for ids in row]
     ids_NT, mask_NT = padded([prompt + ids for prompt, ids in pairs], pad, model.device)
     labels_NT, _ = padded([[IGNORED] * len(prompt) + ids for prompt, ids in pairs], IGNORED, model.device)
     out = model(input_ids=ids_NT, attention_mask=mask_NT, labels=labels_NT, fused_lm_head=True)

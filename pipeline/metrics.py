@@ -1,7 +1,8 @@
 """Verdicts to numbers: values in, values out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from pipeline.records import Label, Verdict
@@ -127,3 +128,32 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
         mean = sum(values) / len(values) if values else None
         found |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return found
+
+
+def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
+    """The mean score over seeds and literals, and its 95 % percentile bootstrap interval.
+
+    `seeds` gives the score by literal for each seed; resampling draws seeds and, for all of them alike, literals. A
+    literal counts where every seed has it.
+    """
+    import numpy as np
+
+    common = sorted(set.intersection(*(set(one) for one in seeds)))
+    data = np.array([[one[literal] for literal in common] for one in seeds])
+    rng = np.random.default_rng(0)
+    drawn = (
+        data[np.ix_(rng.integers(0, len(data), len(data)), rng.integers(0, len(common), len(common)))].mean()
+        for _ in range(RESAMPLES)
+    )
+    low, high = np.percentile(np.fromiter(drawn, float, RESAMPLES), [2.5, 97.5])
+    return float(data.mean()), float(low), float(high)
+
+
+def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kendall's tau-a: pairs in the same order less pairs in the other, over all pairs."""
+    signs = [
+        (one[i] > one[j]) - (one[i] < one[j]) if other[i] > other[j] else (one[i] < one[j]) - (one[i] > one[j])
+        for i, j in combinations(range(len(one)), 2)
+        if other[i] != other[j]
+    ]
+    return sum(signs) / (len(one) * (len(one) - 1) / 2)

@@ -43,7 +43,9 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     if "agreement" in recipe:
         labels = ROOT / recipe["agreement"]["labels"]
         if not labels.is_file():
-            raise DataError(f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged.")
+            raise DataError(
+                f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged."
+            )
         recipe["agreement"]["sha256"] = file_hash(labels)
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))

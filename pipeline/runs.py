@@ -183,7 +183,9 @@ def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
     """The step a command names: its round, or the first round in which the stage is not complete (else the last)."""
     there = [step for step in planned if step.stage == stage]
     if not there:
-        missing = "[agreement]" if stage == "agreement" else "a round that judges candidates (objective dpo, brio or sd)"
+        missing = (
+            "[agreement]" if stage == "agreement" else "a round that judges candidates (objective dpo, brio or sd)"
+        )
         raise ConfigError(f"{stage}: the configuration has no {missing}.")
     if r is None:
         return next((step for step in there if run.manifest(step) is None), there[-1])

@@ -58,11 +58,7 @@ STOCK = (
     "{s}, as foretold by absolutely nobody.",
     "{s}. Scientists are baffled.",
 )
-STALE = (
-    "{s}, lol.",
-    "{s}. Ha ha, so funny.",
-    "Funny story: {s}.",
-)
+STALE = ("{s}, lol.", "{s}. Ha ha, so funny.", "Funny story: {s}.")
 CALLBACK = (
     "{s}, and now the {t} wants a raise.",
     "{s}. The {t} has hired a lawyer.",
@@ -92,6 +88,11 @@ TASTE: dict[str, dict[str, float]] = {
         "repeats itself": -2.5, "runs on": -2.0, "stops mid-sentence": -1.0, "is the sentence itself": -2.5,
     },
 }  # fmt: skip
+ONLY = {
+    "Look only at the humor": lambda name: name != "keeps the meaning",
+    "Look only at the meaning": lambda name: name == "keeps the meaning",
+}
+"""What counts where the first line of the prompt says so."""
 POSITION_BIAS = 0.15
 NOISE = 0.5
 
@@ -174,7 +175,8 @@ def teach(prompt: str, seed: object) -> str:
 def rank(prompt: str, model: str, bias: float, noise: float) -> tuple[str, float]:
     """A reason, and the probability that attempt 1 is the better one."""
     sentence, first, second = quoted(prompt)[-3:]
-    taste = TASTE[model]
+    counts = next((counts for words, counts in ONLY.items() if words in prompt.partition("\n")[0]), lambda name: True)
+    taste = {name: weight for name, weight in TASTE[model].items() if counts(name)}
     one, two = features(sentence, first), features(sentence, second)
     gains = {name: weight * (one[name] - two[name]) for name, weight in taste.items()}
     uniform = min(max(chance(model, prompt), 1e-9), 1 - 1e-9)

@@ -147,7 +147,11 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
     The starting weights are checked against the hash in their manifest, the reference against the starting weights,
     and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
-    config, one, start_step = context.config, objective.round_of(context.config, context.step.round), context.inputs["student"]
+    config, one, start_step = (
+        context.config,
+        objective.round_of(context.config, context.step.round),
+        context.inputs["student"],
+    )
     weights = student.weights(context.run, start_step)
     _without_held_out(arguments, context, held_out)
     model = student.load(config, weights, train=True)

@@ -160,7 +160,9 @@ class Synthetic:
         answers = [self.joke(literal, name, 0) for name in ("base", "sft", "round-1") for literal in literals]
         author = {joke.id: joke.author for joke in answers}
         verdicts = [self.verdict("judge", joke, reference[joke.literal_id]) for joke in answers]
-        by_author = {("overall", name): [v for v in verdicts if author[v.a] == name] for name in ("base", "sft", "round-1")}
+        by_author = {
+            ("overall", name): [v for v in verdicts if author[v.a] == name] for name in ("base", "sft", "round-1")
+        }
         metrics = list(evaluate.figures(literals, reference, answers, by_author, "standin-judge", set()))
         self.step(Step("evaluate"), verdicts, {"answers.jsonl": answers, "metrics.jsonl": metrics})
 

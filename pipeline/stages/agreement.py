@@ -69,9 +69,7 @@ def _labels(context: Context) -> list[Label]:
 def _label(literal: str, a: str, b: str, label: Any) -> Label:
     literal_id = content_id("l", literal)
     one, other = (content_id("j", literal_id, "people", 0, text) for text in (a, b))
-    return make(
-        Label, literal_id=literal_id, literal=literal, a=one, b=other, a_text=a, b_text=b, label=label
-    )
+    return make(Label, literal_id=literal_id, literal=literal, a=one, b=other, a_text=a, b_text=b, label=label)
 
 
 def _pairs(labels: list[Label]) -> list[tuple[Joke, Joke]]:

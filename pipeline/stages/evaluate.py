@@ -102,9 +102,12 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     for part in parts.values():
         part.unlink(missing_ok=True)
     if n:
-        context.facts["best_of"] = {"n": n, **best_of.cost(context)}
         context.files += [context.folder / CANDIDATES, context.folder / SELECTION]
-    return records.load(path, Joke)
+    found = records.load(path, Joke)
+    if n:
+        chosen = sum(joke.author == best_of.name(n) for joke in found)
+        context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}
+    return found
 
 
 def figures(
