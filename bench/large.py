@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import data_folder, records, store
+from pipeline import data_folder, jsonl, records, store
 from pipeline.records import Joke, Verdict
 
 LITERALS, TURNS = 12_000, 5
@@ -31,7 +31,7 @@ def commands() -> None:
     make = "from tests.synthetic import make_run; make_run('large', {0}); make_run('other', {0}, seed=1)"
     subprocess.run([sys.executable, "-c", make.format(LITERALS)], check=True)  # a small parent, for honest peaks
     folder = data_folder() / "runs/large"
-    preference = next(records.read(folder / "round-1/dpo/records.jsonl", records.Preference)).id
+    preference = next(jsonl.read(folder / "round-1/dpo/records.jsonl", records.Preference)).id
     asked = {
         "show ID": ["show", preference, "--run", "large"],
         "show --stage": ["show", "--run", "large", "--stage", "critic", "--outcome", "inconsistent"],
@@ -60,7 +60,7 @@ def rows(folder: Path) -> None:
         read, written = [], []
         for _ in range(TURNS):
             began = time.perf_counter()
-            found = records.load(path, kind)
+            found = jsonl.load(path, kind)
             read.append(len(found) / (time.perf_counter() - began))
             with tempfile.TemporaryDirectory() as place, (Path(place) / "rows").open("wb") as file:
                 began = time.perf_counter()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import StageError
-from pipeline.records import Row, parse, write
+from pipeline.jsonl import parse, write
+from pipeline.records import Row
 from pipeline.runs import BEFORE, KEPT, MANIFEST, PARTIAL, STARTED
 
 R = TypeVar("R", bound=Row)

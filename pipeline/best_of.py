@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from pipeline import critique, records
+from pipeline import critique, jsonl
 from pipeline.cache import cache_path, spent_on
 from pipeline.context import Context
 from pipeline.progress import Progress
@@ -29,8 +29,8 @@ def answers(context: Context, model: Any, tokenizer: Any, literals: Sequence[Lit
     tasks = [generation.Task(literal, name(n), number) for literal in literals for number in range(n)]
     path = context.folder / CANDIDATES
     if not path.exists():
-        records.write(path, generation.write_jokes(context, model, tokenizer, tasks, context.config.sample))
-    found = sorted(records.load(path, Joke), key=lambda joke: (joke.literal_id, joke.index))
+        jsonl.write(path, generation.write_jokes(context, model, tokenizer, tasks, context.config.sample))
+    found = sorted(jsonl.load(path, Joke), key=lambda joke: (joke.literal_id, joke.index))
     groups = [_different(list(group)) for _, group in groupby(found, key=lambda joke: joke.literal_id)]
     waiting = [group for group in groups if group]
     best = [group.pop(0) for group in waiting]
@@ -45,13 +45,13 @@ def answers(context: Context, model: Any, tokenizer: Any, literals: Sequence[Lit
                 verdicts.append(verdict)
                 if verdict.outcome == "b":
                     best[place] = challenger
-    records.write(context.folder / SELECTION, verdicts)
+    jsonl.write(context.folder / SELECTION, verdicts)
     return best
 
 
 def cost(context: Context) -> dict[str, Any]:
     """What choosing took: calls, tokens, money; None where a price is unknown."""
-    verdicts = records.load(context.folder / SELECTION, Verdict)
+    verdicts = jsonl.load(context.folder / SELECTION, Verdict)
     return spent_on(cache_path(), [order.call for verdict in verdicts for order in verdict.orders if order.call])
 
 

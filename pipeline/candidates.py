@@ -146,7 +146,7 @@ class CandidateTrainer(Trainer):
 
     def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
         """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
-        loader = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate)  # type: ignore[arg-type]
+        loader: Any = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate)  # type: ignore[arg-type]
         found: list[list[float]] = []
         self.model.eval()
         with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline import context, lookup, prompts, records, report, variety
+from pipeline import context, jsonl, lookup, prompts, report, variety
 from pipeline.config import Config
 from pipeline.recipe import file_hash, student_folder
 from pipeline.records import Joke, Metric
@@ -145,10 +145,10 @@ def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
         return [], ["This run was not evaluated: there is no figure."]
     if old := stale(manifests["evaluate"], manifests.values()):
         return [], [f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no figure."]
-    rows = records.load(folder / METRICS, Metric)
+    rows = jsonl.load(folder / METRICS, Metric)
     if contestant not in {row.contestant for row in rows}:
         return [], ["This student was not evaluated: there is no figure."]
-    answers = records.load(folder / ANSWERS, Joke)
+    answers = jsonl.load(folder / ANSWERS, Joke)
     references = [(found["literal"], found["teacher"]) for found in report.judged(folder, answers).values()]
     spread = variety.spread(answers, references, rows)
     return rows, variety.collapse([row for row in spread if row["author"] in ("teacher", contestant)])

@@ -1,8 +1,8 @@
 """The cloze critic: the paraphrase that makes "The funny paraphrase of I is P" the less surprising sentence is better.
 
 "Small But Funny" (arXiv 2402.18113) compares the perplexities of prompts/cloze.j2 with each candidate. Here
-p(a) = perplexity(b) / (perplexity(a) + perplexity(b)), which does not depend on an order. Log-probabilities come from an
-endpoint's legacy completions (`echo` with `logprobs`, as vLLM has it) or from a model that is loaded here.
+p(a) = perplexity(b) / (perplexity(a) + perplexity(b)), which does not depend on an order. Log-probabilities come from
+an endpoint's legacy completions (`echo` with `logprobs`, as vLLM has it) or from a model that is loaded here.
 """
 
 import math
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import judge, prompts
-from pipeline.config import LOCAL, Critic, Endpoint, Runtime
+from pipeline.config import Critic, Runtime
+from pipeline.endpoint import LOCAL, Endpoint
 from pipeline.llm import Door
 from pipeline.progress import Progress
 from pipeline.records import Joke, Order, Verdict

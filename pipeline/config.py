@@ -1,8 +1,10 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+
+from pipeline.endpoint import LOCAL, STANDIN, Endpoint, Section
 
 RUNTIME_TRAINER_KEYS = frozenset(
     "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
@@ -18,10 +20,6 @@ TRL_LOSSES = frozenset(
 )
 """What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
 
-STANDIN = "standin:"
-"""The base_url of the embedded stand-in."""
-LOCAL = "local:"
-"""The base_url of a model that is loaded here; the cloze critic alone can use one."""
 Aspect = Literal["overall", "humor", "consistency"]
 
 
@@ -31,50 +29,11 @@ def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return table
 
 
-def _without_password(url: str) -> str:
-    if "@" in url.partition("//")[2].partition("/")[0]:
-        raise ValueError("a password stays out of files: put the key into a variable, and name it in api_key_env")
-    return url
-
-
 Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Split = Literal["train", "validation", "test", "ood"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Price(Section):
-    input: Annotated[float, Field(ge=0)]
-    """Money per million prompt tokens."""
-    output: Annotated[float, Field(ge=0)]
-    """Money per million completion tokens."""
-    date: str
-    """The day these prices were read, as YYYY-MM-DD."""
-    currency: str = "USD"
-    """Of all prices of a run, and of runtime.budget."""
-
-
-class Endpoint(Section):
-    """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
-
-    base_url: Annotated[str, AfterValidator(_without_password)]
-    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in,
-    `local:` (cloze critic) loads `model`, a folder or a Hub id, here."""
-    model: str
-    """The model's name at that server."""
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; the key itself is never in a file."""
-    price: Price | None = None
-    logprobs: bool = True
-    """Ask for the answer token's logprobs (critic and judge); set false where the endpoint refuses them."""
-    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls the limit; OpenAI's reasoning models want max_completion_tokens."""
-    extra_body: dict[str, JsonValue] = {}
-    """More keys for every request, as the endpoint documents them."""
+SPLITS = get_args(Split)
 
 
 class Literals(Section):

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config import Config, Section
+from pipeline.config import Config
+from pipeline.endpoint import Section
 from pipeline.errors import ConfigError
 
 

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from pipeline import recipe
 from pipeline.cache import cache_path
-from pipeline.config import Config
+from pipeline.config import SPLITS, Config
 from pipeline.errors import DataError
+from pipeline.jsonl import load, read
 from pipeline.llm import Door
 from pipeline.progress import Progress
-from pipeline.records import Drop, LiteralText, Row, load, make, read
+from pipeline.records import Drop, LiteralText, Row, make
 from pipeline.runs import PARTIAL, RECORDS, Run, Step
 
 R = TypeVar("R", bound=Row)
@@ -95,6 +96,8 @@ def literals(config: Config, *splits: str) -> list[LiteralText]:
     """The literals of a configuration; DataError where a file is missing, empty or repeats an id."""
     found: dict[str, LiteralText] = {}
     counts: Counter[str] = Counter()
+    limit = config.literals.limit
+    most: dict[Any, int] = limit if isinstance(limit, dict) else dict.fromkeys(SPLITS, limit) if limit else {}
     for path in recipe.literal_files(config):
         for row in read(path, LiteralText):
             if row.id in found:
@@ -102,7 +105,7 @@ def literals(config: Config, *splits: str) -> list[LiteralText]:
                     f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
                 )
             counts[row.split] += 1
-            if config.literals.limit is None or counts[row.split] <= config.literals.limit:
+            if counts[row.split] <= most.get(row.split, counts[row.split]):
                 found[row.id] = row
     if not found:
         raise DataError(f"{', '.join(config.literals.files)}: no literal in them. Make some: humor-distill import FILE")

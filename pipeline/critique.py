@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import cloze, judge
-from pipeline.config import Critic, Endpoint
+from pipeline.config import Critic
 from pipeline.context import Context
+from pipeline.endpoint import Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import lookup, metrics, recipe, records
+from pipeline import jsonl, lookup, metrics, recipe, records
 from pipeline.errors import DataError
 from pipeline.records import Joke, Verdict
 from pipeline.runs import ANSWERS, METRICS, RECORDS, Run, Step
@@ -86,13 +86,13 @@ def compared(one: Run, other: Run) -> list[Compared]:
 def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     """The judge's verdicts by split and contestant, in the order of metrics.jsonl."""
     folder = run.at(EVALUATE)
-    author = {joke.id: joke.author for joke in records.read(folder / ANSWERS, Joke)}
+    author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
     split = {row.id: row.split for row in lookup.literals(run).values()}
     found: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
-    for row in records.read(folder / METRICS, records.Metric):
+    for row in jsonl.read(folder / METRICS, records.Metric):
         if row.vs is None:
             found[row.split, row.contestant] = []
-    for verdict in records.load(folder / RECORDS, Verdict):
+    for verdict in jsonl.load(folder / RECORDS, Verdict):
         if verdict.literal_id not in split:
             raise DataError(
                 f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in none of its literals' "

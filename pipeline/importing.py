@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pipeline import records
+from pipeline import jsonl
+from pipeline.config import SPLITS
 from pipeline.errors import ConfigError, DataError
-from pipeline.records import LiteralText, Split, make
+from pipeline.records import LiteralText, make
 
-SPLITS = get_args(Split)
 ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
             f"{args.source}: no sentence is left. Dropped: {dict(dropped) or 'nothing; the source is empty'}"
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    records.write(args.out, kept)
+    jsonl.write(args.out, kept)
     counts = Counter(row.split for row in kept)
     print(f"{args.out}: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split]))
     for reason, count in sorted(dropped.items()):

@@ -80,7 +80,7 @@ def separate(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 
 
 def _by_prompt(sums_N: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    parts = sums_N.split([len(row) for row in candidates.answers])
+    parts = torch.split(sums_N, [len(row) for row in candidates.answers])
     return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
 
 
@@ -107,9 +107,10 @@ def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 
 
 def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
-    """A Scorer: one row for each prompt: all of the prompt but its last token, then for each answer that last token and the answer.
+    """A Scorer: one row for each prompt.
 
-    So each answer's first token is predicted from the prompt's last, and labels shift as they always do.
+    The row is the prompt but its last token, and then for each answer that last token and the answer: so an answer's
+    first token is predicted from the prompt's last, and labels shift as they always do.
     """
     rows, places, owners, labels = [], [], [], []
     for prompt, answers in zip(candidates.prompts, candidates.answers, strict=True):

@@ -21,7 +21,8 @@ from typing import Any
 
 from pipeline import standin
 from pipeline.cache import open_cache, storage_errors
-from pipeline.config import STANDIN, Endpoint, Runtime
+from pipeline.config import Runtime
+from pipeline.endpoint import STANDIN, Endpoint
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.transport import Answer, Refused, Retry, api_key, attempt, connect, read_answer, whole
 

@@ -11,7 +11,8 @@ from pipeline import ROOT
 from pipeline.config import Config
 from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
-from pipeline.records import LiteralText, read
+from pipeline.jsonl import read
+from pipeline.records import LiteralText
 from pipeline.runs import (
     ANSWERS,
     CANDIDATES,

@@ -1,4 +1,4 @@
-"""The tables of "Small But Funny" (arXiv 2402.18113), and which of our runs answers which of their rows. Values only."""
+"""The tables of "Small But Funny" (arXiv 2402.18113), and which of our runs answers which row. Values only."""
 
 from dataclasses import dataclass
 

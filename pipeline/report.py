@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import charts, diff, lookup, records, variety
+from pipeline import charts, diff, jsonl, lookup, variety
 from pipeline.errors import StageError
 from pipeline.records import Joke, Margin, Metric, Verdict
 from pipeline.runs import ANSWERS, CURVE, MARGINS, METRICS, RECORDS, Run, stale
@@ -67,9 +67,9 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
             f"run {run.name} has no complete evaluation to report. First: humor-distill all --run {run.name}"
         )
     folder = run.at(diff.EVALUATE)
-    rows = records.load(folder / METRICS, Metric)
+    rows = jsonl.load(folder / METRICS, Metric)
     single = [row for row in rows if row.vs is None]
-    answers = records.load(folder / ANSWERS, Joke)
+    answers = jsonl.load(folder / ANSWERS, Joke)
     jokes = judged(folder, answers)
     manifests = {name: run.manifest(lookup.step(name)) for name in step_names(run.folder)}
     complete = {name: manifest for name, manifest in manifests.items() if manifest}
@@ -173,7 +173,7 @@ def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
     """How the preferences of a round stand after training: reward accuracy and mean margin, trained on and held out."""
     path = run.at(lookup.step(name)) / MARGINS
     groups: dict[bool, list[tuple[float, float]]] = defaultdict(list)
-    for row in records.read(path, Margin) if path.exists() else ():
+    for row in jsonl.read(path, Margin) if path.exists() else ():
         before = row.chosen_before - row.rejected_before
         groups[row.held_out].append((before, row.chosen_after - row.rejected_after))
     for held_out, pairs in groups.items():
@@ -216,7 +216,7 @@ def judged(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
     """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict."""
     author = {joke.id: joke.author for joke in answers}
     found: dict[str, dict[str, Any]] = {}
-    for verdict in records.read(folder / RECORDS, Verdict):
+    for verdict in jsonl.read(folder / RECORDS, Verdict):
         if verdict.literal_id not in found:
             found[verdict.literal_id] = {"literal": verdict.literal, "teacher": verdict.b_text, "answers": []}
         orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]

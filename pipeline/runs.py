@@ -191,8 +191,10 @@ def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
         return next((step for step in there if run.manifest(step) is None), there[-1])
     found = next((step for step in there if step.round == r), None)
     if found is None:
-        rounds = ", ".join(str(step.round) for step in there)
-        raise ConfigError(f"--round {r}: {stage} is a step of round {rounds} in the configuration. See [[rounds]].")
+        count = max(step.round or 0 for step in planned)
+        if 0 < r <= count:
+            raise ConfigError(f"--round {r} has no {stage}: its objective is ft, which judges no candidates.")
+        raise ConfigError(f"--round {r}: the configuration has {count} round(s). Add one under [[rounds]].")
     return found
 
 

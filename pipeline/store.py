@@ -19,7 +19,8 @@ from pipeline.cache import cache_path, usage
 from pipeline.config import Config
 from pipeline.context import Context, literals
 from pipeline.errors import DataError, StageError
-from pipeline.records import Row, write
+from pipeline.jsonl import write
+from pipeline.records import Row
 from pipeline.runs import (
     CHECKPOINTS,
     DROPPED,

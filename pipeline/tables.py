@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT, charts, context, data_folder, metrics, records
+from pipeline import ROOT, charts, context, data_folder, jsonl, metrics
 from pipeline.configfile import load, validate
 from pipeline.errors import ConfigError
 from pipeline.published import CRITICS, DATA, EXPERIMENTS, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
@@ -166,12 +166,12 @@ def scores(run: Run, split: str, contestant: str) -> dict[str, float]:
     folder = run.at(EVALUATE)
     config = run.config()
     inside = {row.id for row in context.literals(config, split)} if config else set()
-    author = {joke.id: joke.author for joke in records.read(folder / ANSWERS, Joke)}
+    author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
     found = {}
-    for verdict in records.read(folder / RECORDS, Verdict):
-        if author[verdict.a] == contestant and verdict.literal_id in inside and verdict.aspect == "overall":
-            if (score := metrics.score(verdict)) is not None:
-                found[verdict.literal_id] = score
+    for verdict in jsonl.read(folder / RECORDS, Verdict):
+        score = metrics.score(verdict) if verdict.literal_id in inside and verdict.aspect == "overall" else None
+        if score is not None and author[verdict.a] == contestant:
+            found[verdict.literal_id] = score
     return found
 
 

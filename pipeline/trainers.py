@@ -12,23 +12,21 @@ from pipeline import student  # isort: skip - first, as it sets the environment 
 
 import datasets
 from transformers import (
-    DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
     PrinterCallback,
-    Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
 )
-from trl import DPOConfig, SFTConfig, SFTTrainer
+from trl import DPOConfig, SFTConfig
 
-from pipeline import candidates, objective, preference, records
+from pipeline import candidates, jsonl, objective, preference
 from pipeline.callbacks import FirstStep, HeldOutRate, StepProgress
 from pipeline.checkpoints import last_whole_checkpoint
-from pipeline.config import Config, Round
+from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.context import Context
 from pipeline.errors import ConfigError, StudentError
 from pipeline.margins import margins
 from pipeline.recipe import folder_hash
-from pipeline.runs import CHECKPOINTS, CURVE, MARGINS, Step
+from pipeline.runs import CHECKPOINTS, CURVE, MARGINS
 
 BEST = {"reward_accuracy": "eval_rewards/accuracies", "wtr": "eval_wtr"}
 """What transformers calls the figures of [dpo.early_stopping]."""
@@ -75,7 +73,7 @@ def _dpo_arguments(config: Config, one: Round, folder: Path) -> DPOConfig:
 def own_losses(config: Config, one: Round) -> bool:
     """Whether pipeline/losses.py trains the round, and not TRL's DPOTrainer."""
     names = [name for name, _ in objective.terms(config, one)]
-    return not preference.TRL_LOSSES.issuperset(names) or student.is_encoder_decoder(config)
+    return not TRL_LOSSES.issuperset(names) or student.is_encoder_decoder(config)
 
 
 def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, name: str) -> Any:
@@ -101,43 +99,6 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         ) from None
 
 
-def train_imitation(
-    context: Context, arguments: Any, tokenizer: Any, held_out: Path | None, start: Step | None = None
-) -> None:
-    """Maximum likelihood on the rows written so far, from the untrained student or from a step's.
-
-    TRL's SFTTrainer; for an encoder-decoder, which that would train on the wrong targets, transformers' Seq2SeqTrainer.
-    Weights, curve and facts go to the context.
-    """
-    _without_held_out(arguments, context, held_out)
-    weights = student.weights(context.run, start) if start else None
-    model = student.load(context.config, weights, train=True)
-    context.facts["start"] = {"student": context.config.student.model}
-    if start and weights:
-        context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
-    rows, held = _rows(context.written, context), _rows(held_out, context)
-    lora = None if start else _lora(context.config, student.is_encoder_decoder(context.config))
-    if student.is_encoder_decoder(context.config):
-        trainer: Any = Seq2SeqTrainer(
-            model=_adapted(model, lora, arguments),
-            args=arguments,
-            train_dataset=_sources_and_targets(rows, tokenizer),
-            eval_dataset=_sources_and_targets(held, tokenizer),
-            data_collator=DataCollatorForSeq2Seq(tokenizer, model),
-            processing_class=tokenizer,
-        )
-    else:
-        trainer = SFTTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=rows,
-            eval_dataset=held,
-            processing_class=tokenizer,
-            peft_config=lora,
-        )
-    _train(trainer, context, tokenizer)
-
-
 def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: Path | None) -> None:
     """Learn from preferences or rankings, from and against the round's starting student.
 
@@ -153,11 +114,11 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
         context.inputs["student"],
     )
     weights = student.weights(context.run, start_step)
-    _without_held_out(arguments, context, held_out)
+    without_held_out(arguments, context, held_out)
     model = student.load(config, weights, train=True)
     start = student.fingerprint(model)
     kind = objective.row(one)
-    rows = [records.load(path, kind) for path in (context.written, held_out) if path]
+    rows: list[list[Any]] = [jsonl.load(path, kind) for path in (context.written, held_out) if path]
     if own_losses(config, one):
         trainer: Any = _candidate_trainer(context, model, arguments, tokenizer, rows)
         reference = start
@@ -168,8 +129,8 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
             model=model,
             ref_model=None if arguments.precompute_ref_log_probs or adapted else student.load(config, weights),
             args=arguments,
-            train_dataset=_rows(context.written, context),
-            eval_dataset=_rows(held_out, context),
+            train_dataset=data_set(context.written, context),
+            eval_dataset=data_set(held_out, context),
             processing_class=tokenizer,
         )
         reference = student.fingerprint(trainer.ref_model or model, "ref" if adapted else "default")
@@ -191,7 +152,7 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
     parts += [(rows[1], trainer.eval_dataset, True)] if held_out else []
     said = f"{context.step}, log-probabilities"
     starts = [trainer.before(dataset, f"{said} before") for _, dataset, _ in parts]
-    _train(trainer, context, tokenizer)
+    finish(trainer, context, tokenizer)
     ends = [trainer.log_probabilities(dataset, f"{said} after") for _, dataset, _ in parts]
     _finite(context, *chain.from_iterable(chain.from_iterable(ends)))
     found = (
@@ -199,7 +160,7 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
         for (of, _, is_held_out), before, after in zip(parts, starts, ends, strict=True)
     )
     context.files.append(context.folder / MARGINS)
-    records.write(context.folder / MARGINS, chain.from_iterable(found))
+    jsonl.write(context.folder / MARGINS, chain.from_iterable(found))
     first = trainer.state.log_history[0]
     context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
 
@@ -224,7 +185,7 @@ def _candidate_trainer(context: Context, model: Any, arguments: Any, tokenizer: 
     return trainer
 
 
-def _without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
+def without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
     """Where nothing is held out, nothing can be chosen by it: the last step is kept."""
     if held_out is None and arguments.eval_strategy != "no":
         print(f"{context.step}: nothing is held out (no validation literals), so the last step is kept")
@@ -232,7 +193,7 @@ def _without_held_out(arguments: Any, context: Context, held_out: Path | None) -
         arguments.load_best_model_at_end = False
 
 
-def _rows(path: Path | None, context: Context) -> Any:
+def data_set(path: Path | None, context: Context) -> Any:
     """A JSONL file as a data set, as any user's own script would load it."""
     if path is None:
         return None
@@ -242,38 +203,7 @@ def _rows(path: Path | None, context: Context) -> Any:
     return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
 
 
-def _sources_and_targets(rows: Any, tokenizer: Any) -> Any:
-    """What an encoder-decoder reads and writes, as token ids."""
-    if rows is None:
-        return None
-    return rows.map(
-        lambda batch: tokenizer(batch["prompt"], text_target=batch["completion"]),
-        batched=True,
-        remove_columns=rows.column_names,
-    )
-
-
-def _lora(config: Config, encoder_decoder: bool = False) -> Any:
-    if config.student.lora is None:
-        return None
-    from peft import LoraConfig
-
-    task = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
-    return LoraConfig(task_type=task, **config.student.lora.model_dump())
-
-
-def _adapted(model: Any, lora: Any, arguments: Any) -> Any:
-    """The model with a new adapter, as TRL's trainers make it for themselves."""
-    if lora is None:
-        return model
-    from peft import get_peft_model, prepare_model_for_kbit_training
-
-    if getattr(model, "is_quantized", False):
-        model = prepare_model_for_kbit_training(model, arguments.gradient_checkpointing)
-    return get_peft_model(model, lora)
-
-
-def _train(trainer: Any, context: Context, tokenizer: Any) -> None:
+def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
         print(f"{context.step}: going on from {checkpoint.name}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import standin
-from pipeline.config import STANDIN, Endpoint, Runtime
+from pipeline.config import Runtime
+from pipeline.endpoint import STANDIN, Endpoint
 from pipeline.errors import ConfigError, EndpointError
 
 

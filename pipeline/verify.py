@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import lookup, objective, recipe, records
+from pipeline import jsonl, lookup, objective, recipe
 from pipeline.config import Round
 from pipeline.errors import DataError, StageError
 from pipeline.joins import Joins, Place
@@ -186,7 +186,7 @@ class _Checker:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    row = records.parse(line, kind, f"{path}:{number}")
+                    row = jsonl.parse(line, kind, f"{path}:{number}")
                 except DataError as error:
                     self.faults.append(str(error))
                     continue
@@ -205,4 +205,5 @@ def _kind(step: Step, made: dict[str, Any]) -> type[Row]:
     """The kind of the step's rows, by its recipe."""
     if step.stage == "dpo":
         return objective.row(Round.model_validate(made["round"]))
-    return {"sft": Imitation, "critic": Verdict, "evaluate": Verdict, "agreement": Verdict}.get(step.stage, Joke)
+    kinds: dict[str, type[Row]] = {"sft": Imitation, "critic": Verdict, "evaluate": Verdict, "agreement": Verdict}
+    return kinds.get(step.stage, Joke)

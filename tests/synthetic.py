@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from pipeline import data_folder, judge, pairs, prompts, recipe, records
+from pipeline import data_folder, jsonl, judge, pairs, prompts, recipe
 from pipeline.configfile import load, validate
 from pipeline.records import Drop, Imitation, Joke, LiteralText, Margin, Order, Verdict, make
 from pipeline.runs import MANIFEST_SCHEMA, Run, Step, seal, write_json
@@ -56,7 +56,7 @@ class Synthetic:
             )
             for n in range(literals)
         ]
-        records.write(path, self.literals)
+        jsonl.write(path, self.literals)
         toml = data_folder() / "synthetic.toml"
         toml.write_text(CONFIG.format(literals=path))
         self.config = validate({**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}, str(toml))
@@ -170,10 +170,10 @@ class Synthetic:
         """One complete step's folder, manifest and all."""
         folder = self.run.folder / str(step)
         folder.mkdir(parents=True)
-        count = records.write(folder / "records.jsonl", rows)
+        count = jsonl.write(folder / "records.jsonl", rows)
         every = {**(files or {}), **({"dropped.jsonl": drops} if drops else {})}
         for name, found in every.items():
-            records.write(folder / name, found)
+            jsonl.write(folder / name, found)
         if curve:
             (folder / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve))
         reads = step.module.reads(self.config, step.round)

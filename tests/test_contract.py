@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import judge, metrics, pairs, prompts, records
+from pipeline import jsonl, judge, metrics, pairs, prompts, records
 from pipeline.records import Joke, Order, Verdict, make
 from pipeline.stages import teacher
 from pipeline.transport import Answer
@@ -127,7 +127,7 @@ def test_any_text_survives_a_row_byte_for_byte(literal, text, index):
     line = row.line()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    back = records.parse(line, Joke, "here")
+    back = jsonl.parse(line, Joke, "here")
     assert (back, back.text.encode(), records.true_id(back)) == (row, text.encode(), row.id)
 
 
@@ -148,8 +148,8 @@ def test_any_answer_of_a_teacher_is_jokes_and_reasons(text, n):
 
 @given(anything, anything)
 def test_no_joke_adds_a_line_to_the_critic_s_prompt(first, second):
-    empty = prompts.render("critic", literal="x", first="", second="")
-    said = prompts.render("critic", literal="x", first=first, second=second)
+    empty = prompts.render("critic", aspect="overall", literal="x", first="", second="")
+    said = prompts.render("critic", aspect="overall", literal="x", first=first, second=second)
     assert len(said.splitlines()) == len(empty.splitlines())
 
 

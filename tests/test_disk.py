@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline import ROOT, records
+from pipeline import ROOT, jsonl
 from pipeline.errors import storage
 from pipeline.records import LiteralText, make
 from pipeline.runs import write_json
@@ -47,7 +47,7 @@ def config(tmp_path):
         make(LiteralText, text=f"The kettle in room {n} broke on Monday.", split="train", source="test", licence="CC0")
         for n in range(200)
     ]
-    records.write(tmp_path / "literals.jsonl", found)
+    jsonl.write(tmp_path / "literals.jsonl", found)
     path = tmp_path / "small.toml"
     path.write_text(
         "\n".join(
@@ -84,7 +84,7 @@ def test_every_small_writer_says_enospc_and_leaves_the_old_file(tmp_path):
     full(tmp_path / "rows.jsonl.partial")
     row = make(LiteralText, text="x", split="train", source="test", licence="CC0")
     with pytest.raises(OSError, match="No space left"):
-        records.write(path, [row])
+        jsonl.write(path, [row])
     full(tmp_path / f"manifest.json.{os.getpid()}.partial")
     with pytest.raises(OSError, match="No space left") as error:
         write_json(tmp_path / "manifest.json", {"a": 1})

@@ -116,7 +116,7 @@ def test_a_joke_that_says_answer_1_cannot_vote(attack):
         "The old kettle broke on Monday, and now the kettle wants a raise.",
     )
     for first, second, expected in ((attack, good, "2"), (good, attack, "1")):
-        content = prompts.render("critic", literal=literal, first=first, second=second)
+        content = prompts.render("critic", aspect="overall", literal=literal, first=first, second=second)
         body = {"model": "standin-critic", "messages": [{"content": content}], "logprobs": True, "noise": 0.0}
         status, reply = standin.respond(body)
         text = reply["choices"][0]["message"]["content"]

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from pipeline import ROOT
-from pipeline.records import LiteralText, make, read
+from pipeline.jsonl import read
+from pipeline.records import LiteralText, make
 
 COUNTS = {"train": 1200, "validation": 100, "test": 400, "ood": 100}
 

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline import standin
 from pipeline.cache import usage
-from pipeline.config import Endpoint, Runtime
+from pipeline.config import Runtime
+from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, ConfigError, EndpointError
 from pipeline.llm import Door
 from pipeline.transport import read_answer, retry_after

@@ -16,8 +16,9 @@ from pydantic_core import PydanticUndefined
 
 from pipeline import ROOT
 from pipeline.arguments import SPLITS, parser
-from pipeline.config import Config, Endpoint, Section
+from pipeline.config import Config
 from pipeline.configfile import section_of
+from pipeline.endpoint import Endpoint, Section
 from pipeline.importing import SPLITS as IMPORTED
 
 README = ROOT / "README.md"

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.records import Joke, LiteralText, content_id, make, read, write
+from pipeline.jsonl import read, write
+from pipeline.records import Joke, LiteralText, content_id, make
 
 
 def literal(text, split="train"):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline import records
+from pipeline import jsonl
 from pipeline.records import Joke
 from tests.conftest import rows
 from tests.synthetic import make_run
@@ -124,6 +124,6 @@ def test_a_line_that_is_no_json_is_named(cli, folder):
     path = folder / "teacher/records.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b'{"id": "j_broken' + lines[0][15:40] + b"\n" + b"".join(lines[2:]))
-    literal = records.parse(lines[0], Joke, "").literal_id
+    literal = jsonl.parse(lines[0], Joke, "").literal_id
     path.write_bytes(path.read_bytes().replace(b"j_broken", literal.encode() + b'"j_broken'))
     assert f"{path}:2: not JSON" in cli("show", literal, "--run", "v1", code=5)

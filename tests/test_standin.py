@@ -14,7 +14,7 @@ def ask(model, content, **more):
 
 
 def judged(first, second, literal="The old kettle broke on Monday.", model="standin-critic", **more):
-    content = prompts.render("critic", literal=literal, first=first, second=second)
+    content = prompts.render("critic", aspect="overall", literal=literal, first=first, second=second)
     return ask(model, content, logprobs=True, **more)
 
 
@@ -79,7 +79,10 @@ def test_logprobs_belong_to_the_answer_token_and_agree_with_it():
 def test_position_bias_and_noise_are_settable():
     same = "The old kettle broke on Monday. Scientists are baffled."
     assert (
-        standin.rank(prompts.render("critic", literal="x y", first=same, second=same), "standin-critic", 0, 0)[1] == 0.5
+        standin.rank(
+            prompts.render("critic", aspect="overall", literal="x y", first=same, second=same), "standin-critic", 0, 0
+        )[1]
+        == 0.5
     )
     assert judged(same, same, position_bias=2.0, noise=0)["message"]["content"].endswith("1")
     assert judged(same, same, position_bias=-2.0, noise=0)["message"]["content"].endswith("2")

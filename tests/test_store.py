@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import store
 from pipeline.configfile import load, validate
-from pipeline.records import LiteralText, make, write
+from pipeline.jsonl import write
+from pipeline.records import LiteralText, make
 from pipeline.runs import Run, steps
 from tests.conftest import rows
 

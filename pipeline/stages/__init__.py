@@ -1,1 +1,1 @@
-"""One module per stage: SECTIONS and PROMPTS of its recipe, the row that it `writes`, the steps that it `reads`, and `run`."""
+"""One module per stage: SECTIONS and PROMPTS of its recipe, what it `writes`, the steps that it `reads`, and `run`."""

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import ROOT, critique, metrics, records
-from pipeline.config import Agreement, Config, Endpoint
+from pipeline import ROOT, critique, jsonl, metrics
+from pipeline.config import Agreement, Config
 from pipeline.context import Context
+from pipeline.endpoint import Endpoint
 from pipeline.errors import DataError
 from pipeline.progress import Progress
 from pipeline.records import Joke, Label, Verdict, content_id, make
@@ -29,7 +30,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 def run(context: Context) -> Iterator[Verdict]:
     labels = _labels(context)
-    records.write(context.folder / LABELS, labels)
+    jsonl.write(context.folder / LABELS, labels)
     context.files.append(context.folder / LABELS)
     found: list[Verdict] = []
     with Progress(str(context.step), 2 * len(labels)) as progress:

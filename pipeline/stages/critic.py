@@ -9,8 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from pipeline import critique, objective, pairs
-from pipeline.config import Config, Endpoint
+from pipeline.config import Config
 from pipeline.context import Context
+from pipeline.endpoint import Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
 from pipeline.runs import Step

@@ -7,7 +7,7 @@ arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft, on
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import objective, pairs, records
+from pipeline import jsonl, objective, pairs
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict, make
@@ -30,7 +30,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def run(context: Context) -> Iterator[Row]:
-    from pipeline import student, trainers
+    from pipeline import imitation, student, trainers
 
     one = objective.round_of(context.config, context.step.round)
     arguments = trainers.arguments(context.config, one, context.folder)
@@ -39,14 +39,14 @@ def run(context: Context) -> Iterator[Row]:
     learned = list(_learn(context, arguments, tokenizer, set(split_of)))
     held_out = [row for row in learned if split_of[row.literal_id] == "validation"]
     yield from (row for row in learned if split_of[row.literal_id] == "train")
-    records.write(context.folder / HELD_OUT, held_out)
+    jsonl.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
     if len(learned) == len(held_out):
         return
     context.facts["objective"] = one.objective
     held = context.folder / HELD_OUT if held_out else None
     if objective.imitates(one):
-        trainers.train_imitation(context, arguments, tokenizer, held, context.inputs["student"])
+        imitation.train(context, arguments, tokenizer, held, context.inputs["student"])
     else:
         trainers.train_preferences(context, arguments, tokenizer, held)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, combinations, product
 
-from pipeline import best_of, critique, judge, metrics, records
+from pipeline import best_of, critique, jsonl, judge, metrics
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.progress import Progress
@@ -49,7 +49,7 @@ def run(context: Context) -> Iterator[Verdict]:
     train = {literal.id for literal in context.literals("train")}
     trained_on = {joke.text for joke in teacher if joke.literal_id in train}
     rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
-    records.write(context.folder / METRICS, rows)
+    jsonl.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
     _leave_out(context, literals, reference, answers)
     print(table(rows))
@@ -95,15 +95,15 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
             tasks = [generation.Task(literal, name, 0) for literal in literals]
             jokes = generation.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
         else:
-            jokes = best_of.answers(context, model, tokenizer, literals)
-        records.write(parts[name], jokes)
+            jokes = iter(best_of.answers(context, model, tokenizer, literals))
+        jsonl.write(parts[name], jokes)
     if not path.exists():
-        records.write(path, [joke for part in parts.values() for joke in records.read(part, Joke)])
+        jsonl.write(path, [joke for part in parts.values() for joke in jsonl.read(part, Joke)])
     for part in parts.values():
         part.unlink(missing_ok=True)
     if n:
         context.files += [context.folder / CANDIDATES, context.folder / SELECTION]
-    found = records.load(path, Joke)
+    found = jsonl.load(path, Joke)
     if n:
         chosen = sum(joke.author == best_of.name(n) for joke in found)
         context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline import prompts
-from pipeline.config import Config, Endpoint
+from pipeline.config import Config
 from pipeline.context import Context
+from pipeline.endpoint import Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, content_id, make
 from pipeline.runs import Step, student_step

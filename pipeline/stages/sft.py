@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from pipeline import records
+from pipeline import jsonl
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.progress import Progress
@@ -25,7 +25,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def run(context: Context) -> Iterator[Imitation]:
-    from pipeline import student, trainers
+    from pipeline import imitation, student, trainers
 
     arguments = trainers.imitation_arguments(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
@@ -46,8 +46,8 @@ def run(context: Context) -> Iterator[Imitation]:
                 trained += 1
                 yield row
             progress.advance()
-    records.write(context.folder / HELD_OUT, held_out)
+    jsonl.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
     if not trained:
         return
-    trainers.train_imitation(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
+    imitation.train(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)

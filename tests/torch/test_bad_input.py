@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline import ROOT
-from pipeline.records import Joke, LiteralText, make, write
+from pipeline.jsonl import write
+from pipeline.records import Joke, LiteralText, make
 from pipeline.runs import Step
 from tests.conftest import rows
 from tests.synthetic import Synthetic

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline import student
 from pipeline.__main__ import main
-from pipeline.records import LiteralText, make, write
+from pipeline.jsonl import write
+from pipeline.records import LiteralText, make
 from pipeline.runs import seal
 from tests.conftest import rows
 from tests.torch.conftest import STORIES, needs_stories, run

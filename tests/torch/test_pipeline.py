@@ -10,7 +10,8 @@ import pandas
 import pytest
 
 from pipeline import ROOT
-from pipeline.records import Imitation, Joke, LiteralText, Metric, Preference, Verdict, read
+from pipeline.jsonl import read
+from pipeline.records import Imitation, Joke, LiteralText, Metric, Preference, Verdict
 from tests.conftest import rows
 from tests.torch.conftest import manifest, run
 
