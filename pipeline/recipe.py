@@ -46,7 +46,7 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
             raise DataError(
                 f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged."
             )
-        recipe["agreement"]["sha256"] = file_hash(labels)
+        recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from pipeline import metrics
-from pipeline.records import Order, Verdict, make
+from pipeline import judge, metrics
+from pipeline.records import Label, Order, Verdict, make
 
 ANSWERS = {
     "win": ("a", ("a", "a")),
@@ -82,3 +82,59 @@ def test_diversity_length_and_repeats():
     assert metrics.distinct([], 1) is None
     assert metrics.length_ratio(["one two three"], ["one two"]) == 1.5
     assert metrics.repeats(["a", "b"], {"a"}) == 0.5
+
+
+def labelled(label, answers, a="short", b="a longer joke", n=0):
+    """A pair as people and the critic see it; answers of the two orders, None for no answer."""
+    p = {"a": 0.9, "b": 0.1, "tie": 0.5, None: None}
+    orders = [
+        Order(shown=shown, p_a=p[answer], answer=answer, reason=None, raw=None, call=None, error=None)
+        for shown, answer in zip(("ab", "ba"), answers, strict=True)
+    ]
+    pair = {"literal_id": "l_1", "literal": "x", "a": f"j_a{n}", "b": f"j_b{n}", "a_text": a, "b_text": b}
+    outcome = judge.outcome(orders, 0.05)
+    p_a = None if outcome == "failed" else sum(order.p_a for order in orders) / 2
+    row = make(Verdict, **pair, role="critic", aspect="humor", orders=orders, p_a=p_a, outcome=outcome)
+    return row, make(Label, **pair, label=label)
+
+
+def test_agreement_with_people_by_hand():
+    pairs = [
+        labelled("a", ("a", "a"), n=0),  # agrees, on the shorter
+        labelled("a", ("b", "b"), n=1),  # people the shorter, the critic the longer
+        labelled("b", ("a", "b"), n=2),  # changes with the order: half
+        labelled("b", ("tie", "tie"), n=3),  # half
+        labelled("a", (None, "a"), n=4),  # failed: not counted
+    ]
+    found = metrics.agreement(*zip(*pairs, strict=True))
+    assert (found["n"], found["failed"]) == (4, 1)
+    assert found["agreement"] == (1 + 0 + 0.5 + 0.5) / 4
+    assert found["position_bias"] == 1 / 4
+    assert found["length_bias"] == 1 / 4
+    assert found["agreement_low"] <= found["agreement"] <= found["agreement_high"]
+
+
+def test_agreement_of_nobody_is_nothing():
+    found = metrics.agreement([], [])
+    assert found["agreement"] is None
+    assert found["length_bias_high"] is None
+
+
+def test_seeds_are_pooled_over_the_literals_that_all_have():
+    value, low, high = metrics.pooled([{"l_1": 1.0, "l_2": 0.0, "l_3": 1.0}, {"l_1": 1.0, "l_2": 1.0}])
+    assert value == 3 / 4
+    assert 0 <= low <= value <= high <= 1
+
+
+def test_an_interval_over_seeds_holds_what_seeds_do():
+    """Two seeds that never agree: resampling literals alone would give an interval of no width."""
+    literals = [f"l_{n}" for n in range(50)]
+    _, low, high = metrics.pooled([dict.fromkeys(literals, 0.0), dict.fromkeys(literals, 1.0)])
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_kendall_tau():
+    assert metrics.kendall_tau([1, 2, 3, 4], [10, 20, 30, 40]) == 1
+    assert metrics.kendall_tau([1, 2, 3, 4], [4, 3, 2, 1]) == -1
+    assert metrics.kendall_tau([1, 2, 3, 4], [2, 1, 3, 4]) == pytest.approx(4 / 6)
+    assert metrics.kendall_tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / 3)

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.pairs import choose, edit_distance, ngrams, preferences
+from pipeline.pairs import choose, edit_distance, ngrams, preferences, rankings
 from pipeline.records import Joke, Order, Verdict, make
 
 
@@ -83,3 +83,50 @@ def test_length_ratio_bounds_are_inclusive(a, b, kept):
 
 def test_a_pair_that_training_would_cut_is_dropped():
     assert learn([verdict("a")], {"j_a": 10, "j_b": 11}, room={"l_1": 10}) == ([], [("l_1", "longer than max_length")])
+
+
+def test_ties_become_preferences_where_they_are_asked_for():
+    lengths = {"j_a": 10, "j_b": 10}
+    verdicts = [verdict("tie", 0.51, n=1), verdict("inconsistent", 0.5, n=2), verdict("b", 0.1, n=3), verdict("failed")]
+    verdicts[3] = verdicts[3].model_copy(update={"literal_id": "l_4"})
+    prompts = {f"l_{n}": "say it" for n in (1, 2, 3, 4)}
+    rows, dropped = preferences(verdicts, prompts, lengths, (0.8, 1.2), ties=True)
+    assert [(row.chosen_id, row.rejected_id, row.tie) for row in rows] == [
+        ("j_a", "j_b", True),
+        ("j_a", "j_b", True),
+        ("j_b", "j_a", False),
+    ]
+    assert [row.p for row in rows] == pytest.approx([0.51, 0.5, 0.9])
+    assert [reason for _, reason in dropped] == ["failed"]
+
+
+def ranked(*judged, room=100, lengths=()):
+    """Rankings of one literal from (a, b, p_a)."""
+    verdicts = [verdict("a" if p > 0.5 else "b", p, a=a, b=b) for a, b, p in judged]
+    named = {joke for a, b, _ in judged for joke in (a, b)}
+    return rankings(verdicts, {"l_1": "say it"}, dict.fromkeys(named, 5) | dict(lengths), {"l_1": room})
+
+
+def test_a_ranking_is_by_mean_probability():
+    rows, dropped = ranked(("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3))
+    # j_1: (0.9 + 0.4) / 2 = 0.65; j_3: (0.6 + 0.7) / 2 = 0.65; j_2: (0.1 + 0.3) / 2 = 0.2
+    assert rows[0].candidate_ids == ["j_1", "j_3", "j_2"]
+    assert rows[0].scores == pytest.approx([0.65, 0.65, 0.2])
+    assert len(rows[0].candidates) == 3
+    assert dropped == []
+
+
+def test_a_ranking_leaves_out_what_is_too_long_and_what_is_left_alone():
+    rows, dropped = ranked(("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3), room=9, lengths=[("j_3", 10)])
+    assert rows[0].candidate_ids == ["j_1", "j_2"]
+    assert dropped == [("l_1", "j_3", "longer than max_length")]
+    rows, dropped = ranked(("j_1", "j_2", 0.9), room=9, lengths=[("j_2", 10)])
+    assert rows == []
+    assert dropped == [("l_1", "j_2", "longer than max_length"), ("l_1", "l_1", "fewer than two candidates")]
+
+
+def test_a_failed_verdict_ranks_nobody():
+    failed = verdict("failed", a="j_1", b="j_2")
+    rows, dropped = rankings([failed], {"l_1": "x"}, {"j_1": 5, "j_2": 5}, {"l_1": 9})
+    assert rows == []
+    assert dropped == [("l_1", failed.id, "failed"), ("l_1", "l_1", "fewer than two candidates")]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from pipeline import ROOT, student, trainers
+from pipeline import ROOT, callbacks, checkpoints, imitation, student
 from pipeline.configfile import validate
 from pipeline.errors import StudentError
 from tests.conftest import rows
@@ -27,14 +27,6 @@ def test_logging_and_saving_are_no_part_of_the_recipe(inside):
     assert "nothing to do" in run("sft", "--run", "v1", "--set", "sft.trainer.logging_steps=7")
 
 
-def test_an_encoder_decoder_is_refused_before_the_first_stage(cli, small, tmp_path, data):
-    (tmp_path / "t5").mkdir()
-    (tmp_path / "t5/config.json").write_text(json.dumps({"model_type": "t5", "d_model": 8, "num_layers": 1}))
-    said = cli("all", "--run", "v1", "--config", small, "--set", f"student.model={tmp_path}/t5", code=8)
-    assert "is an encoder-decoder (t5)" in said
-    assert not (data / "runs/v1/teacher").exists()
-
-
 def tensors(data, step, name):
     return load_file(data / f"runs/{name}/{step}/weights/model.safetensors")
 
@@ -43,14 +35,14 @@ def tensors(data, step, name):
 def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_weights(apart, monkeypatch, step):
     folder, stage = apart / "runs/v1" / step, step.rpartition("/")[2]
     before, weights = manifest(apart, step), tensors(apart, step, "v1")
-    ended = trainers.StepProgress.on_step_end
+    ended = callbacks.StepProgress.on_step_end
 
     def killed(self, args, state, control, **more):
         ended(self, args, state, control, **more)
         if state.global_step == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainers.StepProgress, "on_step_end", killed)
+    monkeypatch.setattr(callbacks.StepProgress, "on_step_end", killed)
     with pytest.raises(AssertionError, match="goes on from here"):
         run(stage, "--run", "v1", "--force")
     monkeypatch.undo()
@@ -77,15 +69,15 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(made, tmp_path, torn):
         (folder / "trainer_state.json").write_text("{}")
         for name in ("optimizer.pt", "scheduler.pt"):
             (folder / name).touch()
-    assert trainers.last_whole_checkpoint(tmp_path).name == "checkpoint-10"
+    assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-10"
     data = (tmp_path / "checkpoint-10" / torn).read_bytes()
     (tmp_path / "checkpoint-10" / torn).unlink()
-    assert trainers.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+    assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
     if data:
         (tmp_path / "checkpoint-10" / torn).write_bytes(data[: len(data) // 2])
-        assert trainers.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+        assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
     (tmp_path / "checkpoint-2/trainer_state.json").unlink()
-    assert trainers.last_whole_checkpoint(tmp_path) is None
+    assert checkpoints.last_whole_checkpoint(tmp_path) is None
 
 
 LORA = ["--set", "student.lora={r=4, lora_alpha=8}", "--set", "sft.trainer.learning_rate=5e-3"]
@@ -155,7 +147,7 @@ def test_wrong_starting_weights_are_refused(apart):
 
 def test_a_first_step_with_a_margin_is_refused():
     state = TrainerState(global_step=1)
-    check = trainers.FirstStep()
+    check = callbacks.FirstStep()
     arguments = DPOConfig(output_dir="unused", bf16=False, use_cpu=True)
     fine = {"loss": math.log(2), "rewards/chosen": 1e-6, "rewards/rejected": 0.0}
     check.on_log(arguments, state, TrainerControl(), fine)
@@ -251,5 +243,5 @@ def test_a_bare_sft_script_on_our_rows_gives_our_losses(inside, tmp_path):
 
 def test_the_student_section_decides_what_is_trained(demo):
     config = validate({**demo, "student": {**demo["student"], "lora": {"r": 2}}}, "test")
-    assert trainers._lora(config).r == 2
-    assert trainers._lora(validate(demo | {"student": {"model": "x"}}, "test")) is None
+    assert imitation._lora(config).r == 2
+    assert imitation._lora(validate(demo | {"student": {"model": "x"}}, "test")) is None
