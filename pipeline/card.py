@@ -45,11 +45,12 @@ def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
         "prompt_words": f"`{_prompt(BLANK)}`",
         "example_prompt": json.dumps(_prompt(EXAMPLE)),
-        "decoding": "greedy" if config.evaluate.temperature == 0 else "nucleus sampling",
+        "decoding": _decoding(config, facts["encoder_decoder"]),
         "temperature": config.evaluate.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,
         "num": report.number,
     }
+    values["example_text"] = json.dumps(values["example_text"])
     metadata = _metadata(config, title, licence, [row for row in metrics if row.contestant == contestant])
     card = ModelCard(_render("model_card.md.j2", {**values, "card_data": metadata}))
     return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
@@ -67,7 +68,7 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
             dataset_config=row.split,
             dataset_split=row.split,
             metric_type="win_tie_rate",
-            metric_name=f"win-tie rate against {config.teacher.endpoint.model}, judged by {row.judge}",
+            metric_name=f"win-tie rate against {config.teacher.endpoint.model}, {row.aspect}, judged by {row.judge}",
             metric_value=round(row.wtr, 4),
         )
         for row in rows
@@ -83,6 +84,12 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
         eval_results=rates,
     )
     return str(data.to_yaml())
+
+
+def _decoding(config: Config, encoder_decoder: bool) -> str:
+    if config.evaluate.beams(encoder_decoder) > 1:
+        return "beam search"
+    return "greedy" if config.evaluate.temperature == 0 else "nucleus sampling"
 
 
 def _plain(text: str) -> str:
@@ -166,7 +173,9 @@ def _told(manifests: dict[str, Any]) -> str:
     said = []
     for name, manifest in manifests.items():
         training = manifest["training"]
-        what = "jokes" if name == "sft" else f"preferences ({manifest.get('objective', 'dpo')})"
+        objective = manifest.get("objective", "sft")
+        kind = {"sft": "jokes", "ft": "jokes", "sd": "jokes"}.get(objective, "preferences")
+        what = kind if name == "sft" else f"{kind} ({objective})"
         said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
     return "; ".join(said)
 

@@ -105,6 +105,10 @@ class Generation(Section):
     max_new_tokens: Positive = 64
     """The longest answer."""
 
+    def beams(self, encoder_decoder: bool) -> int:
+        """The beams of a search; 1 is none."""
+        return self.num_beams or (5 if encoder_decoder and self.temperature == 0 else 1)
+
 
 class Sample(Generation):
     k: Positive = 6

@@ -84,21 +84,21 @@ def compared(one: Run, other: Run) -> list[Compared]:
 
 
 def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
-    """The judge's verdicts by split and contestant, in the order of metrics.jsonl."""
+    """The judge's verdicts by view and contestant, in the order of metrics.jsonl."""
     folder = run.at(EVALUATE)
     author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
     split = {row.id: row.split for row in lookup.literals(run).values()}
     found: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for row in jsonl.read(folder / METRICS, records.Metric):
         if row.vs is None:
-            found[row.split, row.contestant] = []
+            found[row.view, row.contestant] = []
     for verdict in jsonl.load(folder / RECORDS, Verdict):
         if verdict.literal_id not in split:
             raise DataError(
                 f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in none of its literals' "
                 f"files any more: {', '.join(map(str, lookup.literal_files(run)))}. Restore them."
             )
-        found[split[verdict.literal_id], author[verdict.a]].append(verdict)
+        found[records.view(split[verdict.literal_id], verdict.aspect), author[verdict.a]].append(verdict)
     return dict(found)
 
 

@@ -64,11 +64,16 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     if merged:
         found = found.merge_and_unload()
     tokenizer = student.load_tokenizer(config)
-    tokenizer.chat_template = student.chat_template(tokenizer)
-    evaluate, stops = config.evaluate, student.stop_tokens(found, tokenizer)
-    sampling = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
+    evaluate, stops, own = config.evaluate, student.stop_tokens(found, tokenizer), found.generation_config
+    options: dict[str, Any] = {"do_sample": False, "num_beams": evaluate.beams(found.config.is_encoder_decoder)}
+    if evaluate.temperature > 0 and options["num_beams"] == 1:
+        options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
+    if found.config.is_encoder_decoder:
+        options |= {key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")}
+    else:
+        tokenizer.chat_template = student.chat_template(tokenizer)
     found.generation_config = GenerationConfig(
-        **(sampling if evaluate.temperature > 0 else {"do_sample": False}),
+        **options,
         max_new_tokens=evaluate.max_new_tokens,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=stops,
@@ -81,6 +86,8 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
         "dtype": str(found.dtype).removeprefix("torch."),
         "architecture": type(found).__name__,
         "merged": merged,
+        "encoder_decoder": bool(found.config.is_encoder_decoder),
+        "example_text": student.prompt(tokenizer, card.EXAMPLE),
     }
     for name, text in card.of_model(run, config, contestant, place, facts).items():
         (out / name).write_text(text, "utf-8")

@@ -15,8 +15,6 @@ from pipeline.student import length, prompt, room, stop_tokens
 
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
-BEAMS = 5
-"""Of an encoder-decoder that is not sampled ("Small But Funny", arXiv 2402.18113)."""
 NUCLEUS = 64
 """Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is sorted."""
 
@@ -121,7 +119,7 @@ def generate(
     """
     ids = tokenizer(list(texts))["input_ids"]
     sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
-    if (beams := beams_of(model, settings)) > 1:
+    if (beams := settings.beams(model.config.is_encoder_decoder)) > 1:
         written = _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
     elif model.config.is_encoder_decoder:
         processors = [sampler(seeds, 1)] if settings.temperature > 0 else []
@@ -130,11 +128,6 @@ def generate(
         written = _in_segments(model, tokenizer, ids, settings, seeds, sampler)
     answers = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [(text.strip(), len(ids)) for text, ids in zip(answers, written, strict=True)]
-
-
-def beams_of(model: Any, settings: Generation) -> int:
-    """The configured beams; without any, 5 for an encoder-decoder that is not sampled, else 1."""
-    return settings.num_beams or (BEAMS if model.config.is_encoder_decoder and settings.temperature == 0 else 1)
 
 
 def _in_segments(

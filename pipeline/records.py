@@ -180,6 +180,11 @@ class Drop(Row):
     """What was left out, or what the endpoint said, where no other row has it; else whose answer it would have been."""
 
 
+def view(split: str, aspect: str) -> str:
+    """What a table calls a split as the judge sees it: its name, and the aspect where that is not the overall one."""
+    return split if aspect == "overall" else f"{split}, {aspect}"
+
+
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
@@ -207,6 +212,10 @@ class Metric(Row):
     distinct_1: float | None = None
     distinct_2: float | None = None
     repeats: float | None = None
+
+    @property
+    def view(self) -> str:
+        return view(self.split, self.aspect)
 
 
 R = TypeVar("R", bound=Row)

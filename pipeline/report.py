@@ -79,7 +79,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "evaluate": complete["evaluate"],
         "headline": headline(rows),
         "metrics": rows,
-        "rates": {split: _rates(split, single) for split in _splits(single)},
+        "rates": {view: _rates(view, single) for view in _views(single)},
         "diversity": spread,
         "warnings": [*outdated(complete), *variety.collapse(spread)],
         "curves": [curve for name in complete for curve in _curves(run, name)],
@@ -117,8 +117,8 @@ def _version() -> str:
 def headline(rows: Sequence[Metric]) -> list[str]:
     """What a person should read first: the last contestant on each split, and its gain over sft."""
     said = []
-    for split in _splits(rows):
-        last = [row for row in rows if row.split == split and row.vs is None][-1]
+    for split in _views([row for row in rows if row.aspect == rows[0].aspect]):
+        last = [row for row in rows if row.view == split and row.vs is None][-1]
         if last.wtr is None:
             continue
         text = (
@@ -126,7 +126,7 @@ def headline(rows: Sequence[Metric]) -> list[str]:
             f"sentences (95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
         )
         gain = next(
-            (row for row in rows if (row.split, row.contestant, row.vs) == (split, last.contestant, "sft")), None
+            (row for row in rows if (row.view, row.contestant, row.vs) == (split, last.contestant, "sft")), None
         )
         if gain and gain.delta is not None:
             text += (
@@ -136,12 +136,12 @@ def headline(rows: Sequence[Metric]) -> list[str]:
     return said
 
 
-def _splits(rows: Sequence[Metric]) -> list[str]:
-    return list(dict.fromkeys(row.split for row in rows))
+def _views(rows: Sequence[Metric]) -> list[str]:
+    return list(dict.fromkeys(row.view for row in rows))
 
 
 def _rates(split: str, rows: Sequence[Metric]) -> dict[str, Markup]:
-    here = [row for row in rows if row.split == split]
+    here = [row for row in rows if row.view == split]
     counts = [
         (row.contestant, {name: getattr(row, name) or 0 for name in ("win", "tie", "inconsistent", "loss", "failed")})
         for row in here
@@ -191,7 +191,9 @@ def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Totals over the steps; the cost is None where one of them is unknown."""
     spent = [manifest["spent"] for manifest in manifests.values()]
     costs = [row["cost"] for row in spent if row["calls"]]
-    pairs = sum(manifest["rows"] for name, manifest in manifests.items() if name.endswith("/dpo"))
+    imitated = ("sd", "ft")
+    learned = [found for name, found in manifests.items() if name.endswith("/dpo")]
+    pairs = sum(found["rows"] for found in learned if found.get("objective") not in imitated)
     total = None if None in costs else sum(costs)
     return {
         "calls": sum(row["calls"] for row in spent),
@@ -213,10 +215,17 @@ def prompts(manifests: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def judged(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
-    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict."""
+    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict.
+
+    Where several aspects were judged, the first.
+    """
     author = {joke.id: joke.author for joke in answers}
     found: dict[str, dict[str, Any]] = {}
+    aspect = None
     for verdict in jsonl.read(folder / RECORDS, Verdict):
+        aspect = aspect or verdict.aspect
+        if verdict.aspect != aspect:
+            continue
         if verdict.literal_id not in found:
             found[verdict.literal_id] = {"literal": verdict.literal, "teacher": verdict.b_text, "answers": []}
         orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]

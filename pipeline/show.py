@@ -17,7 +17,19 @@ from rich.text import Text
 
 from pipeline import ROUND_STAGES, STAGES, lookup
 from pipeline.errors import ConfigError, StageError
-from pipeline.runs import ANSWERS, DROPPED, HELD_OUT, MARGINS, METRICS, RECORDS, Run, Step
+from pipeline.runs import (
+    ANSWERS,
+    CANDIDATES,
+    DROPPED,
+    HELD_OUT,
+    LABELS,
+    MARGINS,
+    METRICS,
+    RECORDS,
+    SELECTION,
+    Run,
+    Step,
+)
 from pipeline.status import step_names
 
 COLOURS = {"a": "green", "b": "red", "tie": "yellow", "inconsistent": "magenta", "failed": "bright_red"}
@@ -124,28 +136,43 @@ class _Life:
             )
 
     def dpo(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
+        if any(row["schema"].startswith("imitation/") for row in [*files.get(RECORDS, []), *files.get(HELD_OUT, [])]):
+            yield from self.sft(files)
+            return
         margins = {row["preference_id"]: row for row in files.get(MARGINS, [])}
         for file, what in ((RECORDS, "trained on"), (HELD_OUT, "held out")):
             for row in files.get(file, []):
-                yield Text("  ").join(
-                    [
-                        self.id(row["id"]),
-                        Text(what),
-                        self.id(row["chosen_id"]),
-                        Text("over"),
-                        self.id(row["rejected_id"]),
-                    ]
-                    + [Text(f"p {row['p']:.3f}"), Text("from"), self.id(row["verdict_id"])]
-                )
+                yield Text("  ").join([self.id(row["id"]), Text(what), *self.learned(row)])
                 if row["id"] in margins:
                     yield Padding(Text(margin(margins[row["id"]])), (0, 0, 0, 4), expand=False)
+
+    def learned(self, row: dict[str, Any]) -> Iterator[Text]:
+        """A preference's jokes and verdict, or a ranking's candidates, best first, with their scores."""
+        if row["schema"].startswith("ranking/"):
+            for joke, score in zip(row["candidate_ids"], row["scores"], strict=True):
+                yield Text.assemble(self.id(joke), f" {score:.3f}")
+            return
+        yield from (self.id(row["chosen_id"]), Text("ties with" if row["tie"] else "over"), self.id(row["rejected_id"]))
+        yield from (Text(f"p {row['p']:.3f}"), Text("from"), self.id(row["verdict_id"]))
+
+    def agreement(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
+        for row in files.get(LABELS, []):
+            yield Text("  ").join([self.id(row["id"]), Text(f"people prefer {row['label']}")])
+        yield from self.critic(files)
 
     def evaluate(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
         author = {row["id"]: row["author"] for row in files.get(ANSWERS, [])}
         said = {"a": "wins", "b": "loses"}
         for row in files.get(RECORDS, []):
             who = author.get(row["a"], "?")
-            yield from self.verdict(row, f"{who} {said.get(row['outcome'], row['outcome'])}")
+            about = "" if row["aspect"] == "overall" else f", {row['aspect']} alone"
+            yield from self.verdict(row, f"{who} {said.get(row['outcome'], row['outcome'])}{about}")
+        chosen = {row["id"] for row in files.get(ANSWERS, [])}
+        for row in files.get(CANDIDATES, []):
+            yield self.head(row["id"], row["author"], row["index"], *(["chosen"] if row["id"] in chosen else []))
+            yield Padding(clean(row["text"]), (0, 0, 0, 4), expand=False)
+        for row in files.get(SELECTION, []):
+            yield from self.verdict(row, row["outcome"])
 
     def metrics(self, rows: list[dict[str, Any]]) -> Iterator[RenderableType]:
         for row in rows:
@@ -223,7 +250,14 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
         "joke/": ("id", "author", "index", "text"),
         "imitation/": ("id", "prompt", "completion"),
         "preference/": ("id", "p", "chosen", "rejected"),
+        "ranking/": ("id", "candidates"),
         "drop/": ("dropped", "reason", "text"),
     }
     keys = next(keys for kind, keys in shown.items() if row["schema"].startswith(kind))
-    return {key: f"{row[key]:.3f}" if isinstance(row[key], float) else row[key] for key in keys}
+    return {key: _cell(row[key]) for key in keys}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " > ".join(map(str, value))
+    return f"{value:.3f}" if isinstance(value, float) else value

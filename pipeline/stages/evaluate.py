@@ -161,12 +161,12 @@ def table(rows: list[Metric]) -> str:
             interval = "-" if row.wtr is None else f"{row.low:.3f} - {row.high:.3f}"
             rate = "-" if row.wtr is None else f"{row.wtr:.3f}"
             lines.append(
-                f"{row.split:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} {row.tie:>5} "
+                f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} {row.tie:>5} "
                 f"{row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
             )
     lines += ["", f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals"]
     for row in rows:
         if row.vs is not None and row.delta is not None:
             what = f"{row.contestant} - {row.vs}"
-            lines.append(f"{row.split:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - {row.delta_high:+.3f}")
+            lines.append(f"{row.view:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - {row.delta_high:+.3f}")
     return "\n".join(chain([""], lines, [""]))

@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     DataCollatorForSeq2Seq,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
 )
@@ -28,14 +29,18 @@ WORDS = "kettle lamp clock chair door radio window shelf fan stove".split()
 
 
 def preferences(count, seed):
-    """The better answer repeats the prompt's word, the worse one says another."""
+    """The better answer ends in one way and the worse one in another, after words at random."""
     draw = random.Random(seed)
     found = []
     for number in range(count):
         word, other = draw.sample(WORDS, 2)
         values = {"literal_id": f"l_{number}", "verdict_id": f"v_{number}", "chosen_id": "j_1", "rejected_id": "j_2"}
-        found.append(make(Preference, **values, prompt=f"Say {word}", chosen=word, rejected=other, p=0.9, tie=False))
+        found.append(make(Preference, **values, prompt=f"Say {word}", **ends(other), p=0.9, tie=False))
     return found
+
+
+def ends(word):
+    return {"chosen": f"{word} indeed", "rejected": f"{word} never"}
 
 
 def trained(model, words, tmp_path, terms, steps=60, rate=3e-3):
@@ -64,6 +69,7 @@ def trained(model, words, tmp_path, terms, steps=60, rate=3e-3):
         eval_dataset=examples(preferences(50, 1), words, separate=True),
         processing_class=words,
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return trainer
 
@@ -120,7 +126,8 @@ def test_imitation_learns_to_copy_a_word(make_model, tmp_path):
     folder = make_model(tmp_path / "model", 64)
     words = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
-    data = [words(row.prompt, text_target=row.chosen) for row in preferences(300, 0)]
+    draw = random.Random(0)
+    data = [words(f"Say {word}", text_target=word) for word in draw.choices(WORDS, k=300)]
     options = {"num_train_epochs": 12, "per_device_train_batch_size": 16, "learning_rate": 3e-3, "save_strategy": "no"}
     trainer = Seq2SeqTrainer(
         model=model,
@@ -131,9 +138,9 @@ def test_imitation_learns_to_copy_a_word(make_model, tmp_path):
     )
     trainer.train()
     from pipeline.config import Evaluate
-    from pipeline.generation import beams_of, generate
+    from pipeline.generation import generate
 
     settings = Evaluate(max_new_tokens=6)
-    assert beams_of(model, settings) == 5
+    assert settings.beams(encoder_decoder=True) == 5
     said = generate(model.eval(), words, [f"Say {word}" for word in WORDS], settings, range(len(WORDS)))
     assert sum(text == word for (text, _), word in zip(said, WORDS, strict=True)) >= 8
