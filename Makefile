@@ -1,6 +1,8 @@
 # Everything runs in .venv; `make` alone lists the targets.
 PYTHON ?= python3
 RUN ?= v1
+# Pairs that people judged, for table 1; without them its own figures stay empty.
+LABELS ?= ../shared/data/critic/nycc_pairs.jsonl
 FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) \
 	$(foreach pair,$(SET),--set '$(pair)') $(if $(FORCE),--force) $(if $(DRY),--dry-run)
 STAGES = teacher sft sample critic dpo evaluate agreement
@@ -8,7 +10,7 @@ ROUND_STAGES = sample critic dpo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  teacher sft sample critic dpo evaluate   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
+	@echo "  teacher sft sample critic dpo evaluate agreement   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -40,8 +42,11 @@ check: setup ## format, lint, types and the tests that need no torch
 test: setup ## every test
 	.venv/bin/pytest tests
 
-test-all: setup ## every test, and twenty random moments of SIGKILL for each stage
-	KILL_MOMENTS=20 .venv/bin/pytest tests
+test-all: setup ## every test, twenty random moments of SIGKILL for each stage, and every objective killed and with an adapter
+	KILL_MOMENTS=20 METHODS=all .venv/bin/pytest tests
+
+tables: setup ## the tables of "Small But Funny", ours beside the paper's; first makes the runs that are missing
+	.venv/bin/humor-distill tables --make --labels $(LABELS)
 
 bench: setup ## how long --help and status take
 	.venv/bin/python bench/startup.py
@@ -52,10 +57,13 @@ bench-large: setup ## show, status, diff, verify and report on 12,000 literals
 bench-seeds: setup ## the demo for three seeds, in both orders
 	.venv/bin/python bench/seeds.py
 
+bench-rankings: setup ## six candidates of a prompt in one pass, and in six
+	.venv/bin/python -m bench.rankings
+
 real: setup ## real people's sentences, where they are there
 	bench/real.sh
 
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all bench bench-large bench-seeds real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-seeds bench-rankings real clean
