@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Literal
 
-from pipeline.records import Joke, Preference, Ranking, Verdict, make
+from pipeline.records import Imitation, Joke, Preference, Ranking, Verdict, make
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
@@ -51,6 +51,23 @@ def choose(
         grams = {joke.id: ngrams(joke.text, n) for joke in kept.values()}
         pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
     return pairs, dropped
+
+
+def imitations(
+    jokes: Iterable[Joke], prompts: dict[str, str], lengths: dict[str, int], room: dict[str, int]
+) -> tuple[list[Imitation], list[tuple[str, str, str]]]:
+    """What imitation learns from jokes, and (literal, id, reason) of those left out; arguments as in `preferences`."""
+    rows, dropped = [], []
+    for joke in jokes:
+        if lengths[joke.id] > room[joke.literal_id]:
+            dropped.append((joke.literal_id, joke.id, "longer than max_length"))
+        else:
+            rows.append(imitation(joke.literal_id, prompts[joke.literal_id], joke.id, joke.text))
+    return rows, dropped
+
+
+def imitation(literal: str, prompt: str, joke: str, text: str) -> Imitation:
+    return make(Imitation, literal_id=literal, joke_id=joke, prompt=prompt, completion=text)
 
 
 def preferences(

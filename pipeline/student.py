@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if not sys.stderr.isatty():
@@ -32,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 from pipeline import prompts
 from pipeline.config import Config, Runtime
 from pipeline.errors import StudentError
+from pipeline.progress import Progress
 from pipeline.recipe import folder_hash, student_folder
 from pipeline.runs import Run, Step
 
@@ -218,6 +219,35 @@ def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
     if found.is_encoder_decoder:
         return lambda prompt_tokens: most if prompt_tokens <= most else 0
     return lambda prompt_tokens: most - prompt_tokens
+
+
+class Measured(NamedTuple):
+    """What rows to train on are made with."""
+
+    prompts: dict[str, str]
+    """By literal id."""
+    lengths: dict[str, int]
+    """Tokens of each joke, by its id, without what ends it."""
+    room: dict[str, int]
+    """Tokens that a joke may have, by literal id."""
+
+
+def measure(
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    literals: dict[str, str],
+    jokes: dict[str, str],
+    progress: Progress,
+) -> Measured:
+    """Prompts, lengths and room of literals and jokes, both given as texts by id."""
+    left = room(config, max_length)
+    prompts = {literal: prompt(tokenizer, text) for literal, text in literals.items()}
+    lengths = {}
+    for joke, text in jokes.items():
+        lengths[joke] = length(tokenizer, text)
+        progress.advance()
+    return Measured(prompts, lengths, {literal: left(length(tokenizer, of)) - 1 for literal, of in prompts.items()})
 
 
 def fingerprint(model: Any, adapter: str = "default") -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import jsonl, objective, pairs
 from pipeline.config import Config
 from pipeline.context import Context
-from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict, make
+from pipeline.progress import Progress
+from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict
 from pipeline.runs import HELD_OUT, Step, student_step
 
 SECTIONS = ("literals", "student", "sft", "dpo")
@@ -55,45 +56,38 @@ def _learn(
     context: Context, arguments: Any, tokenizer: Any, literals: set[str]
 ) -> Sequence[Preference | Ranking | Imitation]:
     """The rows about these literals that the objective trains on; what is left out goes to the context."""
-    from pipeline import student
-
-    one = objective.round_of(context.config, context.step.round)
-    room = student.room(context.config, getattr(arguments, "max_length", None))
+    one, settings = objective.round_of(context.config, context.step.round), context.config.dpo
     if one.objective == "ft":
         jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
-        prompts = {joke.literal_id: student.prompt(tokenizer, joke.literal) for joke in jokes}
-        texts = {joke.id: joke.text for joke in jokes}
-    else:
-        verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
-        prompts = {verdict.literal_id: student.prompt(tokenizer, verdict.literal) for verdict in verdicts}
-        texts = {joke: text for verdict in verdicts for joke, text in _jokes(verdict)}
-    lengths = {joke: student.length(tokenizer, text) for joke, text in texts.items()}
-    left = {literal: room(student.length(tokenizer, prompt)) - 1 for literal, prompt in prompts.items()}
-    if one.objective == "ft":
-        for joke in jokes:
-            if lengths[joke.id] > left[joke.literal_id]:
-                context.drop(joke.literal_id, joke.id, "longer than max_length")
-        fitting = [joke for joke in jokes if lengths[joke.id] <= left[joke.literal_id]]
-        return [_imitation(joke.literal_id, prompts[joke.literal_id], joke.id, joke.text) for joke in fitting]
+        told = {joke.literal_id: joke.literal for joke in jokes}
+        found = _measured(context, arguments, tokenizer, told, {joke.id: joke.text for joke in jokes})
+        learned, without = pairs.imitations(jokes, *found)
+        return _less(context, learned, without)
+    verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
+    told = {verdict.literal_id: verdict.literal for verdict in verdicts}
+    texts = {joke: text for of in verdicts for joke, text in ((of.a, of.a_text), (of.b, of.b_text))}
+    found = _measured(context, arguments, tokenizer, told, texts)
     if one.rankings:
-        ranked, without = pairs.rankings(verdicts, prompts, lengths, left)
-        for literal, what, reason in without:
-            context.drop(literal, what, reason)
-        return ranked
-    settings = context.config.dpo
+        ranked, without = pairs.rankings(verdicts, *found)
+        return _less(context, ranked, without)
     ties = settings.ties != "drop" and one.objective == "dpo"
-    rows, dropped = pairs.preferences(verdicts, prompts, lengths, settings.length_ratio, left, ties)
-    for verdict, reason in dropped:
-        context.drop(verdict.literal_id, verdict.id, reason)
+    rows, dropped = pairs.preferences(verdicts, found.prompts, found.lengths, settings.length_ratio, found.room, ties)
+    _less(context, rows, [(verdict.literal_id, verdict.id, reason) for verdict, reason in dropped])
     if one.objective != "sd":
         return rows
     best = {row.chosen_id: row for row in rows}  # where all pairs are judged, a joke may win more than once
-    return [_imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
+    return [pairs.imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
 
 
-def _imitation(literal: str, prompt: str, joke: str, text: str) -> Imitation:
-    return make(Imitation, literal_id=literal, joke_id=joke, prompt=prompt, completion=text)
+def _measured(context: Context, arguments: Any, tokenizer: Any, literals: dict[str, str], jokes: dict[str, str]) -> Any:
+    from pipeline import student
+
+    longest = getattr(arguments, "max_length", None)  # transformers' own trainer has none
+    with Progress(f"{context.step}, rows", len(jokes)) as progress:
+        return student.measure(context.config, tokenizer, longest, literals, jokes, progress)
 
 
-def _jokes(verdict: Verdict) -> list[tuple[str, str]]:
-    return [(verdict.a, verdict.a_text), (verdict.b, verdict.b_text)]
+def _less(context: Context, rows: Sequence[Any], dropped: Sequence[tuple[str, str, str]]) -> Sequence[Any]:
+    for literal, what, reason in dropped:
+        context.drop(literal, what, reason)
+    return rows

@@ -5,11 +5,11 @@
 
 from collections.abc import Iterator
 
-from pipeline import jsonl
+from pipeline import jsonl, pairs
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.progress import Progress
-from pipeline.records import Imitation, Joke, make
+from pipeline.records import Imitation, Joke
 from pipeline.runs import HELD_OUT, Step
 
 SECTIONS = ("literals", "student", "sft")
@@ -29,25 +29,19 @@ def run(context: Context) -> Iterator[Imitation]:
 
     arguments = trainers.imitation_arguments(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
-    room = student.room(context.config, getattr(arguments, "max_length", None))
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
-    held_out: list[Imitation] = []
-    trained = 0
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
+    told, texts = {joke.literal_id: joke.literal for joke in jokes}, {joke.id: joke.text for joke in jokes}
+    longest = getattr(arguments, "max_length", None)  # transformers' own trainer has none
     with Progress(f"{context.step}, rows", len(jokes)) as progress:
-        for joke in jokes:
-            prompt = student.prompt(tokenizer, joke.literal)
-            row = make(Imitation, literal_id=joke.literal_id, joke_id=joke.id, prompt=prompt, completion=joke.text)
-            if student.length(tokenizer, row.completion) + 1 > room(student.length(tokenizer, row.prompt)):
-                context.drop(joke.literal_id, joke.id, "longer than max_length")
-            elif split_of[joke.literal_id] == "validation":
-                held_out.append(row)
-            else:
-                trained += 1
-                yield row
-            progress.advance()
+        found = student.measure(context.config, tokenizer, longest, told, texts, progress)
+    rows, dropped = pairs.imitations(jokes, *found)
+    for literal, what, reason in dropped:
+        context.drop(literal, what, reason)
+    held_out = [row for row in rows if split_of[row.literal_id] == "validation"]
+    yield from (row for row in rows if split_of[row.literal_id] == "train")
     jsonl.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
-    if not trained:
+    if len(rows) == len(held_out):
         return
     imitation.train(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)

@@ -13,6 +13,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from pipeline import ROOT
 from tests.conftest import rows
@@ -186,6 +187,26 @@ def test_best_of_n_is_one_of_its_candidates_and_its_cost_is_known(inside):
     assert cost["calls"] == 2 * len(selection)
     assert cost["tokens"] > 0
     assert "evaluate: whole" in run("verify", "--run", "best")
+
+
+def test_an_exported_encoder_decoder_answers_as_it_did(inside, student, tmp_path):
+    source, _ = student
+    if source == "v1":
+        pytest.skip("test_export.py is about decoder-only students")
+    run("export", "--run", source, "--contestant", "round-1", tmp_path / "out")
+    model, words = (
+        AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out"),
+        AutoTokenizer.from_pretrained(tmp_path / "out"),
+    )
+    answers = [row for row in rows(inside / f"runs/{source}/evaluate/answers.jsonl") if row["author"] == "round-1"]
+    for row in answers[:3]:
+        inputs = words(f"Say it with a joke: {row['literal']}\n", return_tensors="pt")
+        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        assert words.decode(model.generate(**inputs)[0], skip_special_tokens=True).strip() == row["text"]
+    card = (tmp_path / "out/README.md").read_text()
+    assert "AutoModelForSeq2SeqLM" in card
+    assert "beam search" in (tmp_path / "out/SERVING.md").read_text()
+    assert "seconds" in run("try", "--run", source, "The kettle is on.")
 
 
 ALL = pytest.mark.skipif(os.environ.get("METHODS") != "all", reason="METHODS=all (make test-all)")
