@@ -284,7 +284,10 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def served_student_samples_once(self) -> "Config":
+    def candidates_can_be_had(self) -> "Config":
+        beams, n = self.sample.num_beams or 1, self.evaluate.best_of or 1
+        if beams > 1 and n > beams:
+            raise ValueError(f"sample.num_beams = {beams} cannot give evaluate.best_of = {n} candidates")
         if self.sample.endpoint and len(self.rounds) > 1:
             raise ValueError("sample.endpoint serves one student: use it with one round")
         return self

@@ -4,6 +4,7 @@ A prompt is read once for all of its answers: an encoder-decoder encodes it once
 of the prompt and then its answers, each of which attends to the prompt and to itself alone.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -40,7 +41,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str, answers: Sequence[st
         return {"prompt": tokenizer(prompt)["input_ids"], "answers": tokenizer(text_target=list(answers))["input_ids"]}
     ids = tokenizer(prompt)["input_ids"]
     whole = tokenizer([prompt + answer + tokenizer.eos_token for answer in answers])["input_ids"]
-    return {"prompt": ids, "answers": [row[len(ids) :] for row in whole]}
+    shared = len(os.path.commonprefix([ids, *whole]))  # less than the prompt where a token spans its end
+    return {"prompt": ids[:shared], "answers": [row[shared:] for row in whole]}
 
 
 Scorer = Callable[[Any, Candidates, int], torch.Tensor]
@@ -130,9 +132,10 @@ def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     owner_BT, _ = padded(owners, -1, device)
     label_BT, _ = padded(labels, IGNORED, device)
     place_BT, _ = padded(places, 0, device)
+    seen = visible(owner_BT)
     out = model(
         input_ids=ids_BT,
-        attention_mask=visible(owner_BT).to(model.dtype if model.dtype.is_floating_point else torch.float32),
+        attention_mask=seen if model.config._attn_implementation == "sdpa" else additive(seen, model.dtype),
         position_ids=place_BT,
         labels=label_BT,
         fused_lm_head=True,
@@ -143,14 +146,18 @@ def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 
 
 def visible(owner_BT: torch.Tensor) -> torch.Tensor:
-    """Additive attention mask (B, 1, T, T): 0 where a token may look, else the least float32.
+    """Attention mask (B, 1, T, T): true where a token may look.
 
     Owner 0 is the prompt, which all see; tokens of one answer see each other; -1 is padding; nobody looks ahead.
     """
     same = owner_BT[:, :, None] == owner_BT[:, None, :]
     before = torch.ones(owner_BT.shape[1], owner_BT.shape[1], dtype=torch.bool, device=owner_BT.device).tril()
-    seen = (same | (owner_BT == 0)[:, None, :]) & before
-    return torch.zeros_like(seen, dtype=torch.float32).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
+    return ((same | (owner_BT == 0)[:, None, :]) & before)[:, None]
+
+
+def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The same mask as what is added to attention scores."""
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:

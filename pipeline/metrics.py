@@ -108,22 +108,25 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
 
     Rates over the pairs whose verdict did not fail: agreement is the share of presentations that give people's answer
     (half for a tie), position_bias of pairs whose answer changes with the order, length_bias of pairs where people
-    prefer the shorter joke and the critic (mean of both orders) the longer, in characters.
+    prefer the shorter joke and the critic (mean of both orders) the longer, in characters. `longer` is how often people
+    prefer the longer one: what a critic has to beat.
     """
     said = {(label.a, label.b): label for label in labels}
     valid = [verdict for verdict in verdicts if verdict.outcome != "failed"]
-    agreed, long = [], []
+    agreed, long, floor = [], [], []
     for verdict in valid:
         label = said[verdict.a, verdict.b]
         given = [1.0 if order.answer == label.label else 0.5 * (order.answer == "tie") for order in verdict.orders]
         agreed.append(sum(given) / len(given))
         longer = "a" if len(verdict.a_text) > len(verdict.b_text) else "b"
         equal = len(verdict.a_text) == len(verdict.b_text)
+        floor.append(0.5 if equal else float(label.label == longer))
         prefers = "a" if (verdict.p_a or 0.0) > 0.5 else "b"
         long.append(float(not equal and label.label != longer and prefers == longer and verdict.p_a != 0.5))
     moved = [float(len({order.answer for order in verdict.orders}) > 1) for verdict in valid]
     found: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
-    for name, values in (("agreement", agreed), ("position_bias", moved), ("length_bias", long)):
+    rates = {"agreement": agreed, "position_bias": moved, "length_bias": long, "longer": floor}
+    for name, values in rates.items():
         low, high = bootstrap(values) if values else (None, None)
         mean = sum(values) / len(values) if values else None
         found |= {name: mean, f"{name}_low": low, f"{name}_high": high}

@@ -6,6 +6,7 @@
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from pipeline.published import CRITICS, DATA, EXPERIMENTS, METHODS, OUT_OF_DOMAI
 from pipeline.records import Joke, Verdict
 from pipeline.runs import ANSWERS, RECORDS, Run, Step
 
+WIDTH = 140
+"""Columns where the output is not a terminal."""
 EVALUATE, AGREEMENT = Step("evaluate"), Step("agreement")
 
 
@@ -109,9 +112,9 @@ def tables(prefix: str) -> list[Table]:
             "T1",
             "Critic against people",
             ("agreement, humor", "agreement", "position bias", "length bias"),
-            ("agreement", "position bias", "length bias"),
+            ("ours: agreement", "ours: position bias", "ours: length bias"),
             [(entry.label, entry.paper, _agreement(prefix, entry)) for entry in CRITICS],
-            ("Floor of shared/data/critic/nycc_pairs.jsonl: the longer caption wins 49.5 %.",),
+            tuple(_floor(prefix)),
         ),
         Table(
             "T2",
@@ -132,7 +135,7 @@ def tables(prefix: str) -> list[Table]:
         Table(
             "T4",
             "Data size and feedback frequency, WTR in the domain",
-            ("paper",),
+            ("WTR",),
             ("ours",),
             [(entry.label, entry.paper, (rate(prefix, entry, "test", 1),)) for entry in DATA],
         ),
@@ -140,7 +143,7 @@ def tables(prefix: str) -> list[Table]:
             "T6",
             "People's WTR",
             ("humor", "consistency", "overall"),
-            ("humor", "consistency", "overall"),
+            ("ours: humor", "ours: consistency", "ours: overall"),
             [(entry.label, entry.paper, (Figure(), Figure(), Figure())) for entry in PEOPLE],
             ("Ours stays empty until people have voted.",),
         ),
@@ -184,6 +187,14 @@ def _agreement(prefix: str, entry: Entry) -> tuple[Figure, ...]:
     return tuple(Figure(said[key], said[f"{key}_low"], said[f"{key}_high"], said["n"]) for key in keys)
 
 
+def _floor(prefix: str) -> Iterator[str]:
+    """What a critic has to beat."""
+    manifest = Run(f"{prefix}-critic-choice-0").manifest(AGREEMENT)
+    if manifest:
+        said = manifest["agreement"]
+        yield f"People prefer the longer of two jokes in {100 * said['longer']:.1f} % of these {said['n']:,} pairs."
+
+
 def _cost(prefix: str) -> Iterator[str]:
     """What best-of-N takes for each answer."""
     manifest = Run(f"{prefix}-dpo-0").manifest(EVALUATE)
@@ -217,7 +228,7 @@ def _percent(value: float | None) -> str:
 
 
 def _cells(table: Table) -> Iterator[list[str]]:
-    yield ["", *(f"paper: {name}" for name in table.paper), *(f"ours: {name}" for name in table.ours), "n", "seeds"]
+    yield ["", *(f"paper: {name}" for name in table.paper), *table.ours, "n", "seeds"]
     for label, paper, ours in table.rows:
         seeds = ", ".join(f"{100 * value:.1f}" for value in ours[0].seeds)
         yield [label, *map(_percent, paper), *map(str, ours), str(ours[0].n or "-"), seeds or "-"]
@@ -227,12 +238,12 @@ def _show(found: Sequence[Table]) -> None:
     from rich.console import Console
     from rich.table import Table as Printed
 
-    console = Console(highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for table in found:
         head, *rows = _cells(table)
         printed = Printed(title=f"{table.name}. {table.title}, %", title_justify="left", title_style="bold", box=None)
         for number, column in enumerate(head):
-            printed.add_column(column, justify="left" if number == 0 else "right")
+            printed.add_column(column, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
             printed.add_row(*row)
         console.print(printed)

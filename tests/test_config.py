@@ -150,6 +150,7 @@ def test_losses_that_do_not_go_together(demo, dpo, said):
     [
         ({"rounds": [{"objective": "dpo", "rankings": True}]}, "rankings = true goes with objective"),
         ({"sample": {"num_beams": 3, "k": 6}}, "cannot give k = 6 candidates"),
+        ({"sample": {"num_beams": 3, "k": 3}, "evaluate": {"best_of": 6}}, "cannot give evaluate.best_of = 6"),
     ],
 )
 def test_what_the_configuration_refuses(demo, sections, said):

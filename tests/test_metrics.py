@@ -111,6 +111,7 @@ def test_agreement_with_people_by_hand():
     assert found["agreement"] == (1 + 0 + 0.5 + 0.5) / 4
     assert found["position_bias"] == 1 / 4
     assert found["length_bias"] == 1 / 4
+    assert found["longer"] == 2 / 4
     assert found["agreement_low"] <= found["agreement"] <= found["agreement_high"]
 
 

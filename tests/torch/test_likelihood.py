@@ -136,3 +136,15 @@ def test_the_micro_student_can_be_packed():
     model = AutoModelForCausalLM.from_pretrained(models.MICRO, dtype=torch.float32)
     assert likelihood.scorer(model, some(), 0) is likelihood.packed
     assert model.training is False
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_answers_stay_apart_under_autocast_and_without_sdpa(attention):
+    torch.manual_seed(0)
+    config = LlamaConfig(**SMALL, **HEADS, attn_implementation=attention)
+    model, candidates = LlamaForCausalLM(config).eval(), some()
+    score = likelihood.scorer(model, candidates, 0)
+    assert score is likelihood.packed
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        together, alone = (how(model, candidates, 0) for how in (score, likelihood.separate))
+    assert together.numpy() == pytest.approx(alone.numpy(), rel=2e-2)
