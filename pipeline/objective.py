@@ -8,7 +8,7 @@ from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.errors import ConfigError
 from pipeline.records import Imitation, Preference, Ranking, Row
 
-ROWS: dict[str, type[Row]] = {"dpo": Preference, "brio": Preference, "sd": Imitation, "ft": Imitation}
+ROWS: dict[str, type[Row]] = {"dpo": Preference, "brio": Ranking, "sd": Imitation, "ft": Imitation}
 
 
 def round_of(config: Config, r: int | None) -> Round:
@@ -18,7 +18,7 @@ def round_of(config: Config, r: int | None) -> Round:
 
 def row(one: Round) -> type[Row]:
     """The kind of row that the round trains on."""
-    return Ranking if one.rankings else ROWS[one.objective]
+    return ROWS[one.objective]
 
 
 def imitates(one: Round) -> bool:

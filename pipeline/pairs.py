@@ -118,6 +118,18 @@ def preferences(
     return rows, dropped
 
 
+def as_ranking(row: Preference) -> Ranking:
+    """A preference as a ranking of two."""
+    return make(
+        Ranking,
+        literal_id=row.literal_id,
+        prompt=row.prompt,
+        candidates=[row.chosen, row.rejected],
+        candidate_ids=[row.chosen_id, row.rejected_id],
+        scores=[row.p, 1 - row.p],
+    )
+
+
 def rankings(
     verdicts: Iterable[Verdict], prompts: dict[str, str], lengths: dict[str, int], room: dict[str, int]
 ) -> tuple[list[Ranking], list[tuple[str, str, str]]]:

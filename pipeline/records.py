@@ -120,7 +120,7 @@ class Preference(Row):
 
 
 class Ranking(Row):
-    """One row that a listwise objective trained on."""
+    """One row that a listwise objective, brio, trained on."""
 
     kind: ClassVar[str] = "ranking/1"
     literal_id: str

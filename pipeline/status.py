@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROUND_STAGES, STAGES, data_folder
+from pipeline import ROUND_STAGES, data_folder
 from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
 from pipeline.runs import complaint, misshapen, stale
@@ -40,11 +40,14 @@ def lines(folder: Path) -> list[str]:
 
 def step_names(folder: Path) -> list[str]:
     """Steps in order: the rounds that the run's configuration names, and any more that are there."""
-    planned = len(_read(folder / "config.json").get("rounds", [None]))
+    config = _read(folder / "config.json")
+    planned = config.get("rounds", [{}])
     there = [int(path.name[6:]) for path in folder.glob("round-*") if path.name[6:].isdigit()]
-    rounds = [f"round-{r}/{stage}" for r in range(1, max([planned, *there]) + 1) for stage in ROUND_STAGES]
-    single = [stage for stage in STAGES if stage not in ROUND_STAGES]
-    return [*single[:-1], *rounds, single[-1]]
+    names = ["teacher", "sft"]
+    for r in range(1, max([len(planned), *there]) + 1):
+        ft = r <= len(planned) and planned[r - 1].get("objective") == "ft"  # which samples and judges nothing
+        names += [f"round-{r}/{stage}" for stage in ROUND_STAGES if not ft or stage == "dpo"]
+    return [*names, "evaluate", *(["agreement"] if config.get("agreement") else [])]
 
 
 def line(run: str, step: str, folder: Path, manifests: list[dict[str, Any]]) -> str:

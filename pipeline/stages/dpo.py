@@ -73,8 +73,10 @@ def _learn(
     ties = settings.ties != "drop" and one.objective == "dpo"
     rows, dropped = pairs.preferences(verdicts, found.prompts, found.lengths, settings.length_ratio, found.room, ties)
     _less(context, rows, [(verdict.literal_id, verdict.id, reason) for verdict, reason in dropped])
-    if one.objective != "sd":
+    if one.objective == "dpo":
         return rows
+    if one.objective == "brio":
+        return [pairs.as_ranking(row) for row in rows]
     best = {row.chosen_id: row for row in rows}  # where all pairs are judged, a joke may win more than once
     return [pairs.imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
 

@@ -51,7 +51,7 @@ def student(request, made, tmp_path_factory):
     return request.param, settings[:2]
 
 
-KIND = {"sd": "imitation/1", "ft": "imitation/1", "rankings": "ranking/1"}
+KIND = {"sd": "imitation/1", "ft": "imitation/1", "brio": "ranking/1", "rankings": "ranking/1"}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -91,7 +91,8 @@ def test_what_each_objective_trains_on(inside, student):
     assert {author[row["joke_id"]] for row in learned["ft"]} == {"teacher"}
     assert {author[row["joke_id"]] for row in learned["sd"]} == {"sft"}
     assert {row["joke_id"] for row in learned["sd"]} == {row["chosen_id"] for row in learned["dpo"]}
-    assert [row["id"] for row in learned["brio"]] == [row["id"] for row in learned["dpo"]]
+    pairs = [[row["chosen_id"], row["rejected_id"]] for row in learned["dpo"]]
+    assert [row["candidate_ids"] for row in learned["brio"]] == pairs
     assert {row["id"] for row in learned["dpo"]} <= {row["id"] for row in learned["ties"]}
     outcome = {row["id"]: row["outcome"] for row in rows(folder / f"{source}/round-1/critic/records.jsonl")}
     assert {outcome[row["verdict_id"]] for row in learned["ties"] if row["tie"]} <= {"tie", "inconsistent"}
