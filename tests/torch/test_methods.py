@@ -20,6 +20,7 @@ from tests.conftest import rows
 from tests.torch import models
 from tests.torch.conftest import manifest, run
 
+ALL = pytest.mark.skipif(os.environ.get("METHODS") != "all", reason="METHODS=all (make test-all)")
 OBJECTIVES = {
     "dpo": ['rounds=[{objective="dpo"}]'],
     "rpo": ['rounds=[{objective="dpo"}]', "dpo.sft_weight=0.3"],
@@ -37,7 +38,7 @@ def flags(settings):
     return [part for setting in settings for part in ("--set", setting)]
 
 
-@pytest.fixture(scope="module", params=["micro", "bart", "t5"])
+@pytest.fixture(scope="module", params=["micro", "bart", pytest.param("t5", marks=ALL)])
 def student(request, made, tmp_path_factory):
     """The name of a run with this student's sft, sample and critic stages, and what its settings are."""
     if request.param == "micro":
@@ -208,9 +209,6 @@ def test_an_exported_encoder_decoder_answers_as_it_did(inside, student, tmp_path
     assert "AutoModelForSeq2SeqLM" in card
     assert "beam search" in (tmp_path / "out/SERVING.md").read_text()
     assert "seconds" in run("try", "--run", source, "The kettle is on.")
-
-
-ALL = pytest.mark.skipif(os.environ.get("METHODS") != "all", reason="METHODS=all (make test-all)")
 
 
 @ALL
