@@ -77,3 +77,21 @@ class HeldOutRate(TrainerCallback):
             metrics["eval_wtr"] = self.rate(model, state.global_step)
         model.train(training)
         state.log_history.append({"eval_wtr": metrics["eval_wtr"], "step": state.global_step})
+
+
+class Patience(TrainerCallback):
+    """Ends training after so many evaluations without a better figure.
+
+    They are counted in the log, which a checkpoint keeps, so that a training that goes on ends where it would have.
+    """
+
+    def __init__(self, figure: str, patience: int) -> None:
+        self.figure, self.patience = figure, patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop |= self.used_up(state.log_history)
+
+    def used_up(self, log: list[dict[str, float]]) -> bool:
+        """Whether the log says that training is over."""
+        values = [row[self.figure] for row in log if self.figure in row]
+        return bool(values) and len(values) - 1 - values.index(max(values)) >= self.patience

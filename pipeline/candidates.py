@@ -65,7 +65,7 @@ class CandidateTrainer(Trainer):
         lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
         self.mean_tokens = sum(lengths) / len(lengths)
         self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
-        self._figures: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {True: defaultdict(list), False: defaultdict(list)}
         for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
             scores = self.log_probabilities(dataset, f"{name}, reference")
             for row, found in zip(dataset, scores, strict=True):
@@ -90,13 +90,14 @@ class CandidateTrainer(Trainer):
         if model.training:
             self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
         candidates = Candidates(inputs["prompts"], inputs["answers"])
-        logps = self.score(model, candidates, self.pad)
+        with self.accelerator.autocast():  # the encoder is called by itself, and so not under the model's own autocast
+            logps = self.score(model, candidates, self.pad)
         tokens, ref_logps = candidates.tokens.to(logps.device), inputs["ref_logps"].to(logps.device)
         batch = losses.Batch(logps, ref_logps, tokens, inputs["tie"].to(logps.device), self.mean_tokens)
         values = [
             weight * losses.LOSSES[name](batch, self.args.beta, self.settings).mean() for name, weight in self.terms
         ]
-        self._report(batch)
+        self._report(batch, model.training)
         loss = torch.stack(values).sum()
         return (loss, {"logps": logps}) if return_outputs else loss
 
@@ -107,7 +108,7 @@ class CandidateTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
 
-    def _report(self, batch: losses.Batch) -> None:
+    def _report(self, batch: losses.Batch, training: bool) -> None:
         """The figures that TRL's DPO logs, under its names.
 
         The reward of a likelihood ranking is its length-normalised log-probability; accuracy is the share of pairs in
@@ -130,14 +131,15 @@ class CandidateTrainer(Trainer):
                 "logps/rejected": batch.logps.gather(1, last)[:, 0],
             }
         for name, values in figures.items():
-            self._figures[name].append(values.cpu())
+            self._figures[training][name].append(values.cpu())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the figures since the last log; they reach what evaluate returns, as `logs` is that dictionary."""
-        prefix = "" if self.model.training else "eval_"
-        figures = {name: torch.cat(values) for name, values in self._figures.items()}
+        training = self.model.training
+        prefix = "" if training else "eval_"
+        figures = {name: torch.cat(values) for name, values in self._figures[training].items()}
         logs.update({prefix + name: values.mean().item() for name, values in figures.items() if len(values)})
-        self._figures.clear()
+        self._figures[training].clear()
         super().log(logs, start_time)
 
     def before(self, dataset: list[Example], name: str) -> list[list[float]]:

@@ -17,6 +17,8 @@ from pipeline.progress import Progress
 from pipeline.records import Joke, Order, Verdict
 from pipeline.transport import Answer
 
+BATCH = 32
+"""Sentences that a local model reads at a time."""
 Score = tuple[float | None, str | None, str | None]
 """Mean log-probability of a sentence's tokens in nats, the call that gave it, and the error if there is none."""
 
@@ -53,20 +55,19 @@ def requests(pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[dict[str, Any]]:
 
 def asked(door: Door, endpoint: Endpoint, pairs: Sequence[tuple[Joke, Joke]]) -> Iterator[Score]:
     """Scores from an endpoint."""
-    texts = (sentence(joke) for pair in pairs for joke in pair)
-    for text, answer in zip(texts, door.ask(endpoint, requests(pairs)), strict=True):
-        yield read(answer, text)
+    yield from map(read, door.ask(endpoint, requests(pairs)))
 
 
-def read(answer: Answer, text: str) -> Score:
-    """The mean log-probability of the prompt's tokens in an echoed completion; its first token has none."""
+def read(answer: Answer) -> Score:
+    """The mean log-probability of the prompt's tokens in an echoed completion.
+
+    The first token has none, and the last are those that the model wrote: one, unless the endpoint counts otherwise.
+    """
     if answer.error:
         return None, answer.id, answer.error
-    known, at = [], 0
-    for token in answer.tokens or []:
-        at += len(token["token"])
-        if token["logprob"] is not None and at <= len(text):
-            known.append(float(token["logprob"]))
+    tokens = answer.tokens or []
+    echoed = tokens[: len(tokens) - (1 if answer.written is None else answer.written)]
+    known = [float(token["logprob"]) for token in echoed if token["logprob"] is not None]
     if not known:
         return None, answer.id, "no log-probabilities of the prompt: the endpoint does not echo them"
     return sum(known) / len(known), answer.id, None
@@ -78,10 +79,10 @@ def local(
     """Scores from a decoder-only model that is loaded here."""
     from pipeline import perplexity
 
-    model = perplexity.Model(endpoint.model, runtime)
+    model = perplexity.model(endpoint.model, runtime)
     texts = [sentence(joke) for pair in pairs for joke in pair]
-    for start in range(0, len(texts), runtime.generate_batch):
-        batch = texts[start : start + runtime.generate_batch]
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
         for value in model.mean_log_probabilities(batch):
             yield value, None, None
         progress.advance(rows=len(batch))

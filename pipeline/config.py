@@ -154,6 +154,11 @@ class Judge(Judging):
     aspects: Annotated[list[Aspect], Field(min_length=1)] = ["overall"]
     """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency alone (WTR-C)."""
 
+    @field_validator("aspects")
+    @classmethod
+    def each_once(cls, aspects: list[Aspect]) -> list[Aspect]:
+        return list(dict.fromkeys(aspects))
+
 
 class EarlyStopping(Section):
     """Ends dpo and brio when a figure on held-out literals no longer grows; the best step is kept."""
@@ -275,11 +280,19 @@ class Config(Section):
 
     @model_validator(mode="after")
     def local_models_are_for_cloze(self) -> "Config":
-        for name, section in (("teacher", self.teacher), ("judge", self.judge), ("critic", self.critic)):
-            cloze = name == "critic" and self.critic.method == "cloze"
-            if section.endpoint.base_url == LOCAL and not cloze:
+        for name, section in (
+            ("teacher", self.teacher),
+            ("sample", self.sample),
+            ("judge", self.judge),
+            ("critic", self.critic),
+        ):
+            cloze, url = (
+                name == "critic" and self.critic.method == "cloze",
+                section.endpoint and section.endpoint.base_url,
+            )
+            if url == LOCAL and not cloze:
                 raise ValueError(f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone')
-            if section.endpoint.base_url == STANDIN and cloze:
+            if url == STANDIN and cloze:
                 raise ValueError(f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model')
         return self
 

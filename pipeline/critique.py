@@ -10,8 +10,6 @@ from pipeline.endpoint import Endpoint
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
 
-PROMPTS = ("critic", "cloze")
-
 Pairs = Sequence[tuple[Joke, Joke]]
 
 

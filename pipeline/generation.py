@@ -163,6 +163,7 @@ def _with_beams(
     """Beam search once for each different prompt; a row gets the beam of its number, the best being 0."""
     places = {key: place for place, key in enumerate(dict.fromkeys(map(tuple, ids)))}
     returned = max(numbers) + 1
+    beams = max(beams, returned)
     found = _answers(
         model,
         tokenizer,

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline import critique, generation, metrics, student
 from pipeline.context import Context
+from pipeline.errors import StageError
 from pipeline.progress import Progress
 from pipeline.records import Joke, make
 
@@ -15,15 +16,20 @@ def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], fl
     The critic judges, never the judge, which has to stay a stranger to training.
     """
     reference = {joke.literal_id: joke for joke in context.rows("teacher", Joke) if joke.index == 0}
-    literals = [literal for literal in context.literals("validation") if literal.id in reference][:most]
-    texts = [student.prompt(tokenizer, literal.text) for literal in literals]
+    room, settings = student.room(context.config), context.config.evaluate
+    known = [literal for literal in context.literals("validation") if literal.id in reference]
+    prompts = [(literal, student.prompt(tokenizer, literal.text)) for literal in known]
+    fitting = [
+        (literal, text) for literal, text in prompts if room(student.length(tokenizer, text)) >= settings.max_new_tokens
+    ][:most]
+    literals, texts = [literal for literal, _ in fitting], [text for _, text in fitting]
     size = context.config.runtime.generate_batch
 
     def measured(model: Any, step: int) -> float:
         answers: list[tuple[str, int]] = []
         for start in range(0, len(texts), size):
             batch = texts[start : start + size]
-            answers += generation.generate(model, tokenizer, batch, context.config.evaluate, range(len(batch)))
+            answers += generation.generate(model, tokenizer, batch, settings, range(len(batch)))
         jokes = [
             make(
                 Joke, literal_id=of.id, literal=of.text, text=text, author=f"{context.step}@{step}", index=0, call=None
@@ -32,6 +38,12 @@ def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], fl
         ]
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
         with Progress(f"{context.step}, held-out rate", 2 * len(pairs)) as progress:
-            return metrics.rate(list(critique.verdicts(context, progress, pairs))) or 0.0
+            scores = [metrics.score(verdict) for verdict in critique.verdicts(context, progress, pairs)]
+        valid = [score for score in scores if score is not None]
+        if scores and not valid:
+            raise StageError(f"{context.step}: the critic gave no verdict on the student's held-out answers.")
+        return sum(valid) / (len(valid) + len(jokes) - len(pairs))  # an empty answer has lost
 
+    if not literals:
+        raise StageError(f"{context.step}: dpo.early_stopping by wtr needs validation literals that the teacher told.")
     return measured

@@ -115,8 +115,10 @@ def as_made(run: Run, student: Step | None = None) -> Config:
     if data is None:
         raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
     for name in step_names(run.folder):
+        if name == "agreement":  # its critic may be another than the rounds'
+            continue
         recipe = (run.manifest(step(name)) or {}).get("recipe", {})
-        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate", "agreement"):
+        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate"):
             if section in recipe:
                 data[section] = _section(recipe[section], data[section])
         if "literals" in recipe:
@@ -130,6 +132,8 @@ def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """A recipe's section as a configuration's; what no recipe has (price, key) stays, for the same endpoint."""
     section = {key: value for key, value in made.items() if key != "sha256"}
     endpoint, current = section.get("endpoint"), now.get("endpoint")
+    if endpoint:
+        endpoint = section["endpoint"] = {key: value for key, value in endpoint.items() if key != "sha256"}
     if endpoint and current and all(endpoint[key] == current.get(key) for key in ("base_url", "model")):
         section["endpoint"] = {**current, **endpoint}
     return section

@@ -1,5 +1,6 @@
 """How surprising a sentence is to a decoder-only model that is loaded here. Imports torch."""
 
+import functools
 from collections.abc import Sequence
 
 from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
@@ -13,6 +14,12 @@ from pipeline.config import Runtime
 from pipeline.errors import StudentError
 
 
+@functools.lru_cache(maxsize=1)
+def model(name: str, runtime: Runtime) -> "Model":
+    """The model, loaded once for all that a stage asks of it."""
+    return Model(name, runtime)
+
+
 class Model:
     """A folder or a Hub id, in the checkpoint's own precision."""
 
@@ -20,13 +27,13 @@ class Model:
         place = str(ROOT / name) if (ROOT / name).is_dir() else name
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(place)
-            model = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
+            found = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
         except (OSError, ValueError) as error:
             raise StudentError(
                 f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
                 "Give a folder, or the id of a decoder-only model on the Hub that this machine can reach."
             ) from None
-        self.model = model.to(student.device(runtime)).eval()
+        self.model = found.to(student.device(runtime)).eval()
 
     @torch.no_grad()
     def mean_log_probabilities(self, texts: Sequence[str]) -> list[float]:

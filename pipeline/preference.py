@@ -28,6 +28,7 @@ def refused(arguments: Any, own: bool) -> str | None:
         there = ", ".join(losses.LOSSES)
         return f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only use {there}."
     plain = {"ld_alpha": None, "use_weighting": False, "f_divergence_type": "reverse_kl", "label_smoothing": 0.0}
+    plain |= {"sync_ref_model": False}
     changed = [key for key, value in plain.items() if getattr(arguments, key) != value]
     return f"loss_type {names} of pipeline/losses.py knows no {', '.join(changed)}." if changed else None
 

@@ -10,6 +10,8 @@ from pipeline import ROOT
 from pipeline.errors import ConfigError
 
 FOLDER = ROOT / "prompts"
+CRITIC = ("critic", "cloze")
+"""The critic's, whichever its method."""
 
 
 def text(name: str) -> str:

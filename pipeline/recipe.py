@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import ROOT, objective, prompts
 from pipeline.config import RUNTIME_TRAINER_KEYS, Config
+from pipeline.endpoint import LOCAL
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
         recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
-    recipe["prompts"] = {name: prompts.digest(name) for name in module.PROMPTS}
+    endpoint = recipe.get("critic", {}).get("endpoint", {})
+    if endpoint.get("base_url") == LOCAL:
+        endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
+    recipe["prompts"] = {name: prompts.digest(name) for name in prompt_names(step, config)}
     recipe["inputs"] = {name: _identity(run, read) for name, read in inputs.items()}
     return recipe
 
@@ -81,10 +85,20 @@ def literal_files(config: Config) -> list[Path]:
     return paths
 
 
+def prompt_names(step: "Step", config: Config) -> tuple[str, ...]:
+    """The prompts that decide a step's rows or weights."""
+    watched = step.stage == "dpo" and objective.watched(config, step.round)
+    return (*step.module.PROMPTS, *(prompts.CRITIC if watched else ()))
+
+
 def student_folder(config: Config) -> Path | None:
     """The student's folder where it is local, None where it is a Hub id."""
-    folder = ROOT / config.student.model
-    return folder if folder.is_dir() else None
+    return local_folder(config.student.model)
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder of a model that is local, None for a Hub id."""
+    return ROOT / model if (ROOT / model).is_dir() else None
 
 
 def folder_hash(folder: Path | None) -> str | None:
@@ -125,8 +139,8 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def prompt_texts(step: "Step") -> dict[str, str]:
-    return {name: prompts.text(name) for name in step.module.PROMPTS}
+def prompt_texts(step: "Step", config: Config) -> dict[str, str]:
+    return {name: prompts.text(name) for name in prompt_names(step, config)}
 
 
 def made_with() -> dict[str, Any]:

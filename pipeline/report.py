@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pipeline import charts, diff, jsonl, lookup, variety
 from pipeline.errors import StageError
 from pipeline.records import Joke, Margin, Metric, Verdict
-from pipeline.runs import ANSWERS, CURVE, MARGINS, METRICS, RECORDS, Run, stale
+from pipeline.runs import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, Run, stale
 from pipeline.status import step_names
 from pipeline.variety import percent
 
@@ -170,10 +170,18 @@ def _curves(run: Run, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    """How the preferences of a round stand after training: reward accuracy and mean margin, trained on and held out."""
-    path = run.at(lookup.step(name)) / MARGINS
+    """How the preferences of a round stand after training: the share whose margin grew, and the mean margins.
+
+    Of those trained on, and of those held out; ties have no margin to grow.
+    """
+    folder = run.at(lookup.step(name))
+    path = folder / MARGINS
+    files = [lookup.Source(name, folder / file) for file in (RECORDS, HELD_OUT) if path.exists()]
+    ties = {row["id"] for file in files for row in file.rows('"tie":true') if row.get("tie")}
     groups: dict[bool, list[tuple[float, float]]] = defaultdict(list)
     for row in jsonl.read(path, Margin) if path.exists() else ():
+        if row.preference_id in ties:
+            continue
         before = row.chosen_before - row.rejected_before
         groups[row.held_out].append((before, row.chosen_after - row.rejected_after))
     for held_out, pairs in groups.items():

@@ -152,7 +152,11 @@ class _Life:
             for joke, score in zip(row["candidate_ids"], row["scores"], strict=True):
                 yield Text.assemble(self.id(joke), f" {score:.3f}")
             return
-        yield from (self.id(row["chosen_id"]), Text("ties with" if row["tie"] else "over"), self.id(row["rejected_id"]))
+        yield from (
+            self.id(row["chosen_id"]),
+            Text("ties with" if row.get("tie") else "over"),
+            self.id(row["rejected_id"]),
+        )
         yield from (Text(f"p {row['p']:.3f}"), Text("from"), self.id(row["verdict_id"]))
 
     def agreement(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:

@@ -121,7 +121,7 @@ def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], want
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - clock, 1),
         "made_with": recipe.made_with(),
-        "prompts": recipe.prompt_texts(step),
+        "prompts": recipe.prompt_texts(step, config),
     }
     write_json(folder / MANIFEST, {**manifest, "seal": seal(manifest)})
     for name in (STARTED, KEPT):

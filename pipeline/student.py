@@ -25,6 +25,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
@@ -40,6 +41,8 @@ transformers_logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
 
 PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|vision_pad|>", "<unk>", "<|endoftext|>")
+GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+"""What a model's generation config must say; how to generate is said by the run's configuration alone."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
 
@@ -141,6 +144,9 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(weights), is_trainable=train)
+    own = model.generation_config
+    kept = {key: getattr(own, key) for key in GENERATION_IDS}
+    model.generation_config = GenerationConfig(**kept)  # a model's own beams or penalties are not in the configuration
     if config.student.quantization == "none":
         model = model.to(device(config.runtime))
     return model.train() if train else model.eval()

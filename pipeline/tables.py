@@ -157,7 +157,7 @@ def rate(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> Fig
         run = Run(f"{prefix}-{entry.experiment}-{seed}")
         if run.manifest(EVALUATE):
             found.append(scores(run, split, entry.contestant))
-    if not found or not found[0]:
+    if not found or not all(found):
         return Figure()
     value, low, high = metrics.pooled(found)
     means = tuple(sum(one.values()) / len(one) for one in found)

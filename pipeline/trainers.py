@@ -11,15 +11,11 @@ from typing import Any
 from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
 
 import datasets
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Seq2SeqTrainingArguments,
-)
+from transformers import PrinterCallback, Seq2SeqTrainingArguments, TrainerState
 from trl import DPOConfig, SFTConfig
 
 from pipeline import candidates, jsonl, objective, preference
-from pipeline.callbacks import FirstStep, HeldOutRate, StepProgress
+from pipeline.callbacks import FirstStep, HeldOutRate, Patience, StepProgress
 from pipeline.checkpoints import last_whole_checkpoint
 from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.context import Context
@@ -61,6 +57,8 @@ def _dpo_arguments(config: Config, one: Round, folder: Path) -> DPOConfig:
         table["loss_weights"] = weights
     if stop := config.dpo.early_stopping:
         every = table.get("eval_strategy", "epoch")
+        if every == "no":
+            raise ConfigError('[dpo.early_stopping] needs evaluations, but [dpo.trainer] eval_strategy is "no".')
         best = {"load_best_model_at_end": True, "metric_for_best_model": BEST[stop.metric], "greater_is_better": True}
         table |= {"eval_strategy": every, "save_strategy": every, **best}
         table |= {"save_steps": table["eval_steps"]} if "eval_steps" in table else {}
@@ -114,11 +112,13 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
         context.inputs["student"],
     )
     weights = student.weights(context.run, start_step)
+    kind = objective.row(one)
+    rows: list[list[Any]] = [jsonl.load(path, kind) for path in (context.written, held_out) if path]
+    if held_out and all(getattr(row, "tie", False) for row in rows[1]):
+        held_out, rows = None, rows[:1]  # ties have no order to be right about
     without_held_out(arguments, context, held_out)
     model = student.load(config, weights, train=True)
     start = student.fingerprint(model)
-    kind = objective.row(one)
-    rows: list[list[Any]] = [jsonl.load(path, kind) for path in (context.written, held_out) if path]
     if own_losses(config, one):
         trainer: Any = _candidate_trainer(context, model, arguments, tokenizer, rows)
         reference = start
@@ -147,7 +147,7 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
             from pipeline import heldout
 
             trainer.add_callback(HeldOutRate(heldout.rate(context, tokenizer, stop.literals)))
-        trainer.add_callback(EarlyStoppingCallback(stop.patience))
+        trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
     parts = [(rows[0], trainer.train_dataset, False)]
     parts += [(rows[1], trainer.eval_dataset, True)] if held_out else []
     said = f"{context.step}, log-probabilities"
@@ -211,10 +211,12 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     progress = StepProgress(str(context.step))
     trainer.add_callback(progress)
     try:
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        loss = _ended(trainer, checkpoint) if checkpoint else None
+        if loss is None:
+            loss = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
     finally:
         progress.close()
-    _finite(context, result.training_loss)
+    _finite(context, loss)
     weights = context.folder / "weights"
     partial = context.folder / "weights.partial"
     for folder in (partial, weights):
@@ -233,11 +235,23 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": bool(adapters)}
     context.facts["training"] = {
         "steps": trainer.state.global_step,
-        "loss": result.training_loss,
+        "loss": loss,
         "best_step": trainer.state.best_global_step,
         "best_metric": trainer.state.best_metric,
         "device": str(trainer.args.device),
     }
+
+
+def _ended(trainer: Any, checkpoint: Path) -> float | None:
+    """Take the best step of a training that was killed after it had ended by its patience, and its mean loss."""
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    patience = [found for found in trainer.callback_handler.callbacks if isinstance(found, Patience)]
+    if not any(found.used_up(state.log_history) for found in patience):
+        return None
+    trainer.state = state
+    trainer._load_best_model()
+    losses = [row["loss"] for row in state.log_history if "loss" in row]
+    return sum(losses) / len(losses)
 
 
 def _finite(context: Context, *values: float) -> None:

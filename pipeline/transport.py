@@ -23,6 +23,8 @@ class Answer:
     finish: str | None = None
     tokens: list[dict[str, Any]] | None = None
     """logprobs.content of the answer: token, logprob and top_logprobs for each position."""
+    written: int | None = None
+    """Tokens that the model wrote, as the endpoint counts them."""
     error: str | None = None
     """Why there is no answer: bad_request or unavailable, then what the endpoint said."""
 
@@ -44,9 +46,10 @@ def read_answer(key: str, raw: str) -> Answer:
 
     Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question mark.
     """
-    choice = json.loads(raw)["choices"][0]
+    body = json.loads(raw)
+    choice, written = body["choices"][0], (body.get("usage") or {}).get("completion_tokens")
     if "message" not in choice:
-        return _completion(key, choice)
+        return _completion(key, choice, written)
     message = choice["message"]
     content = message.get("content")
     if isinstance(content, list):
@@ -57,15 +60,17 @@ def read_answer(key: str, raw: str) -> Answer:
         refusal=whole(message.get("refusal")),
         finish=choice.get("finish_reason"),
         tokens=(choice.get("logprobs") or {}).get("content"),
+        written=written,
     )
 
 
-def _completion(key: str, choice: dict[str, Any]) -> Answer:
+def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer:
     """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no logprob."""
     found = choice.get("logprobs") or {}
     spelled = zip(found.get("tokens") or [], found.get("token_logprobs") or [], strict=True)
     tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]
-    return Answer(id=f"c_{key[:12]}", text=whole(choice["text"]), finish=choice.get("finish_reason"), tokens=tokens)
+    said = {"text": whole(choice["text"]), "finish": choice.get("finish_reason")}
+    return Answer(id=f"c_{key[:12]}", **said, tokens=tokens, written=written)
 
 
 def whole(text: str | None) -> str | None:

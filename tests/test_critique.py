@@ -52,7 +52,7 @@ def test_the_less_surprising_sentence_wins_in_both_orders(data):
     words = len(re.findall(r"\s*\S+", cloze.sentence(plain))) - 1
     apart = (math.log(0.5) - math.log(0.01)) / words
     assert found[0].p_a == pytest.approx(1 / (1 + math.exp(-apart)))
-    assert got[0] == {
+    assert next(body for body in got if "a plain joke" in body["prompt"]) == {
         "model": "m",
         "prompt": 'The funny paraphrase of "The kettle is on." is "a plain joke"',
         "max_tokens": 1,
@@ -69,7 +69,9 @@ def test_the_model_s_own_token_is_not_the_prompt_s():
     for more in (True, False):
         body = echoed(text, {"other": 0.25}, more)[1]["choices"][0]["logprobs"]
         tokens = [dict(zip(("token", "logprob"), pair)) for pair in zip(body["tokens"], body["token_logprobs"])]  # noqa: B905
-        assert cloze.read(Answer("c_1", tokens=tokens), text)[0] == pytest.approx(math.log(0.25))
+        start = {"token": "<s>", "logprob": None}  # spelled, but no part of the text
+        answer = Answer("c_1", tokens=[start, *tokens], written=1 if more else 0)
+        assert cloze.read(answer)[0] == pytest.approx(math.log(0.25))
 
 
 def test_an_endpoint_that_echoes_nothing_gives_no_verdict(data):
@@ -153,6 +155,14 @@ def test_the_critic_judges_what_people_judged(cli, tmp_path, data):
 def test_other_labels_are_another_recipe(cli, tmp_path):
     cli("agreement", *labelled(tmp_path, LABELS))
     assert "agreement.labels" in cli("agreement", *labelled(tmp_path, LABELS[:1]), code=4)
+
+
+def test_lines_of_labels_may_hold_what_other_lines_end_with(cli, tmp_path):
+    odd = {**LABELS[0], "a": "one\u2028two"}
+    path = tmp_path / "odd.jsonl"
+    path.write_text(json.dumps(odd, ensure_ascii=False) + "\n\n" + json.dumps(LABELS[1]) + "\n")
+    flags = ["--run", "odd", "--config", ROOT / "configs/demo.toml", "--set", f"agreement.labels={path}"]
+    assert "n: 2" in cli("agreement", *flags)
 
 
 @pytest.mark.parametrize(

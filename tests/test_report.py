@@ -89,7 +89,7 @@ def test_the_page_says_what_a_person_needs(page):
     for words in (
         "round-1 ties or beats its teacher in",
         "Note:",
-        "reward accuracy",
+        "margin grew",
         "v1 against v0",
         "same candidate",
         "inconsistent",

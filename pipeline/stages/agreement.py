@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import ROOT, critique, jsonl, metrics
+from pipeline import ROOT, critique, jsonl, metrics, prompts
 from pipeline.config import Agreement, Config
 from pipeline.context import Context
 from pipeline.endpoint import Endpoint
@@ -17,7 +17,7 @@ from pipeline.records import Joke, Label, Verdict, content_id, make
 from pipeline.runs import LABELS, Step
 
 SECTIONS = ("critic", "agreement")
-PROMPTS = critique.PROMPTS
+PROMPTS = prompts.CRITIC
 
 
 def writes(config: Config, round: int | None) -> type[Verdict]:
@@ -52,7 +52,10 @@ def _labels(context: Context) -> list[Label]:
     settings = context.config.agreement or Agreement(labels="")
     path = ROOT / settings.labels
     found: dict[str, Label] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines()[: settings.limit], 1):
+    lines = path.read_text("utf-8").split("\n")  # a line of JSON may hold what splitlines would split at
+    for number, line in enumerate(lines[: settings.limit], 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
             label = _label(str(row[settings.literal_key]), str(row["a"]), str(row["b"]), row["label"])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from pipeline import critique, objective, pairs
+from pipeline import critique, objective, pairs, prompts
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.endpoint import Endpoint
@@ -17,7 +17,7 @@ from pipeline.records import Joke, Verdict
 from pipeline.runs import Step
 
 SECTIONS = ("critic",)
-PROMPTS = critique.PROMPTS
+PROMPTS = prompts.CRITIC
 
 
 def writes(config: Config, round: int | None) -> type[Verdict]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, combinations, product
 
-from pipeline import best_of, critique, jsonl, judge, metrics
+from pipeline import best_of, jsonl, judge, metrics, prompts
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.progress import Progress
@@ -16,7 +16,7 @@ from pipeline.runs import ANSWERS, CANDIDATES, METRICS, SELECTION, Step
 
 SECTIONS = ("literals", "student", "sample", "critic", "evaluate", "judge")
 """sample and critic: best-of-N is made with them."""
-PROMPTS = ("student", *critique.PROMPTS, "judge")
+PROMPTS = ("student", *prompts.CRITIC, "judge")
 
 
 def writes(config: Config, round: int | None) -> type[Verdict]:

@@ -3,6 +3,7 @@
 METHODS=all goes through the whole matrix, with an adapter and with SIGKILL (make test-all).
 """
 
+import json
 import math
 import os
 import signal
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from pipeline import ROOT
+from pipeline import ROOT, trainers
 from tests.conftest import rows
 from tests.torch import models
 from tests.torch.conftest import manifest, run
@@ -138,6 +139,51 @@ def test_training_ends_when_a_held_out_figure_no_longer_grows(inside, metric):
         assert all(0 <= rate <= 1 for rate in rates)
         assert found["spent"]["calls"] > 0
         assert {"critic", "evaluate"} <= found["recipe"].keys()
+
+
+def test_a_training_that_ended_by_its_patience_is_over_after_a_kill(inside, monkeypatch):
+    stop = ["dpo.early_stopping={patience=1}", "dpo.trainer.learning_rate=1e-9"]
+    stop += ["dpo.trainer.eval_strategy=steps", "dpo.trainer.eval_steps=1"]
+    run("dpo", "--run", "ended", "--from", "v1", *flags(stop))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainers, "margins", killed)  # after the training, before its manifest
+    with pytest.raises(AssertionError, match="goes on from here"):
+        run("dpo", "--run", "ended-killed", "--from", "v1", *flags(stop))
+    monkeypatch.undo()
+    monkeypatch.setenv("HUMOR_DISTILL_DATA", str(inside))
+    run("dpo", "--run", "ended-killed")
+    whole, again = (manifest(inside, "round-1/dpo", name) for name in ("ended", "ended-killed"))
+    assert again["training"]["steps"] == whole["training"]["steps"] == 2
+    assert again["training"]["best_step"] == whole["training"]["best_step"]
+    assert again["weights"] == whole["weights"]
+
+
+def test_held_out_figures_are_of_held_out_rows_alone(inside):
+    """However seldom the training logs."""
+    settings = ['rounds=[{objective="brio"}]', "dpo.trainer.eval_strategy=steps", "dpo.trainer.eval_steps=2"]
+    seen = []
+    for every in (1, 5):
+        name = f"logs-{every}"
+        run("dpo", "--run", name, "--from", "v1", *flags([*settings, f"dpo.trainer.logging_steps={every}"]))
+        curve = rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl")
+        seen.append([row["eval_rewards/accuracies"] for row in curve if "eval_rewards/accuracies" in row])
+    assert len(seen[0]) == 3
+    assert seen[0] == pytest.approx(seen[1])
+
+
+def test_a_model_s_own_beams_and_penalties_are_not_used(inside, tmp_path):
+    """BART's own folder says num_beams = 4 and no_repeat_ngram_size = 3."""
+    folder = models.bart(tmp_path / "bart")
+    path = folder / "generation_config.json"
+    own = json.loads(path.read_text()) | {"num_beams": 4, "no_repeat_ngram_size": 3, "early_stopping": True}
+    path.write_text(json.dumps(own))
+    settings = [f"student.model={folder}", f"sft.trainer={SFT}", 'rounds=[{candidates="base", objective="dpo"}]']
+    run("sample", "--run", "own-beams", "--from", "v1", *flags(settings))
+    found = rows(inside / "runs/own-beams/round-1/sample/records.jsonl")
+    assert len({row["text"] for row in found}) > len(found) / 2
 
 
 def test_an_encoder_decoder_answers_with_five_beams_and_samples_with_a_seed_per_row(inside, student):
