@@ -106,34 +106,23 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
     The starting weights are checked against the hash in their manifest, the reference against the starting weights,
     and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
-    config, one, start_step = (
-        context.config,
-        objective.round_of(context.config, context.step.round),
-        context.inputs["student"],
-    )
+    config, start_step = context.config, context.inputs["student"]
+    one = objective.round_of(config, context.step.round)
     weights = student.weights(context.run, start_step)
     kind = objective.row(one)
     rows: list[list[Any]] = [jsonl.load(path, kind) for path in (context.written, held_out) if path]
-    if held_out and all(getattr(row, "tie", False) for row in rows[1]):
-        held_out, rows = None, rows[:1]  # ties have no order to be right about
-    without_held_out(arguments, context, held_out)
+    ordered = held_out and not all(
+        getattr(row, "tie", False) for row in rows[1]
+    )  # ties have no order to be right about
+    without_held_out(arguments, context, held_out if ordered else None)
     model = student.load(config, weights, train=True)
     start = student.fingerprint(model)
     if own_losses(config, one):
-        trainer: Any = _candidate_trainer(context, model, arguments, tokenizer, rows)
-        reference = start
+        trainer, reference = _candidate_trainer(context, model, arguments, tokenizer, rows), start
     else:
-        adapted = hasattr(model, "peft_config")
-        trainer = preference.PreferenceTrainer(
-            name=str(context.step),
-            model=model,
-            ref_model=None if arguments.precompute_ref_log_probs or adapted else student.load(config, weights),
-            args=arguments,
-            train_dataset=data_set(context.written, context),
-            eval_dataset=data_set(held_out, context),
-            processing_class=tokenizer,
-        )
-        reference = student.fingerprint(trainer.ref_model or model, "ref" if adapted else "default")
+        trainer = _preference_trainer(context, model, arguments, tokenizer, held_out)
+        adapter = "ref" if hasattr(model, "peft_config") else "default"
+        reference = student.fingerprint(trainer.ref_model or model, adapter)
     if reference != start:
         raise StudentError(
             f"{context.step}: the reference model is not the round's starting student; nothing was trained."
@@ -142,27 +131,45 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
     context.facts["reference"] = {"fingerprint": reference}
     if one.objective == "dpo":
         trainer.add_callback(FirstStep())
-    if (stop := config.dpo.early_stopping) and held_out:
-        if stop.metric == "wtr":
-            from pipeline import heldout
-
-            trainer.add_callback(HeldOutRate(heldout.rate(context, tokenizer, stop.literals)))
-        trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
-    parts = [(rows[0], trainer.train_dataset, False)]
-    parts += [(rows[1], trainer.eval_dataset, True)] if held_out else []
+    if config.dpo.early_stopping and ordered:
+        _stop_early(context, trainer, tokenizer)
+    datasets = [trainer.train_dataset, *([trainer.eval_dataset] if held_out else [])]
     said = f"{context.step}, log-probabilities"
-    starts = [trainer.before(dataset, f"{said} before") for _, dataset, _ in parts]
+    before = [trainer.before(dataset, f"{said} before") for dataset in datasets]
     finish(trainer, context, tokenizer)
-    ends = [trainer.log_probabilities(dataset, f"{said} after") for _, dataset, _ in parts]
-    _finite(context, *chain.from_iterable(chain.from_iterable(ends)))
-    found = (
-        margins(of, is_held_out, before, after, trainer.seen.steps())
-        for (of, _, is_held_out), before, after in zip(parts, starts, ends, strict=True)
-    )
+    after = [trainer.log_probabilities(dataset, f"{said} after") for dataset in datasets]
+    _finite(context, *chain.from_iterable(chain.from_iterable(after)))
+    seen = trainer.seen.steps()
+    found = (margins(*part, seen) for part in zip(rows, (False, True), before, after, strict=False))
     context.files.append(context.folder / MARGINS)
     jsonl.write(context.folder / MARGINS, chain.from_iterable(found))
     first = trainer.state.log_history[0]
     context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
+
+
+def _stop_early(context: Context, trainer: Any, tokenizer: Any) -> None:
+    stop = context.config.dpo.early_stopping
+    if stop and stop.metric == "wtr":
+        from pipeline import heldout
+
+        trainer.add_callback(HeldOutRate(heldout.rate(context, tokenizer, stop.literals)))
+    if stop:
+        trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
+
+
+def _preference_trainer(context: Context, model: Any, arguments: Any, tokenizer: Any, held_out: Path | None) -> Any:
+    """TRL's trainer on the rows written so far; it loads no second model where it does not need one."""
+    alone = arguments.precompute_ref_log_probs or hasattr(model, "peft_config")
+    weights = student.weights(context.run, context.inputs["student"])
+    return preference.PreferenceTrainer(
+        name=str(context.step),
+        model=model,
+        ref_model=None if alone else student.load(context.config, weights),
+        args=arguments,
+        train_dataset=data_set(context.written, context),
+        eval_dataset=data_set(held_out, context),
+        processing_class=tokenizer,
+    )
 
 
 def _candidate_trainer(context: Context, model: Any, arguments: Any, tokenizer: Any, rows: list[Any]) -> Any:
