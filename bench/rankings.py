@@ -19,7 +19,13 @@ WAYS = ("six passes", "one pass")
 
 def build(name):
     import torch
-    from transformers import AutoModelForCausalLM, BartConfig, BartForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
+    from transformers import (
+        AutoModelForCausalLM,
+        BartConfig,
+        BartForConditionalGeneration,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
 
     from pipeline import ROOT
 
@@ -85,10 +91,14 @@ def child(name, way):
     draw = torch.Generator().manual_seed(0)
 
     def ids(least, most):
-        return torch.randint(5, 4000, (int(torch.randint(least, most + 1, (1,), generator=draw)),), generator=draw).tolist()
+        return torch.randint(
+            5, 4000, (int(torch.randint(least, most + 1, (1,), generator=draw)),), generator=draw
+        ).tolist()
 
     batches = [
-        Candidates([ids(24, 24) for _ in range(PROMPTS)], [[ids(20, 28) for _ in range(ANSWERS)] for _ in range(PROMPTS)])
+        Candidates(
+            [ids(24, 24) for _ in range(PROMPTS)], [[ids(20, 28) for _ in range(ANSWERS)] for _ in range(PROMPTS)]
+        )
         for _ in range(STEPS)
     ]
     cuda = torch.cuda.is_available()
@@ -123,12 +133,16 @@ def main():
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 turns[way].append(json.loads(said.splitlines()[-1]))
         found = {
-            way: {key: statistics.median(turn[key] for turn in turns[way]) for key in ("rate", "memory")} for way in WAYS
+            way: {key: statistics.median(turn[key] for turn in turns[way]) for key in ("rate", "memory")}
+            for way in WAYS
         }
         for way in WAYS:
             print(f"{name:<26}{way:<12}{found[way]['rate']:>10,.0f}{found[way]['memory']:>8,.0f}")
         plain, ours = found["six passes"], found["one pass"]
-        print(f"{'':<26}{ours['rate'] / plain['rate']:.2f} times as fast, {ours['memory'] / plain['memory']:.2f} of the memory")
+        print(
+            f"{'':<26}{ours['rate'] / plain['rate']:.2f} times as fast, with {ours['memory'] / plain['memory']:.2f} of "
+            "the memory"
+        )
 
 
 if __name__ == "__main__":
