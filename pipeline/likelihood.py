@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
 
 CLOSE = {True: 1e-3, False: 2e-2}
 """How far packed and separate scores may differ, relative and in nats, in float32 and in half precision."""
+TILE = 128
+"""Tokens that an encoder-decoder's head sees at a time."""
 IGNORED = -100
 """A label that no loss looks at."""
 
@@ -53,21 +56,22 @@ Scorer = Callable[[Any, Candidates, int], torch.Tensor]
 def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
     """The quickest way to score candidates that is right for this model.
 
-    A decoder-only model gets a head that keeps no logits. Whether it keeps packed answers apart is tried on `longest`,
-    a row of the data: architectures without such masks, and windows shorter than a row, get a row for each answer.
+    The quick way keeps no logits and, for a decoder-only model, packs a prompt's answers into one row. Whether it is
+    right is tried on `longest`, a row of the data: architectures without such masks, windows shorter than a row, and
+    heads that do more than multiply and add get the plain way.
     """
     base = model.get_base_model() if hasattr(model, "peft_config") else model
-    if base.config.is_encoder_decoder:
-        return encoded_once
-    add_fused_lm_head(base)
+    quick, plain = (encoded_once, with_logits) if base.config.is_encoder_decoder else (packed, separate)
+    if quick is packed:
+        add_fused_lm_head(base)
     training = model.training
     model.eval()
     try:
-        together, apart = packed(model, longest, pad), separate(model, longest, pad)
+        together, apart = quick(model, longest, pad), plain(model, longest, pad)
         close = CLOSE[model.dtype == torch.float32]
-        return packed if torch.allclose(together, apart, rtol=close, atol=close) else separate
+        return quick if torch.allclose(together, apart, rtol=close, atol=close) else plain
     except (RuntimeError, ValueError, TypeError):
-        return separate
+        return plain
     finally:
         model.train(training)
 
@@ -86,26 +90,64 @@ def _by_prompt(sums_N: torch.Tensor, candidates: Candidates) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
 
 
+def with_logits(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
+    """A Scorer for an encoder-decoder, by the logits that it gives."""
+    inputs, labels_NT = _decoded(model, candidates, pad)
+    return _by_prompt(_token_scores(model(**inputs).logits, labels_NT).sum(1), candidates)
+
+
 def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
-    """A Scorer for an encoder-decoder."""
+    """A Scorer for an encoder-decoder: its head goes over the answers' tokens in tiles, which backward computes again.
+
+    The head sees a first token alone when the model calls it, and then, from here, what it would have seen.
+    """
+    inputs, labels_NT = _decoded(model, candidates, pad)
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    head, bias, seen = base.get_output_embeddings(), getattr(base, "final_logits_bias", None), []
+
+    def first(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        seen.append(given[0])
+        return (given[0][:, :1],)
+
+    hook = head.register_forward_pre_hook(first)
+    try:
+        model(**inputs)
+    finally:
+        hook.remove()
+
+    def tile(hidden_MD: torch.Tensor, labels_M: torch.Tensor) -> torch.Tensor:
+        logits_MV = head(hidden_MD)
+        return _token_scores(logits_MV if bias is None else logits_MV + bias, labels_M)
+
+    counted_NT = labels_NT != IGNORED
+    hidden_MD, labels_M = seen[0][counted_NT], labels_NT[counted_NT]
+    tiles = zip(torch.split(hidden_MD, TILE), torch.split(labels_M, TILE), strict=True)
+    scores_M = torch.cat([checkpoint(tile, *part, use_reentrant=False) for part in tiles])
+    found_NT = scores_M.new_zeros(labels_NT.shape).masked_scatter(counted_NT, scores_M)
+    return _by_prompt(found_NT.sum(1), candidates)
+
+
+def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, Any], torch.Tensor]:
+    """What the decoder is given, each source encoded once for all its answers; labels (N, T), IGNORED where padded."""
     device = model.device
     ids_BS, mask_BS = padded(candidates.prompts, pad, device)
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     source = base.get_encoder()(input_ids=ids_BS, attention_mask=mask_BS)
     counts = torch.tensor([len(row) for row in candidates.answers], device=device)
     labels_NT, answered_NT = padded([ids for row in candidates.answers for ids in row], pad, device)
-    hidden = source.last_hidden_state.repeat_interleave(counts, 0)
-    logits_NTV = model(
-        encoder_outputs=(hidden,),
-        attention_mask=mask_BS.repeat_interleave(counts, 0),
-        decoder_input_ids=base.prepare_decoder_input_ids_from_labels(labels_NT),
-        use_cache=False,
-    ).logits
-    labels_NT = labels_NT.masked_fill(answered_NT == 0, IGNORED)
-    found_NT = -cross_entropy(
-        logits_NTV.float().flatten(0, 1), labels_NT.flatten(), reduction="none", ignore_index=IGNORED
-    )
-    return _by_prompt(found_NT.view(labels_NT.shape).sum(1), candidates)
+    inputs = {
+        "encoder_outputs": (source.last_hidden_state.repeat_interleave(counts, 0),),
+        "attention_mask": mask_BS.repeat_interleave(counts, 0),
+        "decoder_input_ids": base.prepare_decoder_input_ids_from_labels(labels_NT),
+        "use_cache": False,
+    }
+    return inputs, labels_NT.masked_fill(answered_NT == 0, IGNORED)
+
+
+def _token_scores(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """log p of each label, 0 where it is IGNORED; logits (..., V) and labels (...)."""
+    flat = cross_entropy(logits.float().flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED)
+    return -flat.view(labels.shape)
 
 
 def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:

@@ -127,7 +127,7 @@ def test_try_reads_sentences_from_a_pipe_and_says_what_is_too_long(inside, monke
     assert main(["try", "--run", "v1"]) == 0
     said = capsys.readouterr()
     assert "The kettle is on." in said.out
-    assert "the student has room for" in said.err
+    assert "which leave no room for 24 tokens of an answer" in said.err
 
 
 def test_cards_say_what_made_the_run_and_not_what_its_configuration_says_now(apart, tmp_path):

@@ -148,3 +148,17 @@ def test_packed_answers_stay_apart_under_autocast_and_without_sdpa(attention):
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         together, alone = (how(model, candidates, 0) for how in (score, likelihood.separate))
     assert together.numpy() == pytest.approx(alone.numpy(), rel=2e-2)
+
+
+@pytest.mark.parametrize("make", [models.bart, models.t5])
+def test_tiles_of_an_encoder_decoder_s_head_have_its_gradients(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(likelihood, "TILE", 5)
+    model = AutoModelForSeq2SeqLM.from_pretrained(make(tmp_path)).eval()
+    candidates, pad, grads = some(), model.config.pad_token_id, []
+    for how in (likelihood.encoded_once, likelihood.with_logits):
+        model.zero_grad()
+        (how(model, candidates, pad) * torch.tensor([[1.0, -0.5, 2.0], [0.3, -1.0, 0.0]])).sum().backward()
+        grads.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys() != set()
+    for name, value in grads[0].items():
+        assert torch.allclose(value, grads[1][name], rtol=1e-3, atol=1e-4), name
