@@ -94,12 +94,18 @@ def test_a_tokenizer_with_no_room_for_a_pad_is_refused(demo, tmp_path, monkeypat
         student.load_tokenizer(configured(demo, model=variant(tmp_path, pad_token=None)))
 
 
-def test_an_encoder_decoder_is_refused(demo, tmp_path):
+def test_an_encoder_decoder_is_loaded_as_one(demo, tmp_path):
     sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 64}
     BartForConditionalGeneration(BartConfig(**sizes, **heads)).save_pretrained(tmp_path / "bart")
-    with pytest.raises(StudentError, match=r"is an encoder-decoder \(bart\)"):
-        student.load(configured(demo, model=str(tmp_path / "bart")))
+    config = validate({**demo, "student": {"model": str(tmp_path / "bart")}}, "test")
+    assert student.is_encoder_decoder(config)
+    assert isinstance(student.load(config), BartForConditionalGeneration)
+    assert not student.is_encoder_decoder(validate(demo, "test"))
+    # its context holds the sentence, and as much of an answer; a decoder's holds both together
+    assert [student.room(config)(tokens) for tokens in (10, 1024, 1025)] == [1024, 1024, 0]
+    assert student.room(config, max_length=100)(10) == 100
+    assert student.room(validate(demo, "test"))(10) == 256 - 10
 
 
 def test_a_student_that_is_not_there_is_named(demo):
