@@ -103,7 +103,11 @@ def child(name, way):
     ]
     cuda = torch.cuda.is_available()
     model = build(name).to("cuda" if cuda else "cpu").train()
-    score = six_passes if way == "six passes" else scorer(model, batches[0], 1)
+    score = (
+        six_passes
+        if way == "six passes"
+        else scorer(model, Candidates(batches[0].prompts[:1], batches[0].answers[:1]), 1)
+    )
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = torch.cuda.memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
