@@ -17,7 +17,7 @@ from trl.trainer.utils import add_fused_lm_head
 CLOSE = {True: 1e-3, False: 2e-2}
 """How far packed and separate scores may differ, relative and in nats, in float32 and in half precision."""
 TILE = 128
-"""Tokens that an encoder-decoder's head sees at a time."""
+"""Tokens that the head sees at a time."""
 IGNORED = -100
 """A label that no loss looks at."""
 
@@ -97,11 +97,16 @@ def with_logits(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 
 
 def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
-    """A Scorer for an encoder-decoder: its head goes over the answers' tokens in tiles, which backward computes again.
-
-    The head sees a first token alone when the model calls it, and then, from here, what it would have seen.
-    """
+    """A Scorer for an encoder-decoder."""
     inputs, labels_NT = _decoded(model, candidates, pad)
+    return _by_prompt(_in_tiles(model, inputs, labels_NT).sum(1), candidates)
+
+
+def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> torch.Tensor:
+    """log p of each label (N, T): the head goes over labelled places in tiles, which backward computes again.
+
+    When the model calls it, the head sees each row's first place alone; from here, what it would have seen.
+    """
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     head, bias, seen = base.get_output_embeddings(), getattr(base, "final_logits_bias", None), []
 
@@ -123,8 +128,7 @@ def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     hidden_MD, labels_M = seen[0][counted_NT], labels_NT[counted_NT]
     tiles = zip(torch.split(hidden_MD, TILE), torch.split(labels_M, TILE), strict=True)
     scores_M = torch.cat([checkpoint(tile, *part, use_reentrant=False) for part in tiles])
-    found_NT = scores_M.new_zeros(labels_NT.shape).masked_scatter(counted_NT, scores_M)
-    return _by_prompt(found_NT.sum(1), candidates)
+    return scores_M.new_zeros(labels_NT.shape).masked_scatter(counted_NT, scores_M)
 
 
 def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, Any], torch.Tensor]:
@@ -175,16 +179,16 @@ def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     label_BT, _ = padded(labels, IGNORED, device)
     place_BT, _ = padded(places, 0, device)
     seen = visible(owner_BT)
-    out = model(
-        input_ids=ids_BT,
-        attention_mask=seen if model.config._attn_implementation == "sdpa" else additive(seen, model.dtype),
-        position_ids=place_BT,
-        labels=label_BT,
-        fused_lm_head=True,
-    )
+    inputs = {
+        "input_ids": ids_BT,
+        "attention_mask": seen if model.config._attn_implementation == "sdpa" else additive(seen, model.dtype),
+        "position_ids": place_BT,
+        "use_cache": False,
+    }
+    scores_BT = _in_tiles(model, inputs, torch.nn.functional.pad(label_BT[:, 1:], (0, 1), value=IGNORED))
     most = max(map(len, candidates.answers))
     owner_of = owner_BT[:, 1:].clamp(min=0)
-    return out.log_probs.new_zeros(len(rows), most + 1).scatter_add(1, owner_of, out.log_probs)[:, 1:]
+    return scores_BT.new_zeros(len(rows), most + 1).scatter_add(1, owner_of, scores_BT[:, :-1])[:, 1:]
 
 
 def visible(owner_BT: torch.Tensor) -> torch.Tensor:
