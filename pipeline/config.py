@@ -6,14 +6,6 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from pipeline.endpoint import LOCAL, STANDIN, Endpoint, Section
 
-RUNTIME_TRAINER_KEYS = frozenset(
-    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
-    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
-    "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
-    "dataloader_persistent_workers dataloader_prefetch_factor".split()
-)
-"""Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
-
 TRL_LOSSES = frozenset(
     "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
     "sigmoid_norm".split()

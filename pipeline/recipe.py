@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import ROOT, objective, prompts
-from pipeline.config import RUNTIME_TRAINER_KEYS, Config
+from pipeline.config import Config
 from pipeline.endpoint import LOCAL
 from pipeline.errors import DataError
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 PACKAGES = ["torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai", "pydantic", "jinja2"]
 MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 """Endings of the files that make a model what it is: weights, configuration, tokenizer, chat template."""
+RUNTIME_TRAINER_KEYS = frozenset(
+    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
+    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
+    "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
+    "dataloader_persistent_workers dataloader_prefetch_factor".split()
+)
+"""Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
 NOT_IN_RECIPE = ("price", "api_key_env")
 
 
