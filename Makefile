@@ -49,19 +49,19 @@ tables: setup ## the tables of "Small But Funny", ours beside the paper's; first
 	.venv/bin/humor-distill tables --make --labels $(LABELS)
 
 bench: setup ## how long --help and status take
-	.venv/bin/python bench/startup.py
+	.venv/bin/python tests/bench/startup.py
 
 bench-large: setup ## show, status, diff, verify and report on 12,000 literals
-	.venv/bin/python -m bench.large
+	.venv/bin/python -m tests.bench.large
 
 bench-seeds: setup ## the demo for three seeds, in both orders
-	.venv/bin/python bench/seeds.py
+	.venv/bin/python tests/bench/seeds.py
 
 bench-rankings: setup ## six candidates of a prompt in one pass, and in six
-	.venv/bin/python -m bench.rankings
+	.venv/bin/python -m tests.bench.rankings
 
 real: setup ## real people's sentences, where they are there
-	bench/real.sh
+	tests/bench/real.sh
 
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache

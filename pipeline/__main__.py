@@ -68,7 +68,7 @@ def _stages(args: argparse.Namespace) -> None:
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
     waiting: set[runs.Step] = set()
     for step in chosen:
-        store.execute(run, step, config, args.force, args.dry_run, flags, waiting)
+        store.execute(run, step, config, args.force, args.dry_run, flags, waiting, args.accept_failed)
 
 
 def _configured(run: "Run", args: argparse.Namespace) -> "Config":

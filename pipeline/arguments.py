@@ -59,6 +59,9 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key, e.g. seed=1"
     )
     command.add_argument("--force", action="store_true", help="make the step again, even if it is complete")
+    command.add_argument(
+        "--accept-failed", action="store_true", help="complete the step without the rows of calls that failed for good"
+    )
     command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pipeline.errors import StageError
 from pipeline.jsonl import parse, write
-from pipeline.records import Row
+from pipeline.records import Ids, Row
 from pipeline.runs import BEFORE, KEPT, MANIFEST, PARTIAL, STARTED
 
 R = TypeVar("R", bound=Row)
@@ -70,14 +70,16 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def keep(folder: Path, kind: type[R]) -> dict[str, R]:
-    """The whole lines of interrupted attempts, by id; a torn last line is left out."""
-    rows: dict[str, R] = {}
-    for path in (folder / KEPT, folder / PARTIAL):
-        data = path.read_bytes() if path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
-        found = (parse(line, kind, f"{path}:{number}") for number, line in enumerate(whole, 1))
-        rows |= {row.id: row for row in found}
-    if rows:
-        write(folder / KEPT, rows.values())
-    return rows
+def keep(folder: Path, kind: type[Row]) -> int:
+    """Put the whole lines of interrupted attempts into one file; a torn last line is left out. Returns their number."""
+    paths = [path for path in (folder / KEPT, folder / PARTIAL) if path.exists()]
+    return write(folder / KEPT, _whole(paths, kind)) if paths else 0
+
+
+def _whole(paths: list[Path], kind: type[R]) -> Iterator[R]:
+    seen = Ids()
+    for path in paths:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n") and seen.add((row := parse(line, kind, f"{path}:{number}")).id):
+                    yield row

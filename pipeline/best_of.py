@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from pipeline import critique, jsonl
-from pipeline.cache import cache_path, spent_on
 from pipeline.context import Context
+from pipeline.llm.cache import cache_path, spent_on
 from pipeline.progress import Progress
 from pipeline.records import Joke, LiteralText, Verdict
 from pipeline.runs import CANDIDATES, SELECTION

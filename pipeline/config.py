@@ -239,6 +239,8 @@ class Runtime(Section):
     """Seconds for one request."""
     budget: Annotated[float, Field(ge=0)] | None = None
     """The most a run may spend on hosted models, in the currency of the prices."""
+    step_budget: Annotated[float, Field(ge=0)] | None = None
+    """The most each of its steps may spend."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto is the best there is."""
     generate_batch: Positive = 192

@@ -1,19 +1,22 @@
 """What a stage's `run` gets: its configuration, its inputs, the door, and where to say what it left out."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import recipe
-from pipeline.cache import cache_path
 from pipeline.config import SPLITS, Config
 from pipeline.errors import DataError
 from pipeline.jsonl import load, read
-from pipeline.llm import Door
+from pipeline.llm.cache import cache_path
+from pipeline.llm.door import Door
+from pipeline.llm.quarantine import Quarantine
 from pipeline.progress import Progress
-from pipeline.records import Drop, LiteralText, Row, make
-from pipeline.runs import PARTIAL, RECORDS, Run, Step
+from pipeline.records import Drop, Ids, LiteralText, Row, make
+from pipeline.runs import FAILED, KEPT, PARTIAL, RECORDS, Run, Step
 
 R = TypeVar("R", bound=Row)
 
@@ -26,8 +29,6 @@ class Context:
     run: Run
     step: Step
     inputs: dict[str, Step]
-    kept: dict[str, Row]
-    """Rows that an interrupted attempt already wrote, by id; a stage may skip making them again."""
     drops: list[Drop] = field(default_factory=list)
     """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
     _drops_of: Counter[str] = field(default_factory=Counter)
@@ -39,6 +40,11 @@ class Context:
     @property
     def folder(self) -> Path:
         return self.run.at(self.step)
+
+    def kept(self, kind: type[R]) -> list[R]:
+        """Rows that interrupted attempts already wrote; a stage may skip making them again."""
+        path = self.folder / KEPT
+        return load(path, kind) if path.exists() else []
 
     @property
     def written(self) -> Path:
@@ -74,12 +80,22 @@ class Context:
 
     def literals(self, *splits: str) -> list[LiteralText]:
         """The configuration's literals of these splits (all, if none is named), in file order."""
-        return literals(self.config, *splits)
+        return list(literals(self.config, *splits))
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """Where requests go that no attempt could get answered."""
+        return Quarantine(self.folder / FAILED)
 
     def door(self, progress: Progress) -> Door:
         """The door to hosted models; each answer advances the progress."""
         door = Door(
-            cache_path(), self.config.runtime, self.run.name, str(self.step), lambda: progress.advance(_spending(door))
+            cache_path(),
+            self.config.runtime,
+            self.run.name,
+            str(self.step),
+            lambda: progress.advance(_spending(door)),
+            None if self.step.stage == "dpo" else self.quarantine,  # a held-out judgment more or less is no row
         )
         return door
 
@@ -92,21 +108,20 @@ def _spending(door: Door) -> str:
     )
 
 
-def literals(config: Config, *splits: str) -> list[LiteralText]:
-    """The literals of a configuration; DataError where a file is missing, empty or repeats an id."""
-    found: dict[str, LiteralText] = {}
+def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
+    """The literals of a configuration, one by one; DataError where a file is missing, empty or repeats an id."""
+    seen = Ids()
     counts: Counter[str] = Counter()
     limit = config.literals.limit
     most: dict[Any, int] = limit if isinstance(limit, dict) else dict.fromkeys(SPLITS, limit) if limit else {}
     for path in recipe.literal_files(config):
         for row in read(path, LiteralText):
-            if row.id in found:
+            if not seen.add(row.id):
                 raise DataError(
                     f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
                 )
             counts[row.split] += 1
-            if counts[row.split] <= most.get(row.split, counts[row.split]):
-                found[row.id] = row
-    if not found:
+            if counts[row.split] <= most.get(row.split, counts[row.split]) and (not splits or row.split in splits):
+                yield row
+    if not counts:
         raise DataError(f"{', '.join(config.literals.files)}: no literal in them. Make some: humor-distill import FILE")
-    return [row for row in found.values() if not splits or row.split in splits]

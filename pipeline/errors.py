@@ -7,7 +7,8 @@
     ├── EndpointError    6   a hosted model that refuses everybody: key, model name, address
     ├── BudgetError      7   the money cap is reached, or cannot be kept
     ├── StudentError     8   a student that cannot be trained or run here
-    └── StorageError     9   a disk that is full, read-only, or not ours to read or write
+    ├── StorageError     9   a disk that is full, read-only, or not ours to read or write
+    └── FailedCalls     10   requests that no attempt could get answered; everything else is kept
 
 Everything else is a bug and propagates.
 """
@@ -56,6 +57,10 @@ class StudentError(HumorDistillError):
 
 class StorageError(HumorDistillError):
     exit_code = 9
+
+
+class FailedCalls(HumorDistillError):
+    exit_code = 10
 
 
 def storage(error: Exception, folder: Path) -> StorageError | None:

@@ -66,9 +66,7 @@ def write_jokes(
 
     Literals whose prompt and answer would not fit the student's context are left out and counted.
     """
-    done = {
-        (joke.literal_id, joke.author, joke.index): joke for joke in context.kept.values() if isinstance(joke, Joke)
-    }
+    done = {(joke.literal_id, joke.author, joke.index): joke for joke in context.kept(Joke)}
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
     lengths, left = {literal: length(tokenizer, text) for literal, text in texts.items()}, room(context.config)
     fits = {literal: left(tokens) >= settings.max_new_tokens for literal, tokens in lengths.items()}

@@ -10,23 +10,28 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pipeline.errors import DataError
-from pipeline.records import Row
+from pipeline.records import Ids, Row
 
 R = TypeVar("R", bound=Row)
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
     """The rows of a JSONL file, validated; a bad line raises DataError with file:line and the fields at fault."""
-    seen: dict[str, int] = {}
+    seen = Ids()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             row = parse(line, kind, f"{path}:{number}")
-            if row.id in seen:
+            if not seen.add(row.id):
                 raise DataError(
-                    f"{path}:{number}: id {row.id} is already on line {seen[row.id]}. Each id may occur once."
+                    f"{path}:{number}: id {row.id} is already on line {_line(path, row)}. Each id may occur once."
                 )
-            seen[row.id] = number
             yield row
+
+
+def _line(path: Path, row: Row) -> int:
+    """The first line with a row's id."""
+    with path.open("rb") as file:
+        return next(n for n, line in enumerate(file, 1) if parse(line, type(row), f"{path}:{n}").id == row.id)
 
 
 def load(path: Path, kind: type[R]) -> list[R]:

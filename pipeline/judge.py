@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pipeline import prompts
 from pipeline.config import Aspect, Judging
-from pipeline.llm import Door
+from pipeline.llm.answer import Answer
+from pipeline.llm.door import Door
 from pipeline.records import Joke, Order, Outcome, Verdict, make
-from pipeline.transport import Answer
 
 MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
 STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)

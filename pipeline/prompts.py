@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from pipeline import ROOT
@@ -16,13 +17,19 @@ CRITIC = ("critic", "cloze")
 
 def text(name: str) -> str:
     """The template itself."""
-    path = FOLDER / f"{name}.j2"
     try:
-        return path.read_text("utf-8")
+        return _path(name).read_text("utf-8")
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}"
-        ) from None
+        raise _missing(name) from None
+
+
+def _path(name: str) -> Path:
+    return FOLDER / f"{name}.j2"
+
+
+def _missing(name: str) -> ConfigError:
+    path = _path(name)
+    return ConfigError(f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}")
 
 
 def digest(name: str) -> str:
@@ -39,7 +46,9 @@ def render(name: str, **values: Any) -> str:
     from jinja2 import TemplateError
 
     try:
-        return str(_template(text(name)).render(**values)).strip()
+        return str(_template(name, _path(name).stat().st_mtime_ns).render(**values)).strip()
+    except FileNotFoundError:
+        raise _missing(name) from None
     except TemplateError as error:
         line = f":{error.lineno}" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
         raise ConfigError(
@@ -48,12 +57,13 @@ def render(name: str, **values: Any) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _template(source: str) -> Any:
+def _template(name: str, changed: int) -> Any:
+    """The compiled template of a file as it was at some time."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
     environment.filters["quoted"] = _quoted
-    return environment.from_string(source)
+    return environment.from_string(text(name))
 
 
 def _quoted(value: Any) -> str:

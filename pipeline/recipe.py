@@ -26,7 +26,8 @@ RUNTIME_TRAINER_KEYS = frozenset(
     "dataloader_persistent_workers dataloader_prefetch_factor".split()
 )
 """Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
-NOT_IN_RECIPE = ("price", "api_key_env")
+NOT_IN_RECIPE = frozenset("price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split())
+"""Keys of an endpoint that change no answer."""
 
 
 def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _without_runtime_keys(name: str, section: Any) -> Any:
     """The section without what changes neither an answer nor a weight."""
     if not isinstance(section, dict):
         return section
-    runtime = set(NOT_IN_RECIPE)
+    runtime = {*NOT_IN_RECIPE}
     if name == "trainer":
         runtime = {*RUNTIME_TRAINER_KEYS}
         if section.get("load_best_model_at_end"):  # then the steps that are saved are those to choose from

@@ -6,6 +6,8 @@ ids in every run, and rows join on ids, never on position.
 
 import hashlib
 import json
+from array import array
+from collections import defaultdict
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -180,6 +182,17 @@ class Drop(Row):
     """What was left out, or what the endpoint said, where no other row has it; else whose answer it would have been."""
 
 
+class Failure(Row):
+    """A request that no attempt could get answered; it is no answer, and the next start tries it again."""
+
+    kind: ClassVar[str] = "failure/1"
+    call: str
+    """The id that its answer would have."""
+    request: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    """Each with `at` (UTC), `address`, `error`, `seconds` it took; over all starts."""
+
+
 def view(split: str, aspect: str) -> str:
     """What a table calls a split as the judge sees it: its name, and the aspect where that is not the overall one."""
     return split if aspect == "overall" else f"{split}, {aspect}"
@@ -218,6 +231,22 @@ class Metric(Row):
         return view(self.split, self.aspect)
 
 
+class Ids:
+    """Which ids of one kind were seen, in eight bytes each: a stage may write a million rows."""
+
+    def __init__(self) -> None:
+        self._buckets: defaultdict[int, array[int]] = defaultdict(lambda: array("Q"))
+
+    def add(self, identity: str) -> bool:
+        """Whether it is new."""
+        number = int(identity[2:], 16)
+        bucket = self._buckets[number % 4096]
+        if number in bucket:
+            return False
+        bucket.append(number)
+        return True
+
+
 R = TypeVar("R", bound=Row)
 
 _IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
@@ -229,6 +258,7 @@ _IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
     Ranking: ("r", ("candidate_ids", "prompt")),
     Label: ("h", ("a", "b")),
     Margin: ("g", ("preference_id",)),
+    Failure: ("f", ("call",)),
     Drop: ("d", ("dropped", "reason", "index", "text")),
     Metric: ("m", ("contestant", "split", "judge", "aspect", "vs")),
 }

@@ -16,6 +16,8 @@ from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
 
 RECORDS, MANIFEST, STARTED, DROPPED = "records.jsonl", "manifest.json", "started.json", "dropped.jsonl"
+FAILED = "failed.jsonl"
+"""The requests that no attempt could get answered, with all attempts."""
 PARTIAL, KEPT = "records.jsonl.partial", "records.jsonl.kept"
 """The rows of the attempt under way, and of interrupted ones before it."""
 HELD_OUT, CURVE, MARGINS = "validation.jsonl", "curve.jsonl", "margins.jsonl"

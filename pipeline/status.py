@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import ROUND_STAGES, data_folder
-from pipeline.cache import cache_path, usage
 from pipeline.errors import StageError
+from pipeline.llm.cache import cache_path, usage
 from pipeline.runs import complaint, misshapen, stale
 
 

@@ -15,15 +15,16 @@ from typing import Any, BinaryIO
 
 from pipeline import recipe
 from pipeline.attempts import begun, keep, lock, replacing
-from pipeline.cache import cache_path, usage
 from pipeline.config import Config
 from pipeline.context import Context, literals
-from pipeline.errors import DataError, StageError
+from pipeline.errors import DataError, FailedCalls, StageError
 from pipeline.jsonl import write
-from pipeline.records import Row
+from pipeline.llm.cache import cache_path, usage
+from pipeline.records import Ids, Row
 from pipeline.runs import (
     CHECKPOINTS,
     DROPPED,
+    FAILED,
     KEPT,
     MANIFEST,
     MANIFEST_SCHEMA,
@@ -46,10 +47,12 @@ def execute(
     dry: bool = False,
     flags: str = "",
     waiting: set[Step] | None = None,
+    accept_failed: bool = False,
 ) -> None:
     """Bring one step of a run to completion, or say why not.
 
-    `flags` are repeated in the commands it suggests; `waiting` collects the steps that a dry run would make.
+    `flags` are repeated in the commands it suggests; `waiting` collects the steps that a dry run would make;
+    `accept_failed` completes a step without the rows of requests that failed for good.
     """
     inputs = step.module.reads(config, step.round)
     waiting = set() if waiting is None else waiting
@@ -74,7 +77,7 @@ def execute(
             settings = run.folder / "config.json"
             if not settings.exists():
                 write_json(settings, config.model_dump(mode="json"))
-            _perform(run, step, config, inputs, wanted)
+            _perform(run, step, config, inputs, wanted, flags, accept_failed)
             write_json(settings, config.model_dump(mode="json"))
 
 
@@ -90,16 +93,28 @@ def _complete(run: Run, step: Step, manifest: dict[str, Any], wanted: dict[str, 
     )
 
 
-def _perform(run: Run, step: Step, config: Config, inputs: dict[str, Step], wanted: dict[str, Any]) -> None:
+def _perform(
+    run: Run,
+    step: Step,
+    config: Config,
+    inputs: dict[str, Step],
+    wanted: dict[str, Any],
+    flags: str,
+    accept_failed: bool,
+) -> None:
     folder, kind = run.at(step), step.module.writes(config, step.round)
     began, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     kept = keep(folder, kind)
     write_json(folder / STARTED, {"recipe": wanted, "started": began})
     if kept:
-        print(f"{step}: going on after {len(kept)} rows")
-    context = Context(config, run, step, inputs, kept)
+        print(f"{step}: going on after {kept} rows")
+    context = Context(config, run, step, inputs)
     with (folder / PARTIAL).open("wb") as file:
         written = put(file, step.module.run(context), str(step))
+    if failed := context.quarantine.settle():
+        if not accept_failed:
+            raise FailedCalls(_failed(run, step, failed, flags))
+        context.files.append(folder / FAILED)
     if not written:
         raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
     (folder / PARTIAL).replace(folder / RECORDS)
@@ -135,15 +150,15 @@ def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
 
     A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
     """
-    seen: set[str] = set()
+    seen, count = Ids(), 0
     for row in rows:
-        if row.id in seen:
+        if not seen.add(row.id):
             raise DataError(f"{name}: two rows with the id {row.id}; its inputs hold the same content twice.")
-        seen.add(row.id)
+        count += 1
         file.write(row.line())
         file.flush()
     os.fsync(file.fileno())
-    return len(seen)
+    return count
 
 
 def check_splits(config: Config) -> None:
@@ -205,8 +220,16 @@ def _changed(run: Run, step: Step, had: dict[str, Any], wanted: dict[str, Any], 
     )
 
 
+def _failed(run: Run, step: Step, failed: int, flags: str) -> str:
+    again = step.command(run.name) + flags
+    return (
+        f"{step}: {failed} calls failed for good. They are in {run.at(step) / FAILED} with every attempt; all other "
+        f"answers are kept.\nTry just those again:       {again}\nOr complete it without:    {again} --accept-failed"
+    )
+
+
 def _dry(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
-    context = Context(config, run, step, inputs, {})
+    context = Context(config, run, step, inputs)
     print(f"{step}: would run and write {run.folder / str(step) / RECORDS}")
     for name, read_step in inputs.items():
         print(f"  reads {name}: {run.at(read_step) / RECORDS}, {(run.manifest(read_step) or {})['rows']} rows")

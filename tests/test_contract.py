@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import jsonl, judge, metrics, pairs, prompts, records
+from pipeline.llm.answer import Answer
 from pipeline.records import Joke, Order, Verdict, make
 from pipeline.stages import teacher
-from pipeline.transport import Answer
 
 BAND = 0.05
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=150)

@@ -9,11 +9,12 @@ import pytest
 from pipeline import ROOT, cloze, judge, prompts, standin
 from pipeline.config import Critic, Runtime
 from pipeline.endpoint import Endpoint
-from pipeline.llm import Door
+from pipeline.llm.answer import Answer
+from pipeline.llm.door import Door
 from pipeline.records import Joke, make
-from pipeline.transport import Answer
 from tests.conftest import rows
-from tests.test_llm import impatient, served  # noqa: F401 - a fixture
+from tests.llm.conftest import impatient  # noqa: F401 - a fixture
+from tests.llm.test_door import served
 
 SURPRISING = "zebra"
 

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from pipeline import judge, prompts, standin
+from pipeline.llm.answer import Answer
 from pipeline.records import Order
-from pipeline.transport import Answer
 
 
 def tokens(*parts, top=None):

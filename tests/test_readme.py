@@ -128,7 +128,7 @@ def test_what_the_readme_says_of_the_cli_and_make_is_there():
     make = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in set(re.findall(r"^ {4}make ([a-z-]+)", text, re.MULTILINE)):
         assert target in make, target
-    for path in re.findall(r"`((?:pipeline|configs|bench|prompts|tests)/[\w./-]+\.\w+)`", text):
+    for path in re.findall(r"`((?:pipeline|configs|prompts|tests)/[\w./-]+\.\w+)`", text):
         assert (ROOT / path).exists() or path == "configs/mine.toml", path
 
 

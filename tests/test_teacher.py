@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
+from pipeline.llm.answer import Answer
 from pipeline.stages.teacher import parse
-from pipeline.transport import Answer
 
 LITERAL = "The kettle is on."
 

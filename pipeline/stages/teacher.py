@@ -4,17 +4,18 @@
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline import prompts
 from pipeline.config import Config
-from pipeline.context import Context
+from pipeline.context import Context, literals
 from pipeline.endpoint import Endpoint
+from pipeline.llm.answer import Answer
 from pipeline.progress import Progress
-from pipeline.records import Joke, make
+from pipeline.records import Joke, LiteralText, make
 from pipeline.runs import Step
-from pipeline.transport import Answer
 
 SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
@@ -44,25 +45,32 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
     """The endpoint, and a chat-completions body per literal."""
+    return context.config.teacher.endpoint, (request(context, literal) for literal in literals(context.config))
+
+
+def request(context: Context, literal: LiteralText) -> dict[str, Any]:
+    """The chat-completions body, without the model, for one literal."""
     teacher = context.config.teacher
-    bodies = (
-        {
-            "messages": [{"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}],
-            "temperature": teacher.temperature,
-            "top_p": teacher.top_p,
-            "max_tokens": teacher.max_tokens,
-            "seed": context.config.seed,
-        }
-        for literal in context.literals()
-    )
-    return teacher.endpoint, bodies
+    return {
+        "messages": [{"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}],
+        "temperature": teacher.temperature,
+        "top_p": teacher.top_p,
+        "max_tokens": teacher.max_tokens,
+        "seed": context.config.seed,
+    }
 
 
 def run(context: Context) -> Iterator[Joke]:
-    literals = context.literals()
-    with Progress(str(context.step), len(literals)) as progress:
-        answers = context.door(progress).ask(*requests(context))
-        for literal, answer in zip(literals, answers, strict=True):
+    asked: deque[LiteralText] = deque()  # those whose answers are due, and no more: there may be millions
+
+    def bodies() -> Iterator[dict[str, Any]]:
+        for literal in literals(context.config):
+            asked.append(literal)
+            yield request(context, literal)
+
+    with Progress(str(context.step), sum(1 for _ in literals(context.config))) as progress:
+        for answer in context.door(progress).ask(context.config.teacher.endpoint, bodies()):
+            literal = asked.popleft()
             texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
             for reason, left_out in dropped:
                 context.drop(literal.id, literal.id, reason, left_out)

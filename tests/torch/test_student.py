@@ -175,7 +175,7 @@ def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeyp
     from pipeline.runs import Run, Step
 
     config = configured(demo)
-    context = Context(config, Run("v1"), Step("sample", 1), {}, {})
+    context = Context(config, Run("v1"), Step("sample", 1), {})
     literals = [
         make(LiteralText, text=text, split="train", source="", licence="")
         for text in ("The kettle is on.", "word " * 400)

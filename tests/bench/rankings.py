@@ -84,6 +84,7 @@ def child(name, way):
     import torch
 
     from pipeline import losses
+    from pipeline.candidates import without_dropout
     from pipeline.config import Dpo
     from pipeline.likelihood import Candidates, scorer
 
@@ -103,6 +104,7 @@ def child(name, way):
     ]
     cuda = torch.cuda.is_available()
     model = build(name).to("cuda" if cuda else "cpu").train()
+    without_dropout(model)  # as the trainer does
     score = (
         six_passes
         if way == "six passes"
@@ -133,7 +135,7 @@ def main():
         turns = {way: [] for way in WAYS}
         for _ in range(TURNS):
             for way in WAYS:
-                command = [sys.executable, "-m", "bench.rankings", name, way]
+                command = [sys.executable, "-m", "tests.bench.rankings", name, way]
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 turns[way].append(json.loads(said.splitlines()[-1]))
         found = {

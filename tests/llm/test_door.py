@@ -8,20 +8,15 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline import standin
-from pipeline.cache import usage
 from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, ConfigError, EndpointError
-from pipeline.llm import Door
-from pipeline.transport import read_answer, retry_after
+from pipeline.llm.answer import read
+from pipeline.llm.cache import usage
+from pipeline.llm.door import Door
+from pipeline.llm.faults import retry_after
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr("pipeline.llm.SHORTEST_WAIT", 0.01)
-    monkeypatch.setattr("pipeline.llm.BACKOFF", 0.01)
 
 
 def reply(text="fine", **message):
@@ -334,4 +329,4 @@ def test_the_stand_in_is_the_same_in_process_and_on_a_port(tmp_path):
 
 def test_half_a_surrogate_in_a_refusal_becomes_a_question_mark():
     message = {"message": {"content": None, "refusal": "no \ud83e joke"}, "finish_reason": "stop"}
-    assert read_answer("", json.dumps({"choices": [message]})).refusal == "no ? joke"
+    assert read("", {"choices": [message]}).refusal == "no ? joke"

@@ -4,9 +4,11 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from pipeline.errors import DataError
 
 FULL = 1 << 20
 """Bytes left on a disk under which SQLite's I/O errors are taken for what they are."""
+SYNC = 0.1
+"""Seconds between syncs of the log, each for all answers of that time."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
@@ -53,7 +57,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 def open_cache(path: Path) -> sqlite3.Connection:
     """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -63,8 +67,76 @@ def open_cache(path: Path) -> sqlite3.Connection:
                 raise
             time.sleep(0.05)
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint=8000")  # pages of 4 KiB: its syncs stop the answers
     connection.executescript(SCHEMA)
     return connection
+
+
+class Cache:
+    """An open call cache that commits every answer at once and syncs the disk about every 100 ms.
+
+    A commit is a write to SQLite's log, which SIGKILL leaves whole; a sync is what the loss of power asks for, and one
+    of them for each answer would take most of the time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = open_cache(path)
+        self._dirty, self._closed = threading.Event(), threading.Event()
+        self._failed: list[OSError] = []
+        self._syncer = threading.Thread(target=self._sync, name="sync", daemon=True)
+        self._syncer.start()
+
+    def answer(self, key: str) -> str | None:
+        """The raw JSON of an answer, if it was paid for."""
+        found = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
+        return None if found is None else str(found[0])
+
+    def keep(self, key: str, run: str, step: str, request: tuple[str, str, str], raw: str, paid: Sequence[Any]) -> None:
+        """Commit an answer. `request`: base_url, model, body; `paid`: prompt and completion tokens, cost, currency,
+        seconds."""
+        if self._failed:
+            raise self._failed[0]
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.connection.execute(
+            "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [key, run, step, *request, raw, *paid, now],
+        )
+        self._dirty.set()
+
+    def spent(self, run: str, step: str | None) -> tuple[float, int]:
+        """Money that a run, or one of its steps, has paid, and for how many calls nobody knows."""
+        paid, unknown = self.connection.execute(
+            "SELECT TOTAL(cost), COUNT(*) - COUNT(cost) FROM calls WHERE run = ? AND (? IS NULL OR step = ?)",
+            [run, step, step],
+        ).fetchone()
+        return float(paid), int(unknown)
+
+    def _sync(self) -> None:
+        while not self._closed.wait(SYNC):
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._dirty.is_set():
+            return
+        self._dirty.clear()
+        # the log alone: closing any descriptor of the database itself would drop SQLite's locks on it
+        try:
+            descriptor = os.open(self.path.with_name(self.path.name + "-wal"), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:  # it went into the database, and that was synced
+            pass
+        except OSError as error:  # the next answer raises it
+            self._failed.append(error)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._syncer.join()
+        self._flush()
+        self.connection.close()
 
 
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 # Real people's sentences, with the micro student and with a model that others pretrained: `make real`.
 # SHARED is a folder with data/literals/*.jsonl and models/stories260K; README, "Your own sentences", says where they come from.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared}
 if [ ! -d "$SHARED/data/literals" ]; then
   echo "skipped: $SHARED/data/literals is not there (set SHARED=FOLDER)"

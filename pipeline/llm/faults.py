@@ -1,0 +1,88 @@
+"""Every way that a request can fail, and what each asks for.
+
+Refused    this request cannot be answered, the others can: quarantine it
+Retry      the same request may succeed later, and uses up an attempt
+Busy       a 429: later, and no attempt is used up
+Gone       this address answers nobody: ask the endpoint's other addresses
+errors.EndpointError    no request can succeed before a person has mended something
+"""
+
+import email.utils
+import json
+
+from pipeline.endpoint import Endpoint
+from pipeline.errors import EndpointError
+
+
+class Refused(Exception):
+    """This request cannot be answered; the others can."""
+
+
+class Retry(Exception):
+    """Try again, after `wait` seconds where the server named them."""
+
+    def __init__(self, why: str, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class Busy(Retry):
+    """HTTP 429: the server is alive and wants fewer requests."""
+
+
+class Gone(Retry):
+    """Nobody answers at this address."""
+
+
+def by_status(endpoint: Endpoint, url: str, status: int, wait: str | None, body: bytes, now: float) -> Exception:
+    """What a status other than 200 means; `wait` is its Retry-After header, `now` seconds since 1970."""
+    said = " ".join(_message(body).split())[:300]
+    if status in (401, 403):
+        where = f"the key in {endpoint.api_key_env}" if endpoint.api_key_env else "a request without a key"
+        mend = f"export {endpoint.api_key_env}=..." if endpoint.api_key_env else "Set api_key_env in its section"
+        return EndpointError(
+            f"{url} refused {where} (HTTP {status}): {said}\n{mend} and run the same command again; no answer is lost."
+        )
+    if status == 404:
+        return EndpointError(f"{url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model.")
+    if 300 <= status < 400:
+        return EndpointError(f"{url} has moved (HTTP {status}): mend base_url.")
+    if status == 429 and b"insufficient_quota" in body:
+        return EndpointError(
+            f"{url}: the account's quota is used up: {said}\nThen run the same command again; no answer is lost."
+        )
+    seconds = retry_after(wait, now)
+    if status == 429:
+        return Busy(f"HTTP 429: {said}", seconds)
+    if status in (408, 409, 425) or status >= 500:
+        return Retry(f"HTTP {status}: {said}", seconds)
+    return Refused(f"HTTP {status}: {said}")
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header, which is a number of seconds or an HTTP date."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def plain(text: str | None) -> str | None:
+    """Text that a file can hold; TypeError if it is no text."""
+    return None if text is None else str.encode(text, "utf-8", "replace").decode()
+
+
+def _message(body: bytes) -> str:
+    """What an error's body says: error.message where it is OpenAI's kind, else the body."""
+    text = body.decode("utf-8", "replace")
+    try:
+        error = json.loads(text)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, LookupError, TypeError):
+        return text

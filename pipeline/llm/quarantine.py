@@ -1,0 +1,36 @@
+"""Requests that failed for good, with all their attempts, in a stage's failed.jsonl; the next start tries them again.
+
+Nothing here is an answer: the call cache does not know these requests, so they, and they alone, are asked again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import jsonl
+from pipeline.records import Failure, make
+
+
+class Quarantine:
+    """The failures of one step; histories go on from start to start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before = {row.call: row for row in jsonl.load(path, Failure)} if path.exists() else {}
+        self.now: dict[str, Failure] = {}
+
+    def add(self, call: str, request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
+        """A request failed; on disk before the next one does."""
+        earlier = self.before[call].attempts if call in self.before else []
+        if call in self.now:  # the same request stands twice in one step
+            return
+        self.now[call] = make(Failure, call=call, request=request, attempts=[*earlier, *attempts])
+        with self.path.open("ab") as file:
+            file.write(self.now[call].line())
+
+    def settle(self) -> int:
+        """Leave in the file what failed at this start, and return how many that are."""
+        if self.now:
+            jsonl.write(self.path, self.now.values())
+        else:
+            self.path.unlink(missing_ok=True)
+        return len(self.now)

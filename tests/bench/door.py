@@ -1,0 +1,204 @@
+"""The teacher stage against an OpenAI server on loopback, beside other clients: `make bench-door`.
+
+Every figure is of whole processes (wall, user + system CPU, peak memory), all clients in turn, each on the same faults.
+The floor is reference_client.py: raw aiohttp, a write for each answer, an fsync every 100 ms. Parts:
+
+    speed     2,000 and 10,000 rows, 64 at a time, 50 ms: seconds, CPU per row at the margin, memory
+    rates     1,000 rows at a server that takes 100 a second, and with 5 % sporadic 429s
+    large     100,000 rows: time for each row and memory, against 10,000
+    kills     2,000 rows, killed 100 times: answers lost, paid twice
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROOT, jsonl
+from pipeline.records import LiteralText, make
+
+HERE = Path(__file__).parent
+TURNS = 3
+CLIENTS = ("reference", "AsyncOpenAI, aiohttp", "AsyncOpenAI, httpx", "humor-distill")
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The address of a server in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.server"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+def reset(url: str, **options: Any) -> None:
+    asked = urllib.request.Request(f"{url}/reset", json.dumps(options).encode(), method="POST")
+    urllib.request.urlopen(asked).read()
+
+
+def stats(url: str) -> dict[str, Any]:
+    return json.load(urllib.request.urlopen(f"{url}/stats"))
+
+
+def prepare(folder: Path, url: str, rows: int, concurrency: int = 64) -> list[str]:
+    """Literals and flags for a teacher stage of so many rows; returns the command."""
+    literals = folder / f"literals-{rows}.jsonl"
+    if not literals.exists():
+        texts = (f"This is the sentence of row={row}, and it is plain." for row in range(rows))
+        jsonl.write(
+            literals, (make(LiteralText, text=text, split="train", source="bench", licence="CC0-1.0") for text in texts)
+        )
+    settings = {
+        "literals.files": json.dumps([str(literals)]),
+        "teacher.endpoint.base_url": json.dumps(f"{url}/v1"),
+        "runtime.concurrency": concurrency,
+    }
+    flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "pipeline", "teacher", "--run", "bench", *flags]
+
+
+def start(client: str, folder: Path, url: str, rows: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "URL": f"{url}/v1", "N": str(rows), "C": "64", "OUTDIR": str(folder)}
+    environment |= {"HUMOR_DISTILL_DATA": str(folder), "HTTP": client.rpartition(" ")[2]}
+    script = "reference_client.py" if client == "reference" else "plain_openai_client.py"
+    command = prepare(folder, url, rows) if client == "humor-distill" else [sys.executable, str(HERE / script)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet)
+
+
+def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
+    """One whole process: seconds, CPU seconds, peak MB, rows that came out of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        reset(url, **options)
+        if client == "humor-distill":
+            prepare(folder, url, rows)
+        began = time.perf_counter()
+        process = start(client, folder, url, rows)
+        _, status, used = os.wait4(process.pid, 0)
+        took = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out = folder / ("runs/bench/teacher/records.jsonl" if client == "humor-distill" else "out.jsonl")
+        done = set()
+        if out.exists():
+            key = "literal_id" if client == "humor-distill" else "row"
+            with out.open() as file:
+                done = {json.loads(line)[key] for line in file}
+        return {
+            "seconds": took,
+            "cpu": used.ru_utime + used.ru_stime,
+            "memory": used.ru_maxrss / 1024,
+            "rows": len(done),
+            "code": process.returncode,
+        }
+
+
+def medians(turns: list[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+
+
+def speed(url: str) -> None:
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for _ in range(TURNS):
+        for rows in (2_000, 10_000):
+            for client in CLIENTS:
+                if rows == 2_000 or client in ("reference", "humor-distill"):
+                    answers = {"numbered": 3} if client == "humor-distill" else {}
+                    found.setdefault((client, rows), []).append(timed(client, url, rows, **answers))
+    print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  at the margin")
+    for client in CLIENTS:
+        small = medians(found[client, 2_000])
+        assert small["rows"] == 2_000, (client, small)
+        line = f"{client:<34}{small['seconds']:>7.2f}{small['memory']:>7.0f}{small['cpu'] / 2:>12.2f}"
+        if (client, 10_000) in found:
+            line += f"{margin(found, client):>15.2f}"
+        print(line)
+    ours, floor = medians(found["humor-distill", 2_000]), medians(found["reference", 2_000])
+    ratio = margin(found, "humor-distill") / margin(found, "reference")
+    print(f"humor-distill / reference: {ours['seconds'] / floor['seconds']:.2f} whole, {ratio:.2f} CPU at the margin")
+
+
+def margin(found: Any, client: str) -> float:
+    """CPU milliseconds for one row more."""
+    large, small = medians(found[client, 10_000]), medians(found[client, 2_000])
+    return (large["cpu"] - small["cpu"]) / 8_000 * 1e3
+
+
+def rates(url: str) -> None:
+    print(f"{'1,000 rows, 64 at a time, 50 ms':<34}{'clean':>8}{'100/s':>8}{'5 % 429':>9}  lost")
+    for client in ("reference", "humor-distill"):
+        answers = {"numbered": 3} if client == "humor-distill" else {}
+        kinds = [{}, {"rps": 100.0}, {"faults": {"429": 0.05}}]
+        turns = [medians([timed(client, url, 1_000, **answers, **kind) for _ in range(TURNS)]) for kind in kinds]
+        seconds = "".join(f"{turn['seconds']:>8.2f}" for turn in turns)
+        print(f"{client:<34}{seconds}  {sum(1_000 - int(turn['rows']) for turn in turns)}")
+
+
+def large(url: str) -> None:
+    print(f"{'humor-distill, 64 at a time, 2 ms':<34}{'s':>8}{'ms/row':>8}{'MB':>7}")
+    for rows in (2_000, 10_000, 100_000):
+        found = timed("humor-distill", url, rows, numbered=3, latency_ms=2.0)
+        assert found["rows"] == rows, found
+        print(f"{rows:<34,}{found['seconds']:>8.1f}{found['seconds'] / rows * 1e3:>8.2f}{found['memory']:>7.0f}")
+
+
+def kill(url: str, folder: Path, times: int, rows: int) -> dict[str, int]:
+    """Kill the stage at random moments so many times, then let it end; what was lost, doubled, paid twice."""
+    draw, killed = random.Random(0), 0
+    reset(url, numbered=3, latency_ms=50.0)
+    prepare(folder, url, rows)
+    while True:
+        process = start("humor-distill", folder, url, rows)
+        if killed == times:
+            assert process.wait() == 0
+            break
+        while stats(url)["flying"] == 0 and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.random() * 3 * rows / 1200 / times)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    with (folder / "runs/bench/teacher/records.jsonl").open() as file:
+        found = [json.loads(line) for line in file]
+    return {
+        "killed": killed,
+        "lost": rows - len({row["literal_id"] for row in found}),
+        "doubled": len(found) - len({row["id"] for row in found}),
+        "twice": stats(url)["ok"] - rows,
+    }
+
+
+def kills(url: str, times: int = 100, rows: int = 5_000) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        found = kill(url, Path(name), times, rows)
+    print(
+        f"{rows:,} rows, killed {found['killed']} times: {found['lost']} lost, {found['doubled']} doubled, "
+        f"{found['twice']} paid twice ({found['twice'] / found['killed']:.1f} for each kill, 64 in flight)"
+    )
+
+
+PARTS = {"speed": speed, "rates": rates, "large": large, "kills": kills}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The teacher stage beside other clients.")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
+    with served() as url:
+        for part in parser.parse_args().parts or PARTS:
+            PARTS[part](url)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Nothing is lost and nothing is paid twice: kills, two processes, full disks, failures that stay."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import ROOT
+from tests.bench import door as bench
+from tests.conftest import rows
+
+
+@pytest.fixture(scope="module")
+def url():
+    with bench.served() as url:
+        yield url
+
+
+@pytest.fixture
+def teacher(data, cli):
+    """Runs the teacher stage on so many rows, in-process."""
+
+    def run(url: str, count: int, *flags: str, code: int = 0) -> str:
+        data.mkdir(exist_ok=True)
+        command = bench.prepare(data, url, count, 8)
+        return cli(*command[3:], "--set", "runtime.retries=0", *flags, code=code)
+
+    return run
+
+
+def test_killed_at_twenty_random_moments(url, tmp_path):
+    found = bench.kill(url, tmp_path, times=20, rows=600)
+    assert found["lost"] == found["doubled"] == 0
+    assert found["killed"] == 20
+    assert found["twice"] <= 20 * 64
+
+
+def test_what_always_fails_leaves_the_step_open_and_is_asked_again_alone(url, data, teacher):
+    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500", "7": "400"})
+    said = teacher(url, 12, code=10)
+    folder = data / "runs/bench/teacher"
+    assert "2 calls failed for good" in said
+    assert f"{folder}/failed.jsonl" in said
+    assert not (folder / "manifest.json").exists()
+    assert [row["schema"] for row in rows(folder / "failed.jsonl")] == ["failure/1"] * 2
+    before = bench.stats(url)["requests"]
+    assert "going on after" in teacher(url, 12, code=10)
+    assert bench.stats(url)["requests"] == before + 2
+    bench.reset(url, latency_ms=1, numbered=3)
+    teacher(url, 12)
+    assert bench.stats(url)["requests"] == 2
+    assert not (folder / "failed.jsonl").exists()
+    assert len({row["literal_id"] for row in rows(folder / "records.jsonl")}) == 12
+
+
+def test_failed_calls_can_be_left_out(url, data, teacher):
+    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    teacher(url, 12, code=10)
+    teacher(url, 12, "--accept-failed")
+    folder = data / "runs/bench/teacher"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["dropped"]["unavailable"] == 1
+    assert list(manifest["files"]) == ["failed.jsonl", "dropped.jsonl"]
+    assert len({row["literal_id"] for row in rows(folder / "records.jsonl")}) == 11
+
+
+def test_a_second_process_on_a_step_refuses_and_one_on_its_cache_works(url, data, teacher):
+    bench.reset(url, latency_ms=300, numbered=3)
+    data.mkdir()
+    first = bench.start("humor-distill", data, url, 400)
+    while not (data / "runs/bench/teacher/.lock").exists():
+        assert first.poll() is None
+    try:
+        assert "another process is at work here" in teacher(url, 400, code=4)
+        teacher(url, 20, "--run", "other")
+    finally:
+        assert first.wait() == 0
+    paid = bench.stats(url)
+    assert paid["ok"] == 400  # the other's 20 are the same requests: paid once, whoever asks first
+    assert len({row["literal_id"] for row in rows(data / "runs/bench/teacher/records.jsonl")}) == 400
+
+
+def test_keys_are_in_no_file_and_in_no_message(url, data, teacher, monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    monkeypatch.setenv("GATEWAY", "gateway-secret")
+    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    flags = [
+        "--set",
+        'teacher.endpoint.api_key_env="MY_KEY"',
+        "--set",
+        'teacher.endpoint.extra_headers.X-Key="$GATEWAY"',
+    ]
+    said = teacher(url, 12, *flags, code=10)
+    bench.reset(url, latency_ms=1, faults={"401": 1.0}, fault_attempts=9)
+    said += teacher(url, 12, *flags, code=6)
+    bench.reset(url, latency_ms=1, numbered=3)
+    said += teacher(url, 12, *flags)
+    said += teacher(url, 12, "--set", 'teacher.endpoint.extra_headers.X-Key="in the clear"', code=3)
+    assert "X-Key holds a secret" in said
+    for text in (said, *(path.read_bytes().decode("latin-1") for path in data.rglob("*") if path.is_file())):
+        assert "very-secret" not in text
+        assert "gateway-secret" not in text
+
+
+def test_keys_are_not_in_the_process_title(url, data):
+    bench.reset(url, latency_ms=200, numbered=3)
+    data.mkdir()
+    command = [*bench.prepare(data, url, 64), "--set", 'teacher.endpoint.api_key_env="MY_KEY"']
+    environment = {"MY_KEY": "sk-very-secret", "HUMOR_DISTILL_DATA": str(data), "PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not (data / "cache/calls.sqlite").exists():
+            assert process.poll() is None
+        proc = Path(f"/proc/{process.pid}")
+        if not proc.exists():
+            pytest.skip("no /proc here")
+        assert b"very-secret" not in (proc / "cmdline").read_bytes() + (proc / "comm").read_bytes()
+    finally:
+        process.kill()
+        process.wait()
