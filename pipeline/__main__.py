@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _stages(args: argparse.Namespace) -> None:
-    from pipeline import runs, store
+    from pipeline import forecast, runs, store
 
     run = runs.Run(args.run)
     config = _configured(run, args)
@@ -66,9 +66,11 @@ def _stages(args: argparse.Namespace) -> None:
 
             trainers.check(config, run.folder)
     flags = (f" --config {args.config}" if args.config else "") + "".join(f" --set {shlex.quote(s)}" for s in args.set)
-    waiting: set[runs.Step] = set()
+    dry = forecast.Dry() if args.dry_run else None
     for step in chosen:
-        store.execute(run, step, config, args.force, args.dry_run, flags, waiting, args.accept_failed)
+        store.execute(run, step, config, args.force, dry, flags, args.accept_failed)
+    if dry and (total := dry.total()):
+        print(total)
 
 
 def _configured(run: "Run", args: argparse.Namespace) -> "Config":

@@ -94,18 +94,10 @@ class Context:
             self.config.runtime,
             self.run.name,
             str(self.step),
-            lambda: progress.advance(_spending(door)),
+            lambda: progress.advance(str(door.tally)),
             None if self.step.stage == "dpo" else self.quarantine,  # a held-out judgment more or less is no row
         )
         return door
-
-
-def _spending(door: Door) -> str:
-    return (
-        f"{door.tokens:,} tokens"
-        + (f", {door.money:.4f} spent" if door.money else "")
-        + f", {door.cached:,} from cache"
-    )
 
 
 def literals(config: Config, *splits: str) -> Iterator[LiteralText]:

@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, BinaryIO
 
-from pipeline import recipe
+from pipeline import forecast, recipe
 from pipeline.attempts import begun, keep, lock, replacing
 from pipeline.config import Config
 from pipeline.context import Context, literals
 from pipeline.errors import DataError, FailedCalls, StageError
+from pipeline.forecast import Dry, Forecast
 from pipeline.jsonl import write
 from pipeline.llm.cache import cache_path, usage
 from pipeline.records import Ids, Row
@@ -44,21 +46,20 @@ def execute(
     step: Step,
     config: Config,
     force: bool = False,
-    dry: bool = False,
+    dry: Dry | None = None,
     flags: str = "",
-    waiting: set[Step] | None = None,
     accept_failed: bool = False,
 ) -> None:
     """Bring one step of a run to completion, or say why not.
 
-    `flags` are repeated in the commands it suggests; `waiting` collects the steps that a dry run would make;
+    `flags` are repeated in the commands it suggests; with `dry`, it is only said what would be done;
     `accept_failed` completes a step without the rows of requests that failed for good.
     """
     inputs = step.module.reads(config, step.round)
-    waiting = set() if waiting is None else waiting
-    if dry and (missing := [read for read in inputs.values() if read in waiting or run.manifest(read) is None]):
+    if dry and (missing := [read for read in inputs.values() if read in dry.waiting or run.manifest(read) is None]):
         print(f"{step}: would run after {', '.join(map(str, missing))}")
-        waiting.add(step)
+        dry.waiting.add(step)
+        _forecast(dry, forecast.ahead(cache_path(), step, config))
         return
     _require(run, step, inputs, flags)
     wanted = recipe.make(run, step, config, inputs)
@@ -70,8 +71,8 @@ def execute(
     if complete and not force:
         print(f"{step}: {_complete(run, step, complete, wanted)}")
     elif dry:
-        waiting.add(step)
-        _dry(run, step, config, inputs)
+        dry.waiting.add(step)
+        _dry(dry, run, step, config, inputs)
     else:
         with lock(folder), replacing(folder, force):
             settings = run.folder / "config.json"
@@ -228,19 +229,28 @@ def _failed(run: Run, step: Step, failed: int, flags: str) -> str:
     )
 
 
-def _dry(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
+def _dry(dry: Dry, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
     context = Context(config, run, step, inputs)
     print(f"{step}: would run and write {run.folder / str(step) / RECORDS}")
     for name, read_step in inputs.items():
         print(f"  reads {name}: {run.at(read_step) / RECORDS}, {(run.manifest(read_step) or {})['rows']} rows")
     asked = step.module.requests(context) if hasattr(step.module, "requests") else None
     if asked is None:
+        _forecast(dry, forecast.ahead(cache_path(), step, config))
         return
     endpoint, requests = asked
-    bodies = list(requests)
-    print(f"  would ask {endpoint.model} at {endpoint.base_url} up to {len(bodies)} times; the first prompt is:")
-    first = bodies[0].get("prompt") or bodies[0]["messages"][-1]["content"] if bodies else "(none)"
-    print("    " + first.replace("\n", "\n    "))
+    first = next(requests, None)
+    if first is not None:
+        requests = chain([first], requests)
+        print("  the first prompt is:")
+        print("    " + (first.get("prompt") or first["messages"][-1]["content"]).replace("\n", "\n    "))
+    _forecast(dry, [forecast.of_requests(cache_path(), step, endpoint, requests)])
+
+
+def _forecast(dry: Dry, found: list[Forecast]) -> None:
+    dry.forecasts += found
+    for one in found:
+        print(one)
 
 
 def _listed(dropped: Counter[str], before: str = "") -> str:

@@ -1,9 +1,9 @@
 """What a person sees while they wait."""
 
 import re
-from types import SimpleNamespace
 
-from pipeline import context, progress
+from pipeline import progress
+from pipeline.llm.account import Tally
 from pipeline.progress import Progress
 
 
@@ -41,7 +41,7 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
 
 
 def test_tokens_and_money_are_said_where_there_are_any():
-    door = SimpleNamespace(tokens=12345, money=0.0, cached=3)
-    assert context._spending(door) == "12,345 tokens, 3 from cache"
-    door.money = 1.5
-    assert context._spending(door) == "12,345 tokens, 1.5000 spent, 3 from cache"
+    tally = Tally(tokens=12345, cached=3)
+    assert str(tally) == "12,345 tokens, 3 from cache"
+    tally.money, tally.failed = 1.5, 2
+    assert str(tally) == "12,345 tokens, 3 from cache, 1.5000 spent, 2 failed"

@@ -112,6 +112,7 @@ class InProcess:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        headers(endpoint)  # a missing key is missing here as it would be elsewhere
 
     async def send(self, path: str, payload: bytes) -> bytes:
         status, answer = standin.respond(json.loads(payload))

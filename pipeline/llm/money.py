@@ -69,14 +69,18 @@ class Purse:
             return
         while self.reserved and self._over(self.reserved + amount) is not None:
             await hosts.pause(0.02)  # another request may cost less than was set aside for it
+        self.check(amount)
+        self.reserved += amount
+
+    def check(self, amount: float) -> None:
+        """BudgetError where a cap has no room for so much more."""
         if (over := self._over(amount)) is not None:
             name, cap, what = self.caps[over]
             currency = self.endpoint.price.currency if self.endpoint.price else ""
             raise BudgetError(
-                f"{what} has spent {self.spent[over]:.4f} of its {name} of {cap} {currency}, and the next request may "
+                f"{what} has spent {self.spent[over]:.4f} of its {name} of {cap} {currency}, and what comes next may "
                 f"cost {amount:.4f}. Every answer paid for is kept. To go on: --set runtime.{name}={(cap or 0) * 2:g}"
             )
-        self.reserved += amount
 
     def _over(self, amount: float) -> int | None:
         for place, (_, cap, _) in enumerate(self.caps):

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import jsonl, objective, pairs
 from pipeline.config import Config
 from pipeline.context import Context
+from pipeline.llm.cache import cache_path, spent_on
 from pipeline.progress import Progress
 from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict
 from pipeline.runs import HELD_OUT, Step, student_step
@@ -45,11 +46,21 @@ def run(context: Context) -> Iterator[Row]:
     if len(learned) == len(held_out):
         return
     context.facts["objective"] = one.objective
+    if "critic" in context.inputs:
+        context.facts["critic_cost"] = _paid(context, len(learned))
     held = context.folder / HELD_OUT if held_out else None
     if objective.imitates(one):
         imitation.train(context, arguments, tokenizer, held, context.inputs["student"])
     else:
         trainers.train_preferences(context, arguments, tokenizer, held)
+
+
+def _paid(context: Context, rows: int) -> dict[str, Any]:
+    """What the critic's answers cost for each row that came of them, whoever paid; None where a price is unknown."""
+    verdicts = context.rows("critic", Verdict)
+    calls = dict.fromkeys(order.call for verdict in verdicts for order in verdict.orders if order.call)
+    paid = spent_on(cache_path(), list(calls))
+    return {**paid, "per_row": None if paid["cost"] is None else paid["cost"] / rows}
 
 
 def _learn(

@@ -49,5 +49,5 @@ def other():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("pipeline.llm.door.SHORTEST_WAIT", 0.01)
-    monkeypatch.setattr("pipeline.llm.door.BACKOFF", 0.01)
+    monkeypatch.setattr("pipeline.llm.live.SHORTEST_WAIT", 0.01)
+    monkeypatch.setattr("pipeline.llm.live.BACKOFF", 0.01)

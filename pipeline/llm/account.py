@@ -1,0 +1,101 @@
+"""What one step asks and pays: every answer into the cache, every failure into quarantine, every cap kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Runtime
+from pipeline.endpoint import Endpoint
+from pipeline.errors import EndpointError
+from pipeline.llm import money
+from pipeline.llm.answer import Answer, Usage, call_id
+from pipeline.llm.cache import Cache
+from pipeline.llm.call import Call
+from pipeline.llm.faults import Refused, Retry, plain
+from pipeline.llm.quarantine import Quarantine
+
+FAILED_BEFORE_STOP = 8
+"""If this many requests fail one after another with no answer between them, the fault is not the rows'."""
+
+
+@dataclass
+class Tally:
+    """Counts so far, for a person who waits; money in the currency of the prices."""
+
+    sent: int = 0
+    cached: int = 0
+    failed: int = 0
+    tokens: int = 0
+    money: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.tokens:,} tokens", f"{self.cached:,} from cache"]
+        parts += [f"{self.money:.4f} spent"] if self.money else []
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Payer:
+    """The step of a run that asks."""
+
+    run: str
+    step: str
+
+
+class Account:
+    """One step's dealings with one endpoint; open it where the cache is open."""
+
+    def __init__(
+        self,
+        payer: Payer,
+        endpoint: Endpoint,
+        runtime: Runtime,
+        path: Path,
+        tally: Tally,
+        quarantine: Quarantine | None,
+    ) -> None:
+        self.payer, self.endpoint, self.tally, self.quarantine = payer, endpoint, tally, quarantine
+        self.cache = Cache(path)
+        try:
+            self.purse = money.Purse(self.cache, runtime, payer.run, payer.step, endpoint)
+        except BaseException:
+            self.cache.close()
+            raise
+        self._failed_in_a_row = 0
+
+    def keep(self, key: str, text: str, raw: bytes, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
+        """An answer came: commit it, and settle what it cost."""
+        paid, price, payer = money.cost(self.endpoint, usage), self.endpoint.price, payer or self.payer
+        self.cache.keep(
+            key,
+            payer.run,
+            payer.step,
+            (self.endpoint.base_url, self.endpoint.model, text),
+            raw.decode("utf-8", "replace"),
+            (usage.prompt, usage.completion, paid, price.currency if price else None, round(seconds, 3)),
+        )
+        self._failed_in_a_row = 0
+        self.tally.sent += 1
+        self.tally.tokens += (usage.prompt or 0) + (usage.completion or 0)
+        self.tally.money += paid or 0.0
+        self.purse.settle(paid)
+
+    def fail(self, call: Call, error: Exception, attempts: list[dict[str, Any]]) -> Answer:
+        """No attempt was answered: the row's failure; EndpointError where it is not the row's."""
+        self.tally.failed += 1
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= FAILED_BEFORE_STOP:
+            raise EndpointError(
+                f"{self.endpoint.base_url} failed {self._failed_in_a_row} requests one after another: {error}\n"
+                "Look at the server, or mend the endpoint's section in the configuration (model, logprobs, "
+                "max_tokens_key, omit, extra_body), then run the same command again; no answer is lost."
+            ) from None
+        if self.quarantine:
+            self.quarantine.add(call_id(call.key), call.body, attempts)
+        what = "unavailable" if isinstance(error, Retry) else "bad_request"
+        assert isinstance(error, (Refused, Retry))
+        return Answer(id=call_id(call.key), error=plain(f"{what}: {error}"))
+
+    def close(self) -> None:
+        self.cache.close()

@@ -1,0 +1,157 @@
+"""Requests one by one as a continuous stream: so many in flight, each with its attempts."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.config import Runtime
+from pipeline.endpoint import Endpoint
+from pipeline.errors import EndpointError
+from pipeline.llm import money
+from pipeline.llm.account import Account
+from pipeline.llm.answer import Answer, parse
+from pipeline.llm.call import Call, prepare
+from pipeline.llm.faults import Busy, Gone, Refused, Retry, plain
+from pipeline.llm.hosts import Halted, Host, Hosts, jitter, unreachable
+
+PATIENCE = 900.0
+"""Seconds that one request waits in all for an endpoint that answers 429."""
+LONGEST_WAIT = 60.0
+"""Seconds after which a request asks again, however long Retry-After says."""
+SHORTEST_WAIT = 0.25
+"""Seconds before a second attempt, even where Retry-After says 0."""
+BACKOFF = 0.25
+"""Seconds that the wait after a failure starts from; it doubles up to 8 seconds."""
+BREATH = 64
+"""Cache hits in a row before the requests on their way get a turn."""
+BREAK = 0.005
+"""Seconds between looks at whether the caller has caught up."""
+
+
+class Live:
+    """One stream of requests, inside its loop."""
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]) -> None:
+        self.endpoint, self.runtime, self.account = endpoint, runtime, account
+        self.hosts = Hosts(endpoint, runtime.concurrency, runtime.timeout, halted)
+        self._halted = halted
+        self._flying: dict[str, asyncio.Event] = {}
+        self._hits = 0
+        self._first_error: BaseException | None = None
+
+    async def serve(
+        self,
+        requests: Iterable[dict[str, Any]],
+        done: Callable[[int, str, Answer], None],
+        behind: Callable[[], bool],
+        halt: Callable[[], None],
+    ) -> None:
+        """Answer every request: `done` gets each answer as it comes, and no more is asked while it is `behind`.
+
+        What cannot be mended by trying again halts the stream; those on their way are awaited and kept, then it raises.
+        """
+        pending = enumerate(requests)
+
+        async def work() -> None:
+            while not self._halted():
+                try:
+                    index, request = next(pending)
+                    call = prepare(self.endpoint, request)
+                    done(index, call.key, await self._one(call))
+                    while behind():
+                        await self.hosts.pause(BREAK)
+                except (StopIteration, Halted):
+                    return
+                except BaseException as error:  # noqa: BLE001 - raised below once those on their way are done
+                    self._first_error = self._first_error or error
+                    halt()
+
+        try:
+            await asyncio.gather(*(work() for _ in range(self.runtime.concurrency * len(self.hosts.all))))
+        finally:
+            await self.hosts.close()
+        if self._first_error:
+            raise self._first_error
+
+    async def _one(self, call: Call) -> Answer:
+        while call.key in self._flying:
+            await self._flying[call.key].wait()
+        if (hit := self.account.cache.answer(call.key)) is not None:
+            self.account.tally.cached += 1
+            self._hits += 1
+            if self._hits % BREATH == 0:
+                await asyncio.sleep(0)
+            return parse(call.key, hit)[0]
+        self._flying[call.key] = asyncio.Event()
+        purse, attempts, reserved = self.account.purse, [], 0.0  # type: ignore[var-annotated]
+        try:
+            if purse.capped:
+                amount = money.worst(self.endpoint, call.text, call.body)
+                await purse.reserve(amount, self.hosts)
+                reserved = amount
+            return await self._answered(call, attempts)
+        except (Refused, Retry) as error:
+            return self.account.fail(call, error, attempts)
+        finally:
+            purse.release(reserved)
+            self._flying.pop(call.key).set()
+
+    async def _answered(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
+        """The answer, after as many attempts as the runtime section allows."""
+        payload = call.text.encode("utf-8", "replace")
+        most = call.body.get(self.endpoint.max_tokens_key, money.UNKNOWN_LENGTH)
+        expected = len(payload) / money.CHARACTERS + most
+        spent, waited = 0, 0.0
+        while True:
+            host = await self.hosts.turn(expected)
+            began = time.monotonic()
+            try:
+                raw = await host.client.send(call.path, payload)
+                answer, usage = parse(call.key, raw)
+            except (Refused, Retry, EndpointError) as error:
+                attempts.append(_attempt(host, error, time.monotonic() - began))
+                if isinstance(error, EndpointError):
+                    self.hosts.lose(host, error)
+                    continue
+                if isinstance(error, Refused):
+                    raise
+                if isinstance(error, Gone) and self.hosts.rest(host, error):
+                    continue
+                spent += not isinstance(error, Busy)
+                wait = self._wait(host, error, spent)
+                waited += wait
+                if spent > self.runtime.retries:
+                    if not isinstance(error, Gone):
+                        raise
+                    self.hosts.lose(host, unreachable(host.url, error))
+                    spent = 0
+                elif isinstance(error, Busy) and waited > PATIENCE:
+                    raise EndpointError(
+                        f"{host.url} has answered 429 for {waited / 60:.0f} minutes: {error}\nRun the same command "
+                        "again when it takes requests; no answer is lost. requests_per_minute and tokens_per_minute "
+                        "in the endpoint's section keep to an account's limits."
+                    ) from None
+            else:
+                host.answered(busy=False)
+                host.tokens.take((usage.prompt or 0) + (usage.completion or 0) - expected)
+                self.account.keep(call.key, call.text, raw, usage, time.monotonic() - began)
+                return answer
+            finally:
+                host.flying -= 1
+            await self.hosts.pause(wait)
+
+    def _wait(self, host: Host, error: Retry, spent: int) -> float:
+        """Seconds until a request goes again."""
+        if isinstance(error, Busy):
+            asked = 1.0 if error.wait is None else error.wait
+            host.answered(busy=True, wait=min(asked, LONGEST_WAIT))
+        else:
+            asked = min(8.0, BACKOFF * 2**spent) if error.wait is None else error.wait
+        return jitter(min(max(asked, SHORTEST_WAIT), LONGEST_WAIT))
+
+
+def _attempt(host: Host, error: Exception, seconds: float) -> dict[str, Any]:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"at": at, "address": host.url, "error": plain(str(error)), "seconds": round(seconds, 3)}

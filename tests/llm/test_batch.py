@@ -1,0 +1,160 @@
+"""The Batch API against a real HTTP server: jobs survive kills, parts are taken, nothing is sent twice."""
+
+import itertools
+import json
+import sqlite3
+
+import pytest
+
+from pipeline.config import Runtime
+from pipeline.endpoint import Endpoint
+from pipeline.errors import BudgetError, EndpointError
+from pipeline.llm.batch import Batch
+from pipeline.llm.cache import usage
+from pipeline.llm.door import Door
+from pipeline.llm.quarantine import Quarantine
+
+PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01", "batch": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("pipeline.llm.batch.FIRST_LOOK", 0.01)
+    monkeypatch.setattr("pipeline.llm.batch.BACKOFF", 0.01)
+
+
+def ask(tmp_path, url, rows=10, quarantine=None, **runtime):
+    door = Door(tmp_path / "calls.sqlite", Runtime(**{"retries": 1, **runtime}), "r", "teacher", quarantine=quarantine)
+    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
+    return list(door.ask(Endpoint(base_url=url, model="m", mode="batch", price=PRICE), bodies))
+
+
+def texts(answers):
+    return [answer.text and answer.text.partition(" ")[0] for answer in answers]
+
+
+def rows(*numbers):
+    return [f"[{number}]" for number in numbers]
+
+
+def left(tmp_path):
+    with sqlite3.connect(tmp_path / "calls.sqlite") as sql:
+        found = [sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("batches", "batch_calls")]
+    sql.close()
+    return found
+
+
+def test_a_batch_answers_in_order_at_its_price(tmp_path, server, capfd):
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert usage(tmp_path / "calls.sqlite", "r")["cost"] == pytest.approx(10 * (40 * 1 + 40 * 2) * 0.5 / 1e6)
+    assert server.counts["requests"] == 0
+    assert "batch batch_0: completed, 10 of 10 requests" in capfd.readouterr().err
+    assert left(tmp_path) == [0, 0]
+    assert not list(tmp_path.glob("batch-*"))
+    assert texts(ask(tmp_path, server.url, 12)) == rows(*range(12))
+    assert server.batches.requests == 12
+
+
+def test_files_are_split_at_their_limits(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("pipeline.llm.batch.MOST_CALLS", 4)
+    server.batches.options["most"] = 4
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert [len(server.batches.files[f"file-in-{n}"].splitlines()) for n in range(3)] == [4, 4, 2]
+    monkeypatch.setattr("pipeline.llm.batch.MOST_BYTES", 1)
+    ask(tmp_path, server.url, 12)
+    assert len(server.batches.all) == 5
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moment", ["files.create", "batches.create", "sent", "waiting", "taken"])
+def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        if moment == "files.create":
+            send = Batch._send
+
+            async def before(self, path, name):
+                raise Killed
+
+            patch.setattr(Batch, "_send", before)
+        elif moment == "batches.create":  # made there, and not known here
+            patch.setattr(Batch, "_found", lambda *_: (_ for _ in ()).throw(Killed()))
+        elif moment == "sent":
+            send = Batch._send
+
+            async def after(self, path, name):
+                await send(self, path, name)
+                raise Killed
+
+            patch.setattr(Batch, "_send", after)
+        elif moment == "waiting":
+
+            async def pause(self, seconds):
+                raise Killed
+
+            patch.setattr(Batch, "_pause", pause)
+        else:
+            count, keep = itertools.count(), Batch._read
+
+            def half(self, *given):
+                if next(count) == 5:
+                    raise Killed
+                return keep(self, *given)
+
+            patch.setattr(Batch, "_read", half)
+        with pytest.raises(Killed):
+            ask(tmp_path, server.url)
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 10
+    assert len(server.batches.all) == 1
+    assert left(tmp_path) == [0, 0]
+    assert not list(tmp_path.glob("batch-*"))
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 10
+
+
+@pytest.mark.parametrize("end", ["expire", "cancel"])
+def test_what_an_ended_batch_left_is_sent_again_and_the_rest_is_kept(tmp_path, server, end):
+    server.batches.options[end] = 0.6
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 10
+    assert len(server.batches.all) == 2
+
+
+def test_a_request_that_fails_in_a_batch_is_quarantined_alone(tmp_path, server):
+    server.batches.options["fail"] = [3]
+    quarantine = Quarantine(tmp_path / "failed.jsonl")
+    answers = ask(tmp_path, server.url, quarantine=quarantine)
+    assert texts(answers) == [*rows(0, 1, 2), None, *rows(*range(4, 10))]
+    assert answers[3].error == "bad_request: HTTP 400: this one is refused"
+    failure = json.loads((tmp_path / "failed.jsonl").read_text())
+    assert failure["request"]["messages"][0]["content"] == "row=3"
+    assert [attempt["error"] for attempt in failure["attempts"]] == ["HTTP 400: this one is refused"]
+    server.batches.options["fail"] = []
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 10
+
+
+def test_a_job_that_was_made_without_our_hearing_of_it_is_found(tmp_path, server):
+    server.batches.options["lost"] = True
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert len(server.batches.all) == 1
+
+
+def test_a_refused_batch_says_why(tmp_path, server):
+    server.batches.options["invalid"] = True
+    with pytest.raises(EndpointError, match="refused batch batch_0: invalid: line 1 is no request"):
+        ask(tmp_path, server.url)
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    server.batches.options["status"] = 401
+    with pytest.raises(EndpointError, match="HTTP 401"):
+        ask(tmp_path, server.url, 11)
+
+
+def test_the_cap_holds_before_a_batch_is_sent(tmp_path, server):
+    with pytest.raises(BudgetError, match="what comes next may cost"):
+        ask(tmp_path, server.url, budget=1e-5)
+    assert server.batches.all == {}
+    assert left(tmp_path) == [0, 0]
+    assert texts(ask(tmp_path, server.url, budget=1.0)) == rows(*range(10))
