@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import judge, prompts
-from pipeline.config import Critic, Runtime
+from pipeline.config import Critic
 from pipeline.endpoint import LOCAL, Endpoint
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.progress import Progress
 from pipeline.records import Joke, Order, Verdict
+from pipeline.runtime import Runtime
 
 BATCH = 32
 """Sentences that a local model reads at a time."""

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from pipeline.endpoint import LOCAL, STANDIN, Endpoint, Section
+from pipeline.endpoint import LOCAL, STANDIN, Endpoint, Positive, Section
+from pipeline.runtime import Runtime
 
 TRL_LOSSES = frozenset(
     "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
@@ -23,7 +24,6 @@ def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
 Split = Literal["train", "validation", "test", "ood"]
 SPLITS = get_args(Split)
 
@@ -134,10 +134,19 @@ class Critic(Judging):
     """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with each."""
     aspect: Aspect = "overall"
     """What the choice is about."""
-    pairs: Literal["farthest", "all"] = "farthest"
-    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, or all."""
+    pairs: Literal["farthest", "all", "swiss"] = "farthest"
+    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, all, or rounds
+    of pairs that follow from the verdicts before them, until `share` of all are judged."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
+    """swiss: of all pairs, how many."""
     ngram: Positive = 1
     """n of the n-gram edit distance."""
+
+    @model_validator(mode="after")
+    def cloze_is_live(self) -> "Critic":
+        if self.method == "cloze" and self.endpoint.mode == "batch":
+            raise ValueError('critic.method = "cloze" needs mode = "live"')
+        return self
 
 
 class Judge(Judging):
@@ -226,25 +235,6 @@ class Agreement(Section):
     """The key that holds what both jokes are about."""
     limit: Positive | None = None
     """Use only the first so many pairs."""
-
-
-class Runtime(Section):
-    """What changes neither an answer nor a weight, and so is part of no recipe."""
-
-    concurrency: Positive = 32
-    """Requests in flight."""
-    retries: Annotated[int, Field(ge=0)] = 6
-    """Attempts after the first for a request that failed in transit; a 429 does not count."""
-    timeout: Annotated[float, Field(gt=0)] = 120.0
-    """Seconds for one request."""
-    budget: Annotated[float, Field(ge=0)] | None = None
-    """The most a run may spend on hosted models, in the currency of the prices."""
-    step_budget: Annotated[float, Field(ge=0)] | None = None
-    """The most each of its steps may spend."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto is the best there is."""
-    generate_batch: Positive = 192
-    """Sequences generated at a time."""
 
 
 class Config(Section):

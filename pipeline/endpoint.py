@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
@@ -21,6 +21,7 @@ def _without_password(url: str) -> str:
     return url
 
 
+Positive = Annotated[int, Field(ge=1)]
 Address = Annotated[str, AfterValidator(_without_password)]
 
 
@@ -77,6 +78,12 @@ class Endpoint(Section):
     """Keys that are left out of every request, such as temperature, top_p and seed for reasoning models."""
     extra_body: dict[str, JsonValue] = {}
     """More keys for every request, as the endpoint documents them."""
+
+    @model_validator(mode="after")
+    def batches_are_of_a_server(self) -> "Endpoint":
+        if self.mode == "batch" and (self.replicas or self.base_url in (STANDIN, LOCAL)):
+            raise ValueError('mode = "batch" goes with one server that has the Batch API, without replicas')
+        return self
 
     @field_validator("extra_headers")
     @classmethod

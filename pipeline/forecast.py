@@ -1,5 +1,6 @@
 """What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything is sent."""
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -124,8 +125,8 @@ def _expected(step: Step, config: Config, count: Counter[Any]) -> list[tuple[End
     elif step.stage == "critic":
         one = objective.round_of(config, step.round)
         k = config.teacher.jokes if one.candidates == "teacher" else sample.k
-        every = one.rankings or critic.pairs == "all"
-        pairs = k * (k - 1) // 2 if every else 1
+        every, share = k * (k - 1) // 2, critic.share if critic.pairs == "swiss" else 1.0
+        pairs = 1 if critic.pairs == "farthest" and not one.rankings else math.ceil(every * share)
         asked = [(critic.endpoint, "critic", 2 * pairs * about, critic.max_tokens)]
     elif step.stage == "evaluate":
         about = sum(count[split] for split in config.evaluate.splits)

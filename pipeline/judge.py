@@ -5,6 +5,7 @@ after the "Answer:" of the last line, where the endpoint gives them; else from t
 ("Small But Funny", arXiv 2402.18113, critique phase, asks for the answer alone and reports the order bias).
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,23 @@ from pipeline.records import Joke, Order, Outcome, Verdict, make
 MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
 STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
+IN_JSON = re.compile(r'(?<!\\)"answer"\s*:\s*')
+"""A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the answer."""
+REASON_IN_JSON = re.compile(r'(?<!\\)"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "verdict",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"reason": {"type": "string"}, "answer": {"type": "string", "enum": ["1", "2"]}},
+            "required": ["reason", "answer"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""The response_format of endpoints with json_schema = true: first the reason, then what it leads to."""
 ROUNDING = 1e-9
 """0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a must not decide."""
 Role = Literal["critic", "judge"]
@@ -66,15 +84,18 @@ def request(
 ) -> dict[str, Any]:
     """The chat-completions body, without the model, that shows a and b in this order."""
     first, second = (a.text, b.text) if shown == "ab" else (b.text, a.text)
-    content = prompts.render(role, literal=a.literal, first=first, second=second, aspect=aspect)
+    schema = settings.endpoint.json_schema
+    content = prompts.render(
+        role, literal=a.literal, first=first, second=second, aspect=aspect, **({"json": True} if schema else {})
+    )
     body: dict[str, Any] = {
         "messages": [{"role": "user", "content": content}],
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }
     if settings.endpoint.logprobs:
-        body |= {"logprobs": True, "top_logprobs": 5}
-    return body
+        body |= {"logprobs": True, "top_logprobs": settings.endpoint.top_logprobs}
+    return body | ({"response_format": SCHEMA} if schema else {})
 
 
 def read_order(answer: Answer, shown: Literal["ab", "ba"]) -> Order:
@@ -90,7 +111,7 @@ def read_order(answer: Answer, shown: Literal["ab", "ba"]) -> Order:
     elif error is None:
         error = f"refused: {answer.refusal}" if answer.refusal else "the message has no content"
     p_a = p_first if p_first is None or shown == "ab" else 1 - p_first
-    reason = REASON.search(raw) if raw else None
+    reason = (REASON_IN_JSON if raw.lstrip().startswith("{") else REASON).search(raw) if raw else None
     return Order(
         shown=shown,
         p_a=p_a,
@@ -109,14 +130,24 @@ def side(p_a: float) -> Literal["a", "b", "tie"]:
 
 def stated(raw: str) -> float | None:
     """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer; None if it is anything else."""
-    end = _after_mark(raw)
-    found = STATED.fullmatch(raw, end) if end is not None else None
-    return {"1": 1.0, "2": 0.0}.get(found[1], 0.5) if found else None
+    if raw.lstrip().startswith("{"):
+        try:
+            said = json.loads(raw)["answer"]
+        except (ValueError, LookupError, TypeError):
+            return None
+    else:
+        end = _after_mark(raw)
+        found = STATED.fullmatch(raw, end) if end is not None else None
+        said = found[1].lower() if found else None
+    return {"1": 1.0, "2": 0.0, "tie": 0.5}.get(said) if isinstance(said, str) else None
 
 
 def _after_mark(text: str) -> int | None:
-    """Where the last line's "Answer:" ends; None if the last line that is not empty does not start with it."""
-    found = MARK.match(text, text.rstrip().rfind("\n") + 1)
+    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object; None if it is not there."""
+    if text.lstrip().startswith("{"):
+        found = next(iter(reversed(list(IN_JSON.finditer(text)))), None)
+    else:
+        found = MARK.match(text, text.rstrip().rfind("\n") + 1)
     return found.end() if found else None
 
 

@@ -23,14 +23,11 @@ def ngrams(text: str, n: int) -> list[str]:
     return [" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))]
 
 
-def choose(
-    jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int
-) -> tuple[list[tuple[Joke, Joke]], list[tuple[str, str]]]:
-    """The pairs of one literal's candidates to judge, and (id, reason) of the candidates that were left out.
+def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]]:
+    """The candidates of one literal that can be compared, and (id, reason) of those that were left out.
 
-    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
-    the first such pair in candidate order; `all` is every pair. Empty candidates, copies of the literal and repeats of
-    an earlier candidate are left out; literals with fewer than two candidates left give no pair.
+    Empty candidates, copies of the literal and repeats of an earlier candidate are left out, and all of them where
+    fewer than two are left.
     """
     dropped: list[tuple[str, str]] = []
     kept: dict[str, Joke] = {}
@@ -44,13 +41,23 @@ def choose(
             dropped.append((joke.id, "same candidate"))
         else:
             kept[text] = joke
-    pairs = list(combinations(kept.values(), 2))
-    if not pairs:
+    if len(kept) < 2:
         dropped += [(literal, "literal without two candidates") for literal in {joke.literal_id for joke in jokes}]
+        return [], dropped
+    return list(kept.values()), dropped
+
+
+def choose(jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int) -> list[tuple[Joke, Joke]]:
+    """The pairs of one literal's candidates to judge.
+
+    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
+    the first such pair in candidate order; `all` is every pair.
+    """
+    pairs = list(combinations(jokes, 2))
     if which == "farthest" and pairs:
-        grams = {joke.id: ngrams(joke.text, n) for joke in kept.values()}
+        grams = {joke.id: ngrams(joke.text, n) for joke in jokes}
         pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
-    return pairs, dropped
+    return pairs
 
 
 def imitations(
@@ -135,12 +142,12 @@ def rankings(
 ) -> tuple[list[Ranking], list[tuple[str, str, str]]]:
     """The candidates of each literal from best to worst, and (literal, id, reason) of what was dropped.
 
-    A candidate's score is the mean probability by which the critic prefers it to those that it was compared with, over
-    its verdicts that did not fail: the Borda count, where every pair was judged. Equal scores are ordered by joke id.
-    Arguments are as in `preferences`.
+    Where every pair was judged, a candidate's score is the mean probability by which the critic prefers it to the
+    others (the Borda count); else the mean probability of that by Bradley-Terry scores (schedule.py). Failed verdicts
+    count as not judged; equal scores are ordered by joke id. Arguments are as in `preferences`.
     """
     dropped: list[tuple[str, str, str]] = []
-    won: dict[str, dict[str, list[float]]] = {}
+    won: dict[str, dict[str, dict[str, float]]] = {}
     texts: dict[str, str] = {}
     for verdict in verdicts:
         scores = won.setdefault(verdict.literal_id, {})
@@ -148,14 +155,14 @@ def rankings(
             dropped.append((verdict.literal_id, verdict.id, "failed"))
             continue
         sides = (verdict.a, verdict.a_text, verdict.p_a), (verdict.b, verdict.b_text, 1 - verdict.p_a)
-        for joke, text, p in sides:
+        for (joke, text, p), (other, _, _) in (sides, sides[::-1]):
             texts[joke] = text
-            scores.setdefault(joke, []).append(p)
+            scores.setdefault(joke, {})[other] = p
     rows = []
     for literal, scores in won.items():
         long = [joke for joke in scores if lengths[joke] > room[literal]]
         dropped += [(literal, joke, "longer than max_length") for joke in long]
-        mean = {joke: sum(values) / len(values) for joke, values in scores.items() if joke not in long}
+        mean = {joke: score for joke, score in _scores(scores).items() if joke not in long}
         order = sorted(mean, key=lambda joke: (-mean[joke], joke))
         if len(order) < 2:
             dropped.append((literal, literal, "fewer than two candidates"))
@@ -171,3 +178,14 @@ def rankings(
             )
         )
     return rows, dropped
+
+
+def _scores(won: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Each joke's score, from the probabilities by which it was preferred to others."""
+    if all(len(values) == len(won) - 1 for values in won.values()):
+        return {joke: sum(values.values()) / len(values) for joke, values in won.items()}
+    from pipeline import schedule
+
+    place = {joke: number for number, joke in enumerate(won)}
+    judged = [(place[a], place[b], p) for a, values in won.items() for b, p in values.items() if place[a] < place[b]]
+    return dict(zip(won, schedule.mean_wins(len(won), judged), strict=True))

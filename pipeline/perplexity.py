@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline import ROOT
-from pipeline.config import Runtime
 from pipeline.errors import StudentError
+from pipeline.runtime import Runtime
 
 
 @functools.lru_cache(maxsize=1)

@@ -31,11 +31,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from pipeline import prompts
-from pipeline.config import Config, Runtime
+from pipeline.config import Config
 from pipeline.errors import StudentError
 from pipeline.progress import Progress
 from pipeline.recipe import folder_hash, student_folder
 from pipeline.runs import Run, Step
+from pipeline.runtime import Runtime
 
 transformers_logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it

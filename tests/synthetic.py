@@ -123,7 +123,8 @@ class Synthetic:
         chosen, drops = [], []
         for place in range(0, len(samples), self.k):
             jokes = samples[place : place + self.k]
-            found, left_out = pairs.choose(jokes, "farthest", 1)
+            distinct, left_out = pairs.candidates(jokes)
+            found = pairs.choose(distinct, "farthest", 1)
             chosen += found
             drops += [_drop(jokes[0].literal_id, what, reason) for what, reason in left_out]
         verdicts = [self.verdict("critic", a, b) for a, b in chosen]

@@ -7,11 +7,12 @@ import re
 import pytest
 
 from pipeline import ROOT, cloze, judge, prompts, standin
-from pipeline.config import Critic, Runtime
+from pipeline.config import Critic
 from pipeline.endpoint import Endpoint
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.records import Joke, make
+from pipeline.runtime import Runtime
 from tests.conftest import rows
 from tests.llm.conftest import impatient  # noqa: F401 - a fixture
 from tests.llm.test_door import served

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm import money
@@ -13,6 +12,7 @@ from pipeline.llm.cache import Cache
 from pipeline.llm.call import Call
 from pipeline.llm.faults import Refused, Retry, plain
 from pipeline.llm.quarantine import Quarantine
+from pipeline.runtime import Runtime
 
 FAILED_BEFORE_STOP = 8
 """If this many requests fail one after another with no answer between them, the fault is not the rows'."""

@@ -18,7 +18,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm import client, money
@@ -27,6 +26,7 @@ from pipeline.llm.answer import Answer, parse
 from pipeline.llm.call import Call, prepare
 from pipeline.llm.faults import Gone, Refused, Retry, by_status
 from pipeline.llm.hosts import Halted
+from pipeline.runtime import Runtime
 
 MOST_CALLS, MOST_BYTES = 50_000, 190_000_000
 """What a file may hold: OpenAI takes 50,000 requests and 200 MB."""

@@ -10,7 +10,7 @@ import os
 import time
 import urllib.parse
 import urllib.request
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline import standin
 from pipeline.endpoint import STANDIN, Endpoint
@@ -66,7 +66,7 @@ class Http:
         self._paths = {path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")}
         self._proxy = proxy(url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=certificates(url)),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Content-Type": "application/json", "User-Agent": "humor-distill", **headers(endpoint)},
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30)),
@@ -105,6 +105,13 @@ def proxy(url: str) -> str | None:
         return None
     found = urllib.request.getproxies()
     return found.get(parts.scheme) or found.get("all")
+
+
+def certificates(url: str) -> Any:
+    """What to trust: the system's authorities, or those of SSL_CERT_FILE as it is now."""
+    import ssl
+
+    return ssl.create_default_context() if url.startswith("https:") else True
 
 
 class InProcess:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.answer import Answer, parse
 from pipeline.llm.cache import Cache, storage_errors
 from pipeline.llm.quarantine import Quarantine
+from pipeline.runtime import Runtime
 
 EARLY = 1024
 """Answers that wait in memory for an earlier one; more of them wait in the call cache."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm import money
@@ -15,6 +14,7 @@ from pipeline.llm.answer import Answer, parse
 from pipeline.llm.call import Call, prepare
 from pipeline.llm.faults import Busy, Gone, Refused, Retry, plain
 from pipeline.llm.hosts import Halted, Host, Hosts, jitter, unreachable
+from pipeline.runtime import Runtime
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""

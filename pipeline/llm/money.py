@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pipeline.config import Runtime
 from pipeline.endpoint import STANDIN, Endpoint
 from pipeline.errors import BudgetError
 from pipeline.llm.answer import Usage
 from pipeline.llm.cache import Cache
 from pipeline.llm.hosts import Hosts
+from pipeline.runtime import Runtime
 
 UNKNOWN_LENGTH = 4096
 """Tokens that a request without a limit is taken to write."""

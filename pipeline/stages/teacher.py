@@ -3,6 +3,7 @@
 "Small But Funny" (arXiv 2402.18113), imitation phase: zero-shot, a numbered list, temperature 0.8, top_p 1.
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -21,6 +22,20 @@ SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
 
 ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "jokes",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"jokes": {"type": "array", "items": {"type": "string"}}},
+            "required": ["jokes"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""The response_format of endpoints with json_schema = true."""
 THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 REFUSAL = re.compile(
     r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
@@ -51,12 +66,15 @@ def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
 def request(context: Context, literal: LiteralText) -> dict[str, Any]:
     """The chat-completions body, without the model, for one literal."""
     teacher = context.config.teacher
+    schema = teacher.endpoint.json_schema
+    content = prompts.render("teacher", n=teacher.jokes, literal=literal.text, **({"json": True} if schema else {}))
     return {
-        "messages": [{"role": "user", "content": prompts.render("teacher", n=teacher.jokes, literal=literal.text)}],
+        "messages": [{"role": "user", "content": content}],
         "temperature": teacher.temperature,
         "top_p": teacher.top_p,
         "max_tokens": teacher.max_tokens,
         "seed": context.config.seed,
+        **({"response_format": SCHEMA} if schema else {}),
     }
 
 
@@ -97,7 +115,7 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
     text = THOUGHT.sub("", answer.text or "")
     if answer.refusal or answer.finish == "content_filter":
         return [], [("refused", answer.refusal or answer.text)]
-    items, beside = split_list(text)
+    items, beside = in_json(text) if text.lstrip().startswith("{") else split_list(text)
     if not items and n == 1 and text.strip() and "\n" not in text.strip() and not REFUSAL.search(text):
         items, beside = [clean(text)], ""
     if not items or (len(items) < n and REFUSAL.search(items[0])):
@@ -123,6 +141,14 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
             kept[folded] = item
     dropped += [("fewer than asked", None)] * (n - len(kept))
     return list(kept.values()), dropped
+
+
+def in_json(text: str) -> tuple[list[str], str]:
+    """The items of a JSON object's list "jokes", as split_list gives them; none where it is no such object."""
+    try:
+        return [clean(str(item)) for item in json.loads(text)["jokes"]], ""
+    except (ValueError, LookupError, TypeError):
+        return [], text
 
 
 def split_list(text: str) -> tuple[list[str], str]:

@@ -6,13 +6,13 @@ import sqlite3
 
 import pytest
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.llm.batch import Batch
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
+from pipeline.runtime import Runtime
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01", "batch": 0.5}
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline import standin
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, ConfigError, EndpointError
 from pipeline.llm.answer import read
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.faults import retry_after
+from pipeline.runtime import Runtime
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
 
@@ -30,8 +30,8 @@ def error(status, message="no", code=None, headers=None):
 
 
 @contextmanager
-def served(respond):
-    """A loopback server; yields its base_url and the list of bodies it got."""
+def served(respond, headers=None, tls=None):
+    """A loopback server; yields its base_url and the list of bodies it got; headers go to the list given."""
     got = []
 
     def record(body):
@@ -39,10 +39,21 @@ def served(respond):
         return respond(body, len(got))
 
     server = standin.server(0, record)
+    if headers is not None:
+        handler = server.RequestHandlerClass
+
+        class Noting(handler):
+            def do_POST(self):
+                headers.append(dict(self.headers))
+                super().do_POST()
+
+        server.RequestHandlerClass = Noting
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", got
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/v1", got
     finally:
         server.shutdown()
         server.server_close()

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from pipeline.config import Runtime
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
+from pipeline.runtime import Runtime
 from tests.bench.server import Options
 
 ROWS = 12
