@@ -48,8 +48,12 @@ test-all: setup ## every test, twenty random moments of SIGKILL for each stage, 
 tables: setup ## the tables of "Small But Funny", ours beside the paper's; first makes the runs that are missing
 	.venv/bin/humor-distill tables --make --labels $(LABELS)
 
-bench: setup ## how long --help and status take
+bench: setup ## how long --help and status take, and the teacher stage beside other clients
 	.venv/bin/python tests/bench/startup.py
+	.venv/bin/python -m tests.bench.door
+
+bench-schedule: setup ## a share of the pairs against all
+	.venv/bin/python -m tests.bench.schedule
 
 bench-large: setup ## show, status, diff, verify and report on 12,000 literals
 	.venv/bin/python -m tests.bench.large
@@ -66,4 +70,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-seeds bench-rankings real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-schedule bench-seeds bench-rankings real clean

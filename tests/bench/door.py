@@ -1,4 +1,4 @@
-"""The teacher stage against an OpenAI server on loopback, beside other clients: `make bench-door`.
+"""The teacher stage against an OpenAI server on loopback, beside other clients: `make bench`.
 
 Every figure is of whole processes (wall, user + system CPU, peak memory), all clients in turn, each on the same faults.
 The floor is reference_client.py: raw aiohttp, a write for each answer, an fsync every 100 ms. Parts:
