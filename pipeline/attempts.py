@@ -11,7 +11,7 @@ from typing import TypeVar
 from pipeline.errors import StageError
 from pipeline.jsonl import parse, write
 from pipeline.records import Ids, Row
-from pipeline.runs import BEFORE, KEPT, MANIFEST, PARTIAL, STARTED
+from pipeline.runs import BEFORE, DROPS, KEPT, MANIFEST, PARTIAL, STARTED
 
 R = TypeVar("R", bound=Row)
 
@@ -35,7 +35,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 def begun(folder: Path) -> bool:
     """Whether an interrupted attempt left something worth going on from."""
-    names = set(os.listdir(folder)) - {".lock", BEFORE, STARTED} if folder.is_dir() else set()
+    names = set(os.listdir(folder)) - {".lock", BEFORE, STARTED, DROPS} if folder.is_dir() else set()
     return bool(names - {PARTIAL}) or (PARTIAL in names and (folder / PARTIAL).stat().st_size > 0)
 
 

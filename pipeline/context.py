@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from pipeline import recipe
 from pipeline.config import SPLITS, Config
+from pipeline.drops import Drops
 from pipeline.errors import DataError
 from pipeline.jsonl import load, read
 from pipeline.llm.cache import cache_path
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
 from pipeline.progress import Progress
-from pipeline.records import Drop, Ids, LiteralText, Row, make
-from pipeline.runs import FAILED, KEPT, PARTIAL, RECORDS, Run, Step
+from pipeline.records import Ids, LiteralText, Row
+from pipeline.runs import DROPS, FAILED, KEPT, PARTIAL, RECORDS, Run, Step
 
 R = TypeVar("R", bound=Row)
 
@@ -29,9 +30,8 @@ class Context:
     run: Run
     step: Step
     inputs: dict[str, Step]
-    drops: list[Drop] = field(default_factory=list)
-    """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
-    _drops_of: Counter[str] = field(default_factory=Counter)
+    dry: bool = False
+    """Nothing is written."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: weights, training figures, model identities."""
     files: list[Path] = field(default_factory=list)
@@ -65,22 +65,16 @@ class Context:
 
     def drop(self, literal_id: str, dropped: str, reason: str, text: str | None = None) -> None:
         """Leave out a literal, a joke or a verdict, given by its id."""
-        index = self._drops_of[dropped]
-        self._drops_of[dropped] += 1
-        self.drops.append(make(Drop, literal_id=literal_id, dropped=dropped, reason=reason, index=index, text=text))
-
-    def drop_nothing(self) -> None:
-        """Forget what was left out so far."""
-        self.drops.clear()
-        self._drops_of.clear()
-
-    @property
-    def dropped(self) -> Counter[str]:
-        return Counter(drop.reason for drop in self.drops)
+        self.drops.add(literal_id, dropped, reason, text)
 
     def literals(self, *splits: str) -> list[LiteralText]:
         """The configuration's literals of these splits (all, if none is named), in file order."""
         return list(literals(self.config, *splits))
+
+    @cached_property
+    def drops(self) -> Drops:
+        """What was left out, and why; goes into dropped.jsonl, and by reason into the manifest."""
+        return Drops(None if self.dry else self.folder / DROPS)
 
     @cached_property
     def quarantine(self) -> Quarantine:

@@ -20,7 +20,6 @@ from pipeline.config import Config
 from pipeline.context import Context, literals
 from pipeline.errors import DataError, FailedCalls, StageError
 from pipeline.forecast import Dry, Forecast
-from pipeline.jsonl import write
 from pipeline.llm.cache import cache_path, usage
 from pipeline.records import Ids, Row
 from pipeline.runs import (
@@ -117,10 +116,9 @@ def _perform(
             raise FailedCalls(_failed(run, step, failed, flags))
         context.files.append(folder / FAILED)
     if not written:
-        raise StageError(f"{step}: no row is left. {_listed(context.dropped) or 'Its inputs are empty.'}")
+        raise StageError(f"{step}: no row is left. {_listed(context.drops.reasons) or 'Its inputs are empty.'}")
     (folder / PARTIAL).replace(folder / RECORDS)
-    if context.drops:
-        write(folder / DROPPED, context.drops)
+    if context.drops.close(folder / DROPPED):
         context.files.append(folder / DROPPED)
     manifest = {
         "schema": MANIFEST_SCHEMA,
@@ -130,7 +128,7 @@ def _perform(
         "rows": written,
         "sha256": recipe.file_hash(folder / RECORDS),
         "files": {path.name: recipe.file_hash(path) for path in context.files},
-        "dropped": dict(sorted(context.dropped.items())),
+        "dropped": dict(sorted(context.drops.reasons.items())),
         "spent": usage(cache_path(), run.name, str(step)),
         **context.facts,
         "started": began,
@@ -143,7 +141,7 @@ def _perform(
     for name in (STARTED, KEPT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    print(f"{step}: {written} rows in {manifest['seconds']} s{_listed(context.dropped, '; dropped: ')}")
+    print(f"{step}: {written} rows in {manifest['seconds']} s{_listed(context.drops.reasons, '; dropped: ')}")
 
 
 def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
@@ -230,7 +228,7 @@ def _failed(run: Run, step: Step, failed: int, flags: str) -> str:
 
 
 def _dry(dry: Dry, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> None:
-    context = Context(config, run, step, inputs)
+    context = Context(config, run, step, inputs, dry=True)
     print(f"{step}: would run and write {run.folder / str(step) / RECORDS}")
     for name, read_step in inputs.items():
         print(f"  reads {name}: {run.at(read_step) / RECORDS}, {(run.manifest(read_step) or {})['rows']} rows")

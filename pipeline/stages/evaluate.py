@@ -57,7 +57,7 @@ def run(context: Context) -> Iterator[Verdict]:
 
 def _leave_out(context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]) -> None:
     """What was not judged; counted from the answers, as an interrupted attempt may have written some of them."""
-    context.drop_nothing()
+    context.drops.clear()
     given = {(joke.author, joke.literal_id): joke for joke in answers}
     for literal in literals:
         if literal.id not in reference:

@@ -101,7 +101,7 @@ class Server:
         words = [WORDS[(i + start) % len(WORDS)] for i in range(options.words)]
         content: str | None = f"[{row}] " + " ".join(words)
         if options.numbered:
-            items = (f"{i + 1}. {' '.join(words[i:] + words[:i])} ({row})" for i in range(options.numbered))
+            items = (f"{i + 1}. ({row}.{i}) {' '.join(words[i:] + words[:i])}" for i in range(options.numbered))
             content = "\n".join(items)
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
         if fault in ("null", "refusal"):

@@ -184,7 +184,7 @@ def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeyp
     model, tokenizer = student.load(config), student.load_tokenizer(config)
     jokes = list(generation.write_jokes(context, model, tokenizer, tasks, Generation(max_new_tokens=8)))
     assert [joke.literal_id for joke in jokes] == [literals[0].id]
-    assert context.dropped == {"longer than the student's context": 1}
+    assert context.drops.reasons == {"longer than the student's context": 1}
 
 
 def test_fingerprint_sees_a_single_changed_weight(micro):
