@@ -15,7 +15,7 @@ from pipeline.llm.quarantine import Quarantine
 from pipeline.runtime import Runtime
 
 FAILED_BEFORE_STOP = 8
-"""If this many requests fail one after another with no answer between them, the fault is not the rows'."""
+"""If so many requests fail for the first time while nobody is answered, the fault is not the rows'."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Account:
         except BaseException:
             self.cache.close()
             raise
-        self._failed_in_a_row = 0
+        self.answers = self._alone = 0
 
     def keep(self, key: str, text: str, raw: bytes, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
         """An answer came: commit it, and settle what it cost."""
@@ -75,19 +75,25 @@ class Account:
             raw.decode("utf-8", "replace"),
             (usage.prompt, usage.completion, paid, price.currency if price else None, round(seconds, 3)),
         )
-        self._failed_in_a_row = 0
+        self.answers += 1
+        self._alone = 0
         self.tally.sent += 1
         self.tally.tokens += (usage.prompt or 0) + (usage.completion or 0)
         self.tally.money += paid or 0.0
         self.purse.settle(paid)
 
-    def fail(self, call: Call, error: Exception, attempts: list[dict[str, Any]]) -> Answer:
-        """No attempt was answered: the row's failure; EndpointError where it is not the row's."""
+    def fail(self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1) -> Answer:
+        """No attempt was answered: the row's failure; EndpointError where it is not the row's.
+
+        `since` is what `answers` was when the request was first sent: if others were answered meanwhile, or the request
+        failed at an earlier start, its failure says nothing of the endpoint.
+        """
         self.tally.failed += 1
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= FAILED_BEFORE_STOP:
+        known = self.quarantine is not None and call_id(call.key) in self.quarantine.before
+        self._alone += since == self.answers and not known
+        if self._alone >= FAILED_BEFORE_STOP:
             raise EndpointError(
-                f"{self.endpoint.base_url} failed {self._failed_in_a_row} requests one after another: {error}\n"
+                f"{self.endpoint.base_url} failed {self._alone} requests one after another: {error}\n"
                 "Look at the server, or mend the endpoint's section in the configuration (model, logprobs, "
                 "max_tokens_key, omit, extra_body), then run the same command again; no answer is lost."
             ) from None

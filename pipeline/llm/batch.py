@@ -9,42 +9,30 @@ import asyncio
 import json
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
-from pipeline.llm import client, money
+from pipeline.llm import client
 from pipeline.llm.account import Account, Payer
 from pipeline.llm.answer import Answer, parse
 from pipeline.llm.call import Call, prepare
 from pipeline.llm.faults import Gone, Refused, Retry, by_status
 from pipeline.llm.hosts import Halted
+from pipeline.llm.jobs import URL, Jobs, Request
 from pipeline.runtime import Runtime
 
-MOST_CALLS, MOST_BYTES = 50_000, 190_000_000
-"""What a file may hold: OpenAI takes 50,000 requests and 200 MB."""
 FIRST_LOOK, LAST_LOOK = 5.0, 60.0
 """Seconds between looks at the jobs; they grow from the one to the other."""
 BACKOFF = 1.0
 """Seconds before a second attempt to reach the API; they double up to a minute."""
 NAME = "humor-distill"
 """The key of a job's metadata that holds our name for it."""
-URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-"""Where a job's requests go."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, id TEXT, base_url TEXT, run TEXT, step TEXT, created TEXT);
-CREATE TABLE IF NOT EXISTS batch_calls (key TEXT PRIMARY KEY, name TEXT, request TEXT);
-CREATE INDEX IF NOT EXISTS calls_of_batch ON batch_calls (name);
-"""
-Request = tuple[str, str]
-"""A call's key and its body as JSON."""
 
 
 class Batch:
@@ -54,8 +42,7 @@ class Batch:
         import openai
 
         self.endpoint, self.runtime, self.account, self._halted = endpoint, runtime, account, halted
-        self.sql = account.cache.connection
-        self.sql.executescript(SCHEMA)
+        self.jobs = Jobs(endpoint, account)
         self.api = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key="none",
@@ -64,6 +51,7 @@ class Batch:
             timeout=runtime.timeout,
             http_client=openai.DefaultAioHttpClient(),
         )
+        self._keys: list[bytes] = []
         self._failed: dict[str, Exception] = {}
         self._attempts: dict[str, list[dict[str, Any]]] = {}
         self._tries: Counter[str] = Counter()
@@ -75,24 +63,25 @@ class Batch:
         behind: Callable[[], bool],
     ) -> None:
         """Bring every request's answer into the cache, then give them all; `done` and `behind` as in live.py."""
-        keys: list[bytes] = []
+        keys = self._keys
 
         def unanswered() -> Iterator[Request]:
-            seen = "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1"
             for request in requests:
                 call = prepare(self.endpoint, request)
                 keys.append(bytes.fromhex(call.key))
-                if self.sql.execute(seen, [call.key]).fetchone() is None:
+                if not self.jobs.is_asked(call.key):
                     yield call.key, call.text
 
         try:
             await self._find_lost()
             waiting: Iterator[Request] = unanswered()
-            while (first := next(waiting, None)) is not None or self._jobs():
-                for path, name in self._files(chain([first] if first else [], waiting)):
-                    await self._send(path, name)
+            while (first := next(waiting, None)) is not None or self.jobs.waiting():
+                for file, name in self.jobs.plan(chain([first] if first else [], waiting)):
+                    with file:
+                        await self._send(file, name)
                 waiting = iter(await self._wait())
         finally:
+            self.jobs.sweep()
             await self.api.close()
         for index, key in enumerate(map(bytes.hex, keys)):
             done(index, key, self._answer(key))
@@ -107,57 +96,13 @@ class Batch:
             return parse(key, raw)[0]
         attempts = self._attempts.get(key, [])
         body = attempts[-1].pop("request", None) or {} if attempts else {}
-        return self.account.fail(Call(body, "", key), self._failed[key], attempts)
+        gone = Retry("another process took the batch; run the same command again")
+        return self.account.fail(Call(body, "", key), self._failed.get(key, gone), attempts)
 
-    def _files(self, calls: Iterator[Request]) -> Iterator[tuple[Path, str]]:
-        """Files of requests, and the names of the jobs to make of them; both are in the cache before they are used."""
-        call = next(calls, None)
-        while call is not None:
-            name, count, size, worst = uuid.uuid4().hex, 0, 0, 0.0
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            path = self._path(name)
-            who = (self.endpoint.base_url, self.account.payer.run, self.account.payer.step)
-            with self._transaction(path), path.open("wb") as file:
-                self.sql.execute("INSERT INTO batches VALUES (?,NULL,?,?,?,?)", [name, *who, now])
-                while call is not None and count < MOST_CALLS and size < MOST_BYTES:
-                    key, text = call
-                    if self.sql.execute("INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", [key, name, text]).rowcount:
-                        line = f'{{"custom_id": "{key}", "method": "POST", "url": "{URL}", "body": {text}}}\n'
-                        size, count = size + file.write(line.encode("utf-8", "replace")), count + 1
-                        worst += money.worst(self.endpoint, text, json.loads(text))
-                    call = next(calls, None)
-                self.account.purse.check(worst + self._on_their_way(name))
-            yield path, name
-
-    def _on_their_way(self, but: str) -> float:
-        """The most that the jobs that are there may cost."""
-        if not self.account.purse.capped:
-            return 0.0
-        texts = self.sql.execute(
-            "SELECT request FROM batch_calls JOIN batches USING (name) WHERE run = ? AND name != ?",
-            [self.account.payer.run, but],
-        )
-        return sum(money.worst(self.endpoint, text, json.loads(text)) for (text,) in texts)
-
-    @contextmanager
-    def _transaction(self, path: Path) -> Iterator[None]:
-        self.sql.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.sql.execute("ROLLBACK")
-            path.unlink(missing_ok=True)
-            raise
-        self.sql.execute("COMMIT")
-
-    def _path(self, name: str) -> Path:
-        return self.account.cache.path.with_name(f"batch-{name}.jsonl")
-
-    async def _send(self, path: Path, name: str) -> None:
+    async def _send(self, file: BinaryIO, name: str) -> None:
         """Upload a file and make a job of it; a second attempt first looks whether the first one made it."""
+        path = Path(file.name)
         uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
-        path.unlink()
-
         tried: list[bool] = []
 
         async def make() -> Any:
@@ -167,7 +112,7 @@ class Batch:
                 input_file_id=uploaded.id, endpoint=URL, completion_window="24h", metadata={NAME: name}
             )
 
-        self._found(name, (await self._tried(make)).id)
+        self.jobs.found(name, (await self._tried(make)).id)
 
     async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What the API answers, after as many attempts as the runtime section allows."""
@@ -206,35 +151,27 @@ class Batch:
                 return job
         return None
 
-    async def _find_lost(self) -> None:
-        """After a kill, jobs without an id were either made, or are forgotten and planned anew."""
-        lost = "SELECT name FROM batches WHERE id IS NULL AND base_url = ?"
-        for (name,) in self.sql.execute(lost, [self.endpoint.base_url]).fetchall():
-            self._path(name).unlink(missing_ok=True)
+    async def _find_lost(self) -> list[Request]:
+        """After a kill, jobs without an id were either made, or are forgotten; returns our requests in the latter."""
+        lost: list[Request] = []
+        for name in self.jobs.unknown():
             job = await self._tried(lambda name=name: self._named(name))  # type: ignore[misc]
             if job is None:
-                self._forget(name)
+                lost += self.jobs.requests(name).items()
+                self.jobs.forget(name)
             else:
-                self._found(name, job.id)
-
-    def _found(self, name: str, job: str) -> None:
-        self.sql.execute("UPDATE batches SET id = ? WHERE name = ?", [job, name])
-
-    def _forget(self, name: str) -> None:
-        for table in ("batch_calls", "batches"):
-            self.sql.execute(f"DELETE FROM {table} WHERE name = ?", [name])
-
-    def _jobs(self) -> list[tuple[str, str, str, str]]:
-        """Name, id, run and step of the jobs that are waited for."""
-        jobs = "SELECT name, id, run, step FROM batches WHERE id IS NOT NULL AND base_url = ?"
-        return self.sql.execute(jobs, [self.endpoint.base_url]).fetchall()
+                self.jobs.found(name, job.id)
+        return [(key, text) for key, text in lost if bytes.fromhex(key) in set(self._keys)] if lost else []
 
     async def _wait(self) -> list[Request]:
         """Wait for all jobs; returns the requests that are to be sent again."""
         again: list[Request] = []
         wait, said = FIRST_LOOK, {}  # type: ignore[var-annotated]
-        while jobs := self._jobs():
+        while jobs := self.jobs.waiting():
+            again += await self._find_lost()
             for name, identity, run, step in jobs:
+                if identity is None:
+                    continue
                 job = await self._tried(lambda identity=identity: self.api.batches.retrieve(identity))  # type: ignore[misc]
                 counts = job.request_counts
                 line = f"{run} {step}, batch {identity}: {job.status}"
@@ -244,7 +181,7 @@ class Batch:
                     print(line, file=sys.stderr, flush=True)
                 if job.status in ("completed", "expired", "cancelled", "failed"):
                     again += await self._take(name, job, Payer(run, step))
-            if self._jobs():
+            if self.jobs.waiting():
                 await self._pause(wait)
                 wait = min(LAST_LOOK, wait * 1.5)
         return again
@@ -253,11 +190,9 @@ class Batch:
         """Keep a job's answers; returns the requests that it leaves without one and that are worth another job."""
         if job.status == "failed":
             said = "; ".join(f"{one.code}: {one.message}" for one in (job.errors.data or [])) if job.errors else ""
-            self._forget(name)
+            self.jobs.forget(name)
             raise EndpointError(f"{self.endpoint.base_url} refused batch {job.id}: {said or 'it does not say why'}")
-        left: dict[str, str] = dict(
-            self.sql.execute("SELECT key, request FROM batch_calls WHERE name = ?", [name]).fetchall()
-        )
+        left = self.jobs.requests(name)
         again: list[Request] = []
         for file in filter(None, (job.output_file_id, job.error_file_id)):
             async with self.api.files.with_streaming_response.content(file) as response:
@@ -267,7 +202,7 @@ class Batch:
                         again += self._read(line, request, job.id, payer)
         for key, request in left.items():
             again += self._again(key, request, job.id, Retry(f"the batch is {job.status} without an answer"))
-        self._forget(name)
+        self.jobs.forget(name)
         return again
 
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:

@@ -85,15 +85,16 @@ class Live:
                 await asyncio.sleep(0)
             return parse(call.key, hit)[0]
         self._flying[call.key] = asyncio.Event()
-        purse, attempts, reserved = self.account.purse, [], 0.0  # type: ignore[var-annotated]
+        purse, reserved, since = self.account.purse, 0.0, self.account.answers
+        attempts: list[dict[str, Any]] = []
         try:
             if purse.capped:
                 amount = money.worst(self.endpoint, call.text, call.body)
                 await purse.reserve(amount, self.hosts)
-                reserved = amount
+                reserved, since = amount, self.account.answers
             return await self._answered(call, attempts)
         except (Refused, Retry) as error:
-            return self.account.fail(call, error, attempts)
+            return self.account.fail(call, error, attempts, since)
         finally:
             purse.release(reserved)
             self._flying.pop(call.key).set()

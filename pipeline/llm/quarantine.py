@@ -3,6 +3,7 @@
 Nothing here is an answer: the call cache does not know these requests, so they, and they alone, are asked again.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,21 @@ from pipeline import jsonl
 from pipeline.records import Failure, make
 
 
+def _lines(path: Path) -> Iterator[Failure]:
+    """What interrupted starts wrote; of two lines on one request the later one knows more, and the last may be torn."""
+    if path.exists():
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield jsonl.parse(line, Failure, f"{path}:{number}")
+
+
 class Quarantine:
     """The failures of one step; histories go on from start to start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.before = {row.call: row for row in jsonl.load(path, Failure)} if path.exists() else {}
+        self.before = {row.call: row for row in _lines(path)}
         self.now: dict[str, Failure] = {}
 
     def add(self, call: str, request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:

@@ -3,14 +3,19 @@
 import itertools
 import json
 import sqlite3
+import threading
 
 import pytest
+from pydantic import ValidationError
 
+from pipeline.config import Critic
 from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, EndpointError
+from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.batch import Batch
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
+from pipeline.llm.jobs import Jobs
 from pipeline.llm.quarantine import Quarantine
 from pipeline.runtime import Runtime
 
@@ -26,7 +31,11 @@ def quick(monkeypatch):
 def ask(tmp_path, url, rows=10, quarantine=None, **runtime):
     door = Door(tmp_path / "calls.sqlite", Runtime(**{"retries": 1, **runtime}), "r", "teacher", quarantine=quarantine)
     bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
-    return list(door.ask(Endpoint(base_url=url, model="m", mode="batch", price=PRICE), bodies))
+    return list(door.ask(endpoint(url), bodies))
+
+
+def endpoint(url):
+    return Endpoint(base_url=url, model="m", mode="batch", price=PRICE)
 
 
 def texts(answers):
@@ -56,11 +65,11 @@ def test_a_batch_answers_in_order_at_its_price(tmp_path, server, capfd):
 
 
 def test_files_are_split_at_their_limits(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("pipeline.llm.batch.MOST_CALLS", 4)
+    monkeypatch.setattr("pipeline.llm.jobs.MOST_CALLS", 4)
     server.batches.options["most"] = 4
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
     assert [len(server.batches.files[f"file-in-{n}"].splitlines()) for n in range(3)] == [4, 4, 2]
-    monkeypatch.setattr("pipeline.llm.batch.MOST_BYTES", 1)
+    monkeypatch.setattr("pipeline.llm.jobs.MOST_BYTES", 1)
     ask(tmp_path, server.url, 12)
     assert len(server.batches.all) == 5
 
@@ -75,17 +84,17 @@ def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch,
         if moment == "files.create":
             send = Batch._send
 
-            async def before(self, path, name):
+            async def before(self, file, name):
                 raise Killed
 
             patch.setattr(Batch, "_send", before)
         elif moment == "batches.create":  # made there, and not known here
-            patch.setattr(Batch, "_found", lambda *_: (_ for _ in ()).throw(Killed()))
+            patch.setattr(Jobs, "found", lambda *_: (_ for _ in ()).throw(Killed()))
         elif moment == "sent":
             send = Batch._send
 
-            async def after(self, path, name):
-                await send(self, path, name)
+            async def after(self, file, name):
+                await send(self, file, name)
                 raise Killed
 
             patch.setattr(Batch, "_send", after)
@@ -158,3 +167,36 @@ def test_the_cap_holds_before_a_batch_is_sent(tmp_path, server):
     assert server.batches.all == {}
     assert left(tmp_path) == [0, 0]
     assert texts(ask(tmp_path, server.url, budget=1.0)) == rows(*range(10))
+
+
+def test_two_processes_wait_for_one_batch(tmp_path, server):
+    server.batches.options["polls"] = 30
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(tmp_path, server.url))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [texts(found) for found in answers] == [rows(*range(10))] * 2
+    assert server.batches.requests == 10
+
+
+def test_a_job_that_another_process_is_making_is_left_to_it(tmp_path, server):
+    account = Account(
+        Payer("other", "teacher"), endpoint(server.url), Runtime(), tmp_path / "calls.sqlite", Tally(), None
+    )
+    try:
+        (file, name), *_ = Jobs(endpoint(server.url), account).plan(iter([("00", "{}")]))
+        assert Jobs(endpoint(server.url), account).unknown() == []
+        file.close()
+        assert Jobs(endpoint(server.url), account).unknown() == [name]
+    finally:
+        account.close()
+
+
+def test_batch_mode_goes_with_a_server_alone():
+    for more in ({"base_url": "standin:"}, {"base_url": "http://x", "replicas": ["http://y"]}):
+        with pytest.raises(ValidationError, match='mode = "batch" goes with one server'):
+            Endpoint(**{"model": "m", "mode": "batch", **more})
+    with pytest.raises(ValidationError, match='needs mode = "live"'):
+        Critic(endpoint=endpoint("http://x"), method="cloze")

@@ -115,3 +115,22 @@ def test_keys_are_not_in_the_process_title(url, data):
     finally:
         process.kill()
         process.wait()
+
+
+def test_many_rows_that_always_fail_stop_nobody(url, data, teacher):
+    """Retries make them fail together at the end, and alone at the next start: the endpoint answers all the same."""
+    bad = {str(row): "500" for row in range(0, 60, 5)}
+    bench.reset(url, latency_ms=1, numbered=3, poison=bad)
+    assert "12 calls failed for good" in teacher(url, 60, "--set", "runtime.retries=1", code=10)
+    assert "12 calls failed for good" in teacher(url, 60, code=10)
+    found = rows(data / "runs/bench/teacher/failed.jsonl")
+    assert [len(row["attempts"]) for row in found] == [3] * 12
+
+
+def test_a_torn_or_doubled_line_in_failed_jsonl_is_read(url, data, teacher):
+    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    teacher(url, 12, code=10)
+    path = data / "runs/bench/teacher/failed.jsonl"
+    path.write_bytes(path.read_bytes() * 2 + b'{"id": "f_')
+    teacher(url, 12, code=10)
+    assert [len(row["attempts"]) for row in rows(path)] == [2]
