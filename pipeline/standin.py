@@ -253,17 +253,6 @@ def _error(message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "code": None}}
 
 
-def transport() -> Any:
-    """An async HTTP client for openai's `http_client` that answers in-process."""
-    import httpx2
-
-    def handle(request: httpx2.Request) -> httpx2.Response:
-        status, body = respond(json.loads(request.content))
-        return httpx2.Response(status, json=body)
-
-    return httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
-
-
 def server(port: int = 0, respond: Any = respond) -> Any:
     """A loopback HTTP server; `respond` may return a ready (status, headers, bytes) to play a fault."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
