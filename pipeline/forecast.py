@@ -1,6 +1,5 @@
 """What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything is sent."""
 
-import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -117,6 +116,8 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _expected(step: Step, config: Config, count: Counter[Any]) -> list[tuple[Endpoint, str, int, int]]:
     """Endpoint, prompt, calls and the longest answer of a step."""
+    from pipeline.schedule import quota
+
     critic, sample, judge = config.critic, config.sample, config.judge
     about = sum(count[split] for split in sample.splits)
     asked: list[tuple[Endpoint | None, str, int, int]] = []
@@ -125,8 +126,9 @@ def _expected(step: Step, config: Config, count: Counter[Any]) -> list[tuple[End
     elif step.stage == "critic":
         one = objective.round_of(config, step.round)
         k = config.teacher.jokes if one.candidates == "teacher" else sample.k
-        every, share = k * (k - 1) // 2, critic.share if critic.pairs == "swiss" else 1.0
-        pairs = 1 if critic.pairs == "farthest" and not one.rankings else math.ceil(every * share)
+        pairs = quota(k, critic.share if critic.pairs == "swiss" else 1.0)
+        if critic.pairs == "farthest" and not one.rankings:
+            pairs = 1
         asked = [(critic.endpoint, "critic", 2 * pairs * about, critic.max_tokens)]
     elif step.stage == "evaluate":
         about = sum(count[split] for split in config.evaluate.splits)

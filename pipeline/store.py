@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -109,8 +110,8 @@ def _perform(
     if kept:
         print(f"{step}: going on after {kept} rows")
     context = Context(config, run, step, inputs)
-    with (folder / PARTIAL).open("wb") as file:
-        written = put(file, step.module.run(context), str(step))
+    with (folder / PARTIAL).open("wb") as file, closing(step.module.run(context)) as rows:  # with it, its calls end
+        written = put(file, rows, str(step))
     if failed := context.quarantine.settle():
         if not accept_failed:
             raise FailedCalls(_failed(run, step, failed, flags))

@@ -1,5 +1,6 @@
 """What one step asks and pays: every answer into the cache, every failure into quarantine, every cap kept."""
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm import money
-from pipeline.llm.answer import Answer, Usage, call_id
+from pipeline.llm.answer import Answer, Usage, call_id, parse
 from pipeline.llm.cache import Cache
 from pipeline.llm.call import Call
 from pipeline.llm.faults import Refused, Retry, plain
@@ -22,7 +23,6 @@ FAILED_BEFORE_STOP = 8
 class Tally:
     """Counts so far, for a person who waits; money in the currency of the prices."""
 
-    sent: int = 0
     cached: int = 0
     failed: int = 0
     tokens: int = 0
@@ -64,23 +64,41 @@ class Account:
             raise
         self.answers = self._alone = 0
 
-    def keep(self, key: str, text: str, raw: bytes, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
-        """An answer came: commit it, and settle what it cost."""
-        paid, price, payer = money.cost(self.endpoint, usage), self.endpoint.price, payer or self.payer
+    def keep(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
+        """An answer came: commit it, and settle what it cost; `payer`, where another step asked for it."""
+        self._pay(key, text, raw, usage, seconds, payer or self.payer)
+        self.answers += 1
+        self._alone = 0
+
+    def waste(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
+        """A 200 came that is no answer: it is paid for all the same, and stands in the ledger where no one finds it."""
+        if usage.prompt is not None or usage.completion is not None:
+            self._pay(f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer)
+
+    def _pay(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer) -> None:
+        paid, price = money.cost(self.endpoint, usage), self.endpoint.price
         self.cache.keep(
             key,
             payer.run,
             payer.step,
             (self.endpoint.base_url, self.endpoint.model, text),
-            raw.decode("utf-8", "replace"),
+            raw,
             (usage.prompt, usage.completion, paid, price.currency if price else None, round(seconds, 3)),
         )
-        self.answers += 1
-        self._alone = 0
-        self.tally.sent += 1
         self.tally.tokens += (usage.prompt or 0) + (usage.completion or 0)
         self.tally.money += paid or 0.0
-        self.purse.settle(paid)
+        if payer.run == self.payer.run:
+            self.purse.settle(paid)
+
+    def cached(self, key: str) -> Answer | None:
+        """The answer, if it was paid for before; one that cannot be read is none."""
+        raw = self.cache.answer(key)
+        try:
+            found = None if raw is None else parse(key, raw)[0]
+        except Retry:
+            return None
+        self.tally.cached += found is not None
+        return found
 
     def fail(self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1) -> Answer:
         """No attempt was answered: the row's failure; EndpointError where it is not the row's.
@@ -104,4 +122,5 @@ class Account:
         return Answer(id=call_id(call.key), error=plain(f"{what}: {error}"))
 
     def close(self) -> None:
+        self.purse.close()
         self.cache.close()

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.llm.faults import Retry, plain
+from pipeline.llm.faults import Unusable, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,17 @@ def call_id(key: str) -> str:
     return f"c_{key[:12]}"
 
 
-def parse(key: str, raw: bytes | str) -> tuple[Answer, Usage]:
-    """The answer and its usage in the body of a 200; Retry where it is not a completion, or one without an answer."""
+def parse(key: str, raw: str) -> tuple[Answer, Usage]:
+    """The answer and its usage in the body of a 200; Unusable where it is no completion, or one without an answer."""
+    usage = Usage()
     try:
         body = json.loads(raw)
-        answer, usage = read(key, body), _usage(body.get("usage") or {})
+        usage = _usage(body.get("usage") or {})
+        answer = read(key, body)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Retry(f"the body of a 200 is not a chat completion ({error!r})") from None
+        raise Unusable(f"the body of a 200 is not a chat completion ({error!r})", usage) from None
     if answer.text is None and answer.refusal is None and answer.finish not in ("length", "content_filter"):
-        raise Retry(f"the message has no content (finish_reason {answer.finish!r})")
+        raise Unusable(f"the message has no content (finish_reason {answer.finish!r})", usage)
     return answer, usage
 
 

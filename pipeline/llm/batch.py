@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -22,17 +23,23 @@ from pipeline.llm import client
 from pipeline.llm.account import Account, Payer
 from pipeline.llm.answer import Answer, parse
 from pipeline.llm.call import Call, prepare
-from pipeline.llm.faults import Gone, Refused, Retry, by_status
-from pipeline.llm.hosts import Halted
+from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, by_status
+from pipeline.llm.hosts import pause
 from pipeline.llm.jobs import URL, Jobs, Request
 from pipeline.runtime import Runtime
 
 FIRST_LOOK, LAST_LOOK = 5.0, 60.0
 """Seconds between looks at the jobs; they grow from the one to the other."""
+PATIENCE = 900.0
+"""Seconds for which the API may answer nothing but 429."""
 BACKOFF = 1.0
 """Seconds before a second attempt to reach the API; they double up to a minute."""
 NAME = "humor-distill"
 """The key of a job's metadata that holds our name for it."""
+
+
+class Missing(Exception):
+    """What was there is not: a file or a job that the endpoint has forgotten."""
 
 
 class Batch:
@@ -42,17 +49,20 @@ class Batch:
         import openai
 
         self.endpoint, self.runtime, self.account, self._halted = endpoint, runtime, account, halted
-        self.jobs = Jobs(endpoint, account)
+        self.jobs, self._identity = Jobs(endpoint, account), client.Identity(endpoint)
         self.api = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key="none",
-            default_headers=client.headers(endpoint),
+            default_headers=self._identity.headers,
             max_retries=0,
             timeout=runtime.timeout,
             http_client=openai.DefaultAioHttpClient(),
         )
-        self._keys: list[bytes] = []
+        self._keys: dict[bytes, None] = {}
+        """Of the requests that are asked here, and nobody else's."""
+        self._broken: EndpointError | None = None
         self._failed: dict[str, Exception] = {}
+        self._said: dict[str, str] = {}
         self._attempts: dict[str, list[dict[str, Any]]] = {}
         self._tries: Counter[str] = Counter()
 
@@ -63,19 +73,20 @@ class Batch:
         behind: Callable[[], bool],
     ) -> None:
         """Bring every request's answer into the cache, then give them all; `done` and `behind` as in live.py."""
-        keys = self._keys
 
         def unanswered() -> Iterator[Request]:
             for request in requests:
                 call = prepare(self.endpoint, request)
-                keys.append(bytes.fromhex(call.key))
+                self._keys[bytes.fromhex(call.key)] = None
+                order.append(bytes.fromhex(call.key))
                 if not self.jobs.is_asked(call.key):
                     yield call.key, call.text
 
+        order: list[bytes] = []
         try:
             await self._find_lost()
             waiting: Iterator[Request] = unanswered()
-            while (first := next(waiting, None)) is not None or self.jobs.waiting():
+            while (first := next(waiting, None)) is not None or self._ours():
                 for file, name in self.jobs.plan(chain([first] if first else [], waiting)):
                     with file:
                         await self._send(file, name)
@@ -83,17 +94,16 @@ class Batch:
         finally:
             self.jobs.sweep()
             await self.api.close()
-        for index, key in enumerate(map(bytes.hex, keys)):
+        for index, key in enumerate(map(bytes.hex, order)):
             done(index, key, self._answer(key))
             while behind():
-                await self._pause(0.005)
+                await pause(0.005, self._halted)
             if index % 64 == 0:
                 await asyncio.sleep(0)
 
     def _answer(self, key: str) -> Answer:
-        raw = self.account.cache.answer(key)
-        if raw is not None:
-            return parse(key, raw)[0]
+        if (found := self.account.cached(key)) is not None:
+            return found
         attempts = self._attempts.get(key, [])
         body = attempts[-1].pop("request", None) or {} if attempts else {}
         gone = Retry("another process took the batch; run the same command again")
@@ -102,7 +112,10 @@ class Batch:
     async def _send(self, file: BinaryIO, name: str) -> None:
         """Upload a file and make a job of it; a second attempt first looks whether the first one made it."""
         path = Path(file.name)
-        uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
+        try:
+            uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
+        except Missing as error:
+            raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
         tried: list[bool] = []
 
         async def make() -> Any:
@@ -116,33 +129,36 @@ class Batch:
 
     async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What the API answers, after as many attempts as the runtime section allows."""
+        import httpx2
         import openai
 
-        attempt = 0
+        attempt, began = 0, time.monotonic()
         while True:
             try:
                 return await ask()
             except openai.APIStatusError as error:
+                if error.status_code == 404:
+                    raise Missing(f"{error.request.url} is not there: {error.message}") from None
                 body = json.dumps({"error": error.body}).encode()
                 fault = self._fault(error.status_code, error.response.headers.get("retry-after"), body)
-                if error.status_code == 404:
-                    fault = EndpointError(f'{error.request.url} is not there: {error.message}\nSet mode = "live".')
-            except openai.APIConnectionError as error:
-                fault = Gone(repr(error.__cause__))
-            attempt += 1
-            if not isinstance(fault, Retry) or attempt > self.runtime.retries:
+            except (openai.APIConnectionError, httpx2.HTTPError) as error:
+                fault = Gone(type(error.__cause__ or error).__name__)
+            attempt += not isinstance(fault, Busy)
+            late = attempt > self.runtime.retries or time.monotonic() - began > PATIENCE
+            if not isinstance(fault, Retry) or late:
                 raise (
                     fault
                     if isinstance(fault, EndpointError)
                     else EndpointError(
-                        f"{self.endpoint.base_url} takes no batch: {fault}\nRun the same command again later, or with "
-                        'mode = "live"; jobs that are there are waited for, and no answer is lost.'
+                        f"{self.endpoint.base_url} takes no batch: {fault}\nRun the same command again later; jobs "
+                        "that are there go on, and no answer is lost."
                     )
                 ) from None
-            await self._pause(min(60.0, fault.wait if fault.wait is not None else BACKOFF * 2**attempt))
+            wait = fault.wait if fault.wait is not None else BACKOFF * 2**attempt
+            await pause(max(BACKOFF, min(60.0, wait)), self._halted)
 
     def _fault(self, status: int, wait: str | None, body: bytes) -> Exception:
-        return by_status(self.endpoint, self.endpoint.base_url, status, wait, body, time.time())
+        return by_status(self.endpoint, self.endpoint.base_url, status, wait, self._identity.hidden(body), time.time())
 
     async def _named(self, name: str) -> Any:
         """The job with our name, if there is one."""
@@ -161,29 +177,59 @@ class Batch:
                 self.jobs.forget(name)
             else:
                 self.jobs.found(name, job.id)
-        return [(key, text) for key, text in lost if bytes.fromhex(key) in set(self._keys)] if lost else []
+        return self._mine(lost)
+
+    def _mine(self, requests: Iterable[Request]) -> list[Request]:
+        """Those that are asked here: another step's are for it to send again, and to pay."""
+        return [(key, text) for key, text in requests if bytes.fromhex(key) in self._keys]
+
+    def _ours(self) -> list[tuple[str, str | None, str, str]]:
+        """The jobs that hold a request of ours."""
+        return [job for job in self.jobs.waiting() if self._mine(self.jobs.requests(job[0]).items())]
 
     async def _wait(self) -> list[Request]:
-        """Wait for all jobs; returns the requests that are to be sent again."""
+        """Wait for all jobs of ours; returns the requests that are to be sent again."""
         again: list[Request] = []
-        wait, said = FIRST_LOOK, {}  # type: ignore[var-annotated]
-        while jobs := self.jobs.waiting():
+        wait = FIRST_LOOK
+        while self._ours():
             again += await self._find_lost()
-            for name, identity, run, step in jobs:
-                if identity is None:
-                    continue
-                job = await self._tried(lambda identity=identity: self.api.batches.retrieve(identity))  # type: ignore[misc]
-                counts = job.request_counts
-                line = f"{run} {step}, batch {identity}: {job.status}"
-                line += f", {counts.completed + counts.failed:,} of {counts.total:,} requests" if counts else ""
-                if said.get(name) != line:
-                    said[name] = line
-                    print(line, file=sys.stderr, flush=True)
-                if job.status in ("completed", "expired", "cancelled", "failed"):
-                    again += await self._take(name, job, Payer(run, step))
-            if self.jobs.waiting():
-                await self._pause(wait)
+            again += await self._look(self._ours())
+            if self._broken:
+                raise self._broken
+            if self._ours():
+                await pause(wait, self._halted)
                 wait = min(LAST_LOOK, wait * 1.5)
+        return again
+
+    async def collect(self) -> None:
+        """Take what has ended, of whichever step, before the endpoint is asked in another way."""
+        try:
+            await self._find_lost()
+            await self._look(self.jobs.waiting())
+        finally:
+            self.jobs.sweep()
+            await self.api.close()
+
+    async def _look(self, jobs: Iterable[tuple[str, str | None, str, str]]) -> list[Request]:
+        """Look at jobs once, and take the answers of those that have ended; returns what is to be sent again."""
+        again: list[Request] = []
+        for name, identity, run, step in jobs:
+            if identity is None:  # another process is making it
+                continue
+            try:
+                job = await self._tried(lambda identity=identity: self.api.batches.retrieve(identity))  # type: ignore[misc]
+            except Missing:
+                again += self._mine(self.jobs.requests(name).items())
+                self.jobs.forget(name)
+                continue
+            counts = job.request_counts
+            line = f"{run} {step}, batch {identity}: {job.status}"
+            line += f", {counts.completed + counts.failed:,} of {counts.total:,} requests" if counts else ""
+            if self._said.get(name) != line:
+                self._said[name] = line
+                print(line, file=sys.stderr, flush=True)
+            if job.status in ("completed", "expired", "cancelled", "failed"):
+                again += await self._take(name, job, Payer(run, step))
         return again
 
     async def _take(self, name: str, job: Any, payer: Payer) -> list[Request]:
@@ -194,28 +240,39 @@ class Batch:
             raise EndpointError(f"{self.endpoint.base_url} refused batch {job.id}: {said or 'it does not say why'}")
         left = self.jobs.requests(name)
         again: list[Request] = []
-        for file in filter(None, (job.output_file_id, job.error_file_id)):
+
+        async def take(file: str) -> None:
             async with self.api.files.with_streaming_response.content(file) as response:
                 async for text in response.iter_lines():
                     line = json.loads(text) if text.strip() else {}
                     if (request := left.pop(line.get("custom_id", ""), None)) is not None:
-                        again += self._read(line, request, job.id, payer)
+                        again.extend(self._read(line, request, job.id, payer))
+
+        for file in filter(None, (job.output_file_id, job.error_file_id)):
+            with suppress(Missing):  # what it held is asked again
+                await self._tried(lambda file=file: take(file))  # type: ignore[misc]
         for key, request in left.items():
             again += self._again(key, request, job.id, Retry(f"the batch is {job.status} without an answer"))
         self.jobs.forget(name)
-        return again
+        return self._mine(again)
 
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""
         key, response = line["custom_id"], line.get("response")
+        raw = ""
         try:
             if response is None:
                 raise Retry(str((line.get("error") or {}).get("message") or "no response"))
-            raw = json.dumps(response["body"]).encode()
+            raw = json.dumps(response["body"])
             if response["status_code"] != 200:
-                raise self._fault(response["status_code"], None, raw)
+                raise self._fault(response["status_code"], None, raw.encode())
             _, usage = parse(key, raw)
+        except EndpointError as error:  # of one line: the others are paid for, and taken first
+            self._broken = error
+            return self._again(key, request, job, Retry(str(error)))
         except (Refused, Retry) as error:
+            if isinstance(error, Unusable):
+                self.account.waste(key, request, raw, error.usage, 0.0, payer)
             return self._again(key, request, job, error)
         self.account.keep(key, request, raw, usage, 0.0, payer)
         return []
@@ -230,10 +287,3 @@ class Batch:
         self._failed[key] = error
         said["request"] = json.loads(request)
         return []
-
-    async def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self._halted():
-                raise Halted
-            await asyncio.sleep(min(left, 0.2))

@@ -112,6 +112,11 @@ class Cache:
         ).fetchone()
         return float(paid), int(unknown)
 
+    def sync(self) -> None:
+        """Have what was committed on the disk, now."""
+        self._dirty.set()
+        self._flush()
+
     def _sync(self) -> None:
         while not self._closed.wait(SYNC):
             self._flush()

@@ -30,19 +30,29 @@ def connect(endpoint: Endpoint, url: str, timeout: float) -> Client:
     return InProcess(endpoint) if url == STANDIN else Http(endpoint, url, timeout)
 
 
-def headers(endpoint: Endpoint) -> dict[str, str]:
-    """The key and the extra headers, with the values of the variables that they name."""
-    found = {name: _expanded(name, value) for name, value in endpoint.extra_headers.items()}
-    if endpoint.api_key_env is not None:
-        found["Authorization"] = f"Bearer {_secret(endpoint.api_key_env, endpoint.base_url)}"
-    return found
+class Identity:
+    """What an endpoint is shown: headers, with the values of the variables that they name."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._secrets: list[str] = []
+        self.headers: dict[str, str] = {}
+        for name, value in endpoint.extra_headers.items():
+            self.headers[name] = self._secret(value[1:], f"the header {name}") if value.startswith("$") else value
+        if endpoint.api_key_env is not None:
+            self.headers["Authorization"] = f"Bearer {self._secret(endpoint.api_key_env, endpoint.base_url)}"
+
+    def _secret(self, variable: str, what: str) -> str:
+        self._secrets.append(_variable(variable, what))
+        return self._secrets[-1]
+
+    def hidden(self, said: bytes) -> bytes:
+        """What a server said, without the secrets that it may repeat."""
+        for secret in self._secrets:
+            said = said.replace(secret.encode(), b"***")
+        return said
 
 
-def _expanded(name: str, value: str) -> str:
-    return _secret(value[1:], f"the header {name}") if value.startswith("$") else value
-
-
-def _secret(variable: str, what: str) -> str:
+def _variable(variable: str, what: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
         why = "is not a key" if key else "is empty"
@@ -60,15 +70,15 @@ class Http:
         import aiohttp
         from yarl import URL
 
-        self.endpoint, self.url = endpoint, url
-        self._lost, self._refused = aiohttp.ClientError, aiohttp.ClientConnectorError
+        self.endpoint, self.url, self._identity = endpoint, url, Identity(endpoint)
+        self._lost, self._refused = aiohttp.ClientError, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         self._untrusted = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
         self._paths = {path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")}
         self._proxy = proxy(url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=certificates(url)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Content-Type": "application/json", "User-Agent": "humor-distill", **headers(endpoint)},
+            headers={"Content-Type": "application/json", "User-Agent": "humor-distill", **self._identity.headers},
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30)),
         )
 
@@ -81,8 +91,6 @@ class Http:
                 if response.status == 200:
                     return body
                 wait = response.headers.get("Retry-After")
-        except TimeoutError:
-            raise Retry("no answer within runtime.timeout seconds") from None
         except self._untrusted as error:
             raise EndpointError(
                 f"{self.url}: its certificate is not trusted: {error}\nIf it is your own, name the file of its "
@@ -90,9 +98,13 @@ class Http:
             ) from None
         except self._refused as error:
             raise Gone(str(error)) from None
-        except (self._lost, OSError) as error:
-            raise Retry(f"the connection broke: {error!r}") from None
-        raise by_status(self.endpoint, self.url, response.status, wait, body, time.time())
+        except TimeoutError:
+            raise Retry("no answer within runtime.timeout seconds") from None
+        except (self._lost, OSError) as error:  # its own words may show headers, and so keys
+            raise Retry(
+                f"the connection broke: {type(error).__name__} {getattr(error, 'status', '')}".strip()
+            ) from None
+        raise by_status(self.endpoint, self.url, response.status, wait, self._identity.hidden(body), time.time())
 
     async def close(self) -> None:
         await self._session.close()
@@ -119,7 +131,7 @@ class InProcess:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        headers(endpoint)  # a missing key is missing here as it would be elsewhere
+        Identity(endpoint)  # a missing key is missing here as it would be elsewhere
 
     async def send(self, path: str, payload: bytes) -> bytes:
         status, answer = standin.respond(json.loads(payload))

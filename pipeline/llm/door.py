@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.endpoint import Endpoint
 from pipeline.llm.account import Account, Payer, Tally
@@ -20,12 +20,17 @@ from pipeline.llm.cache import Cache, storage_errors
 from pipeline.llm.quarantine import Quarantine
 from pipeline.runtime import Runtime
 
+if TYPE_CHECKING:
+    from pipeline.llm.jobs import Jobs
+
 EARLY = 1024
 """Answers that wait in memory for an earlier one; more of them wait in the call cache."""
 TOGETHER = 0.005
 """Seconds for which answers are gathered before the caller gets them: to wake it for each would cost more than one."""
 BEHIND = 100
 """So many gatherings that the caller has not taken yet, and nothing more is asked."""
+AHEAD = 20_000
+"""So many answers that wait for an earlier one, and nothing more is asked: memory ends somewhere."""
 
 Done = tuple[int, str, Answer]
 """The place of a request, its key, and its answer."""
@@ -49,7 +54,8 @@ class Door:
         """One Answer per request, in order.
 
         A request is the body of a chat completion without `model`. Raises EndpointError or BudgetError when no
-        further request can succeed; answers already under way are still awaited and cached.
+        further request can succeed, ConfigError where a key is missing, OSError or DataError where the cache cannot be
+        written; answers already under way are still awaited and cached.
         """
         with storage_errors(self.cache):
             account = Account(
@@ -59,7 +65,7 @@ class Door:
         thread = threading.Thread(target=asking.run, args=(requests, self.cache), name="door", daemon=True)
         thread.start()
         try:
-            yield from self._ordered(asking.done, account.cache)
+            yield from self._ordered(asking, account.cache)
         except KeyboardInterrupt:
             print(f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them", file=sys.stderr)
             raise
@@ -68,10 +74,10 @@ class Door:
             thread.join()
             account.close()
 
-    def _ordered(self, done: "queue.SimpleQueue[Any]", cache: Cache) -> Iterator[Answer]:
-        early: dict[int, Answer | str] = {}
+    def _ordered(self, asking: "_Asking", cache: Cache) -> Iterator[Answer]:
+        early = asking.early
         due = 0
-        while (items := done.get()) is not None:
+        while (items := asking.done.get()) is not None:
             if isinstance(items, BaseException):
                 raise items
             for index, key, answer in items:
@@ -90,6 +96,8 @@ class _Asking:
         self.endpoint, self.runtime, self.account = endpoint, runtime, account
         self.done: queue.SimpleQueue[list[Done] | BaseException | None] = queue.SimpleQueue()
         self.halt = threading.Event()
+        self.early: dict[int, Answer | str] = {}
+        """Answers that wait for an earlier one; where there are many, the keys that they have in the cache."""
         self._ready: list[Done] = []
 
     def run(self, requests: Iterable[dict[str, Any]], path: Path) -> None:
@@ -110,13 +118,25 @@ class _Asking:
             else:
                 from pipeline.llm.live import Live
 
-                live = Live(self.endpoint, self.runtime, self.account, self.halt.is_set)
+                jobs = await self._collected()
+                live = Live(self.endpoint, self.runtime, self.account, self.halt.is_set, jobs)
                 await live.serve(requests, self._give, self._behind, self.halt.set)
         finally:
             self._hand_over()
 
+    async def _collected(self) -> "Jobs | None":
+        """The endpoint's jobs of the Batch API that have not ended, after taking those that have."""
+        from pipeline.llm.jobs import Jobs
+
+        jobs = Jobs(self.endpoint, self.account)
+        if jobs.waiting():
+            from pipeline.llm.batch import Batch
+
+            await Batch(self.endpoint, self.runtime, self.account, self.halt.is_set).collect()
+        return jobs if jobs.waiting() else None
+
     def _behind(self) -> bool:
-        return self.done.qsize() > BEHIND
+        return self.done.qsize() > BEHIND or len(self.early) > AHEAD
 
     def _give(self, index: int, key: str, answer: Answer) -> None:
         self._ready.append((index, key, answer))

@@ -2,6 +2,7 @@
 
 Refused    this request cannot be answered, the others can: quarantine it
 Retry      the same request may succeed later, and uses up an attempt
+Unusable   a Retry that was paid
 Busy       a 429: later, and no attempt is used up
 Gone       this address answers nobody: ask the endpoint's other addresses
 errors.EndpointError    no request can succeed before a person has mended something
@@ -9,6 +10,7 @@ errors.EndpointError    no request can succeed before a person has mended someth
 
 import email.utils
 import json
+from typing import Any
 
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
@@ -24,6 +26,14 @@ class Retry(Exception):
     def __init__(self, why: str, wait: float | None = None) -> None:
         super().__init__(why)
         self.wait = wait
+
+
+class Unusable(Retry):
+    """A 200 without an answer, which was paid all the same; `usage` is an answer.Usage."""
+
+    def __init__(self, why: str, usage: Any) -> None:
+        super().__init__(why)
+        self.usage = usage
 
 
 class Busy(Retry):
@@ -47,7 +57,7 @@ def by_status(endpoint: Endpoint, url: str, status: int, wait: str | None, body:
         return EndpointError(f"{url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model.")
     if 300 <= status < 400:
         return EndpointError(f"{url} has moved (HTTP {status}): mend base_url.")
-    if status == 429 and b"insufficient_quota" in body:
+    if status == 402 or (status == 429 and b"insufficient_quota" in body):
         return EndpointError(
             f"{url}: the account's quota is used up: {said}\nThen run the same command again; no answer is lost."
         )
@@ -69,7 +79,7 @@ def retry_after(value: str | None, now: float) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

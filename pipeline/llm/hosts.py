@@ -14,11 +14,14 @@ from collections.abc import Callable
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm.client import Client, connect
+from pipeline.llm.faults import Gone
 
 SATURATED = 0.2
 """Share of the last second's answers that are 429, above which everyone waits."""
 FEWEST = 3
 """429s in a second before a share of them means anything."""
+FAILED_BEFORE_REST = 3
+"""Failures of an address one after another before the others are asked instead."""
 REST = 30.0
 """Seconds before an address at which nobody answered is tried again, where there are others."""
 LOOK = 0.2
@@ -53,6 +56,7 @@ class Host:
 
     def __init__(self, endpoint: Endpoint, url: str, most: int, timeout: float) -> None:
         self.url, self.most, self.limit, self.flying, self.alive = url, most, float(most), 0, True
+        self.failed = 0
         self.client: Client = connect(endpoint, url, timeout)
         self.requests, self.tokens = Bucket(endpoint.requests_per_minute), Bucket(endpoint.tokens_per_minute)
         self.until = 0.0
@@ -112,13 +116,7 @@ class Hosts:
         return max(ready, key=lambda host: host.limit - host.flying) if ready else None
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, unless there is nobody left to wake up for."""
-        until = time.monotonic() + seconds
-        while not self._halted():
-            if (left := until - time.monotonic()) <= 0:
-                return
-            await asyncio.sleep(min(left, LOOK))
-        raise Halted
+        await pause(seconds, self._halted)
 
     def lose(self, host: Host, why: EndpointError) -> None:
         """Go on without an address; EndpointError where it was the last."""
@@ -129,8 +127,15 @@ class Hosts:
                 raise why
             print(f"{host.url} is left out from here on: {why}\nStill asked: {', '.join(left)}", file=sys.stderr)
 
-    def rest(self, host: Host, why: Exception) -> bool:
-        """Ask the other addresses for a while, if one of them is there."""
+    def fails(self, host: Host, why: Exception) -> bool:
+        """Note a failure: where nobody answers, or only failures come, the other addresses are asked for a while.
+
+        True if they are there and `host` rests, so that the failure was not the request's.
+        """
+        host.failed += 1
+        return (isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST) and self._rest(host, why)
+
+    def _rest(self, host: Host, why: Exception) -> bool:
         now = time.monotonic()
         others = [other.url for other in self.all if other.alive and other is not host and other.awake(now)]
         if others and host.awake(now):
@@ -141,6 +146,16 @@ class Hosts:
     async def close(self) -> None:
         for host in self.all:
             await host.client.close()
+
+
+async def pause(seconds: float, halted: Callable[[], bool]) -> None:
+    """Sleep; Halted where there is nobody left to wake up for."""
+    until = time.monotonic() + seconds
+    while not halted():
+        if (left := until - time.monotonic()) <= 0:
+            return
+        await asyncio.sleep(min(left, LOOK))
+    raise Halted
 
 
 def jitter(seconds: float) -> float:

@@ -40,6 +40,11 @@ class Jobs:
         seen = "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1"
         return self.sql.execute(seen, [key]).fetchone() is not None
 
+    def holder(self, key: str) -> str | None:
+        """The job that a request is in."""
+        found = self.sql.execute("SELECT id FROM batch_calls JOIN batches USING (name) WHERE key = ?", [key]).fetchone()
+        return None if found is None else found[0] or "another process is just sending"
+
     def plan(self, calls: Iterator[Request]) -> Iterator[tuple[BinaryIO, str]]:
         """Files of requests, and the names of the jobs to make of them; both are in the cache before they are used.
 
@@ -59,7 +64,8 @@ class Jobs:
                     if self.sql.execute("INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", [key, name, text]).rowcount:
                         line = f'{{"custom_id": "{key}", "method": "POST", "url": "{URL}", "body": {text}}}\n'
                         size, count = size + file.write(line.encode("utf-8", "replace")), count + 1
-                        worst += money.worst(self.endpoint, text, json.loads(text))
+                        if self.account.purse.capped:
+                            worst += money.worst(self.endpoint, text, json.loads(text))
                     call = next(calls, None)
                 self.account.purse.check(worst + self._on_their_way(name))
             file.flush()
@@ -114,6 +120,7 @@ class Jobs:
 
     def found(self, name: str, job: str) -> None:
         self.sql.execute("UPDATE batches SET id = ? WHERE name = ?", [job, name])
+        self.account.cache.sync()
 
     def forget(self, name: str) -> None:
         for table in ("batch_calls", "batches"):
@@ -128,8 +135,10 @@ class Jobs:
         try:
             yield
         except BaseException:
-            self.sql.execute("ROLLBACK")
+            if self.sql.in_transaction:  # a full disk has ended it already
+                self.sql.execute("ROLLBACK")
             file.close()
             Path(file.name).unlink()
             raise
         self.sql.execute("COMMIT")
+        self.account.cache.sync()

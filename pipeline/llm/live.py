@@ -12,8 +12,9 @@ from pipeline.llm import money
 from pipeline.llm.account import Account
 from pipeline.llm.answer import Answer, parse
 from pipeline.llm.call import Call, prepare
-from pipeline.llm.faults import Busy, Gone, Refused, Retry, plain
+from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, plain
 from pipeline.llm.hosts import Halted, Host, Hosts, jitter, unreachable
+from pipeline.llm.jobs import Jobs
 from pipeline.runtime import Runtime
 
 PATIENCE = 900.0
@@ -33,8 +34,15 @@ BREAK = 0.005
 class Live:
     """One stream of requests, inside its loop."""
 
-    def __init__(self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]) -> None:
-        self.endpoint, self.runtime, self.account = endpoint, runtime, account
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        runtime: Runtime,
+        account: Account,
+        halted: Callable[[], bool],
+        jobs: Jobs | None = None,
+    ) -> None:
+        self.endpoint, self.runtime, self.account, self.jobs = endpoint, runtime, account, jobs
         self.hosts = Hosts(endpoint, runtime.concurrency, runtime.timeout, halted)
         self._halted = halted
         self._flying: dict[str, asyncio.Event] = {}
@@ -78,12 +86,16 @@ class Live:
     async def _one(self, call: Call) -> Answer:
         while call.key in self._flying:
             await self._flying[call.key].wait()
-        if (hit := self.account.cache.answer(call.key)) is not None:
-            self.account.tally.cached += 1
+        if (hit := self.account.cached(call.key)) is not None:
             self._hits += 1
             if self._hits % BREATH == 0:
                 await asyncio.sleep(0)
-            return parse(call.key, hit)[0]
+            return hit
+        if self.jobs and (job := self.jobs.holder(call.key)):
+            raise EndpointError(
+                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid twice. Wait for it with "
+                'mode = "batch", or cancel it there: what it has done by then is taken, and the rest is asked live.'
+            )
         self._flying[call.key] = asyncio.Event()
         purse, reserved, since = self.account.purse, 0.0, self.account.answers
         attempts: list[dict[str, Any]] = []
@@ -102,14 +114,13 @@ class Live:
     async def _answered(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
         """The answer, after as many attempts as the runtime section allows."""
         payload = call.text.encode("utf-8", "replace")
-        most = call.body.get(self.endpoint.max_tokens_key, money.UNKNOWN_LENGTH)
-        expected = len(payload) / money.CHARACTERS + most
+        expected = len(payload) / money.CHARACTERS + (money.longest(call.body) or money.UNKNOWN_LENGTH)
         spent, waited = 0, 0.0
         while True:
             host = await self.hosts.turn(expected)
-            began = time.monotonic()
+            began, raw = time.monotonic(), ""
             try:
-                raw = await host.client.send(call.path, payload)
+                raw = (await host.client.send(call.path, payload)).decode("utf-8-sig", "replace")
                 answer, usage = parse(call.key, raw)
             except (Refused, Retry, EndpointError) as error:
                 attempts.append(_attempt(host, error, time.monotonic() - began))
@@ -118,7 +129,10 @@ class Live:
                     continue
                 if isinstance(error, Refused):
                     raise
-                if isinstance(error, Gone) and self.hosts.rest(host, error):
+                if isinstance(error, Unusable):
+                    self.account.waste(call.key, call.text, raw, error.usage, time.monotonic() - began)
+                    self.account.purse.check_reserved()
+                if not isinstance(error, Busy) and self.hosts.fails(host, error):
                     continue
                 spent += not isinstance(error, Busy)
                 wait = self._wait(host, error, spent)
@@ -136,6 +150,7 @@ class Live:
                     ) from None
             else:
                 host.answered(busy=False)
+                host.failed = 0
                 host.tokens.take((usage.prompt or 0) + (usage.completion or 0) - expected)
                 self.account.keep(call.key, call.text, raw, usage, time.monotonic() - began)
                 return answer

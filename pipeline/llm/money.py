@@ -1,6 +1,8 @@
-"""What answers cost: dated prices from the configuration, hard caps, and what a step will come to."""
+"""What answers cost: dated prices from the configuration, and hard caps."""
 
-from typing import Any
+import fcntl
+from pathlib import Path
+from typing import IO, Any
 
 from pipeline.endpoint import STANDIN, Endpoint
 from pipeline.errors import BudgetError
@@ -10,7 +12,9 @@ from pipeline.llm.hosts import Hosts
 from pipeline.runtime import Runtime
 
 UNKNOWN_LENGTH = 4096
-"""Tokens that a request without a limit is taken to write."""
+"""Tokens that a request without a limit is expected to write."""
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Keys of a request that limit what is written."""
 CHARACTERS = 4.0
 """Characters of a prompt's JSON per token, before any answer has told."""
 
@@ -32,11 +36,23 @@ def factor(endpoint: Endpoint) -> float:
     return endpoint.price.batch if endpoint.price and endpoint.mode == "batch" else 1.0
 
 
+def longest(body: dict[str, Any]) -> int:
+    """The tokens that a request may write; 0 where it has no limit."""
+    return max(int(body.get(name) or 0) for name in LIMITS) * int(body.get("n") or 1)
+
+
 def worst(endpoint: Endpoint, text: str, body: dict[str, Any]) -> float:
-    """The most that a request can cost: a token per byte of prompt, and every token it may write."""
+    """The most that a request can cost: a token per byte of prompt, and every token it may write.
+
+    BudgetError where it may write without end.
+    """
     if endpoint.price is None:
         return 0.0
-    wrote = body.get(endpoint.max_tokens_key, UNKNOWN_LENGTH)
+    if not (wrote := longest(body)):
+        raise BudgetError(
+            f"A request to {endpoint.model} has no limit on what is written ({' or '.join(LIMITS)}), so no cap on "
+            "money can be kept. Leave the limit out of the endpoint's omit, or remove the cap."
+        )
     return (len(text.encode()) * endpoint.price.input + wrote * endpoint.price.output) * factor(endpoint) / 1e6
 
 
@@ -44,7 +60,8 @@ class Purse:
     """The caps of a run and of one of its steps: reserve before sending, settle after."""
 
     def __init__(self, cache: Cache, runtime: Runtime, run: str, step: str, endpoint: Endpoint) -> None:
-        self.run, self.step, self.endpoint = run, step, endpoint
+        self.endpoint, self._holders = endpoint, 0
+        self._lock: IO[str] | None = None
         self.caps = [("budget", runtime.budget, f"run {run}"), ("step_budget", runtime.step_budget, f"{step} of {run}")]
         self.capped = any(cap is not None for _, cap, _ in self.caps)
         self.spent, self.reserved = [0.0, 0.0], 0.0
@@ -55,9 +72,11 @@ class Purse:
                 f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap cannot be kept. "
                 "Add a price table (input, output, date) to the endpoint, or remove the cap."
             )
+        self._lock = _alone(cache.path.with_name(f"{run}.budget.lock"), run)
         for place, part in enumerate((None, step)):
             self.spent[place], unknown = cache.spent(run, part)
             if unknown:
+                self.close()
                 raise BudgetError(
                     f"run {run} has made {unknown} calls whose cost is unknown, so {self._named()} cannot be kept. "
                     "Start a new run with prices from its first call on, or remove the cap."
@@ -67,10 +86,11 @@ class Purse:
         """Set aside what a request may cost; BudgetError where a cap has no room for it."""
         if not self.capped or not amount:
             return
-        while self.reserved and self._over(self.reserved + amount) is not None:
+        while self._holders and self._over(self.reserved + amount) is not None:
             await hosts.pause(0.02)  # another request may cost less than was set aside for it
         self.check(amount)
         self.reserved += amount
+        self._holders += 1
 
     def check(self, amount: float) -> None:
         """BudgetError where a cap has no room for so much more."""
@@ -82,6 +102,11 @@ class Purse:
                 f"cost {amount:.4f}. Every answer paid for is kept. To go on: --set runtime.{name}={(cap or 0) * 2:g}"
             )
 
+    def check_reserved(self) -> None:
+        """BudgetError where what is set aside no longer fits, as an attempt was paid and brought nothing."""
+        if self.capped:
+            self.check(self.reserved)
+
     def _over(self, amount: float) -> int | None:
         for place, (_, cap, _) in enumerate(self.caps):
             if cap is not None and self.spent[place] + amount > cap:
@@ -89,11 +114,17 @@ class Purse:
         return None
 
     def release(self, amount: float) -> None:
-        if self.capped:
-            self.reserved -= amount
+        """What was set aside was paid, or will not be."""
+        if self.capped and amount:
+            self._holders -= 1
+            self.reserved = self.reserved - amount if self._holders else 0.0
+
+    def close(self) -> None:
+        if self._lock:
+            self._lock.close()
 
     def settle(self, paid: float | None) -> None:
-        """An answer was kept; BudgetError where nobody knows what it cost."""
+        """An answer was paid; BudgetError where nobody knows what it cost."""
         self.spent = [spent + (paid or 0.0) for spent in self.spent]
         if self.capped and paid is None:
             raise BudgetError(
@@ -103,3 +134,16 @@ class Purse:
 
     def _named(self) -> str:
         return " and ".join(f"runtime.{name} = {cap}" for name, cap, _ in self.caps if cap is not None)
+
+
+def _alone(path: Path, run: str) -> IO[str]:
+    """A lock on a run's money: of two processes that spend it, each would keep the cap, and together they would not."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BudgetError(
+            f"Another process spends the money of run {run}, and a cap can be kept by one at a time. Wait for it."
+        ) from None
+    return file

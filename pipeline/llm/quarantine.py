@@ -26,6 +26,8 @@ class Quarantine:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.before = {row.call: row for row in _lines(path)}
+        if self.before:
+            jsonl.write(path, self.before.values())  # a torn last line would spoil the next one
         self.now: dict[str, Failure] = {}
 
     def add(self, call: str, request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:

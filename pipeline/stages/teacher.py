@@ -79,7 +79,7 @@ def request(context: Context, literal: LiteralText) -> dict[str, Any]:
 
 
 def run(context: Context) -> Iterator[Joke]:
-    asked: deque[LiteralText] = deque()  # those whose answers are due, and no more: there may be millions
+    asked: deque[LiteralText] = deque()  # those whose answers are still to come: there may be millions of others
 
     def bodies() -> Iterator[dict[str, Any]]:
         for literal in literals(context.config):

@@ -1,8 +1,9 @@
 """OpenAI's Batch API for tests: files go up, batches run when they are asked about, files come down.
 
 Options: `polls` until a batch is done (default 2); `expire` and `cancel`, the share of a batch that was done before it
-expired or was cancelled; `fail`, rows whose request ends in the error file; `status`, what POST /batches answers;
-`invalid`, the batch fails validation; `most`, requests to a file.
+expired or was cancelled; `fail`, rows whose request ends in the error file with `fail_status`; `status`, what POST
+/batches answers; `download`, statuses of the next downloads; `invalid`, the batch fails validation; `most`, requests to
+a file.
 """
 
 import json
@@ -25,12 +26,14 @@ class Batches:
         if method == "POST" and parts == ["files"]:
             return self.upload(body)
         if method == "GET" and parts[0] == "files":
+            if statuses := self.options.get("download"):
+                return statuses.pop(0), b'{"error": {"message": "not now"}}'
             return 200, self.files[parts[1]]
         if method == "POST" and parts == ["batches"]:
             return self.create(json.loads(body))
         if method == "GET" and parts == ["batches"]:
             return 200, json.dumps({"object": "list", "data": list(self.all.values()), "has_more": False}).encode()
-        if method == "GET":
+        if method == "GET" and parts[1] in self.all:
             return 200, json.dumps(self.look(self.all[parts[1]])).encode()
         return 404, b'{"error": {"message": "no such path"}}'
 
@@ -87,7 +90,8 @@ class Batches:
             answer: dict[str, Any] = {"id": "r", "custom_id": line["custom_id"], "error": None}
             if row and int(row[1]) in self.options.get("fail", []):
                 body = {"error": {"message": "this one is refused"}}
-                failed.append({**answer, "response": {"status_code": 400, "request_id": "x", "body": body}})
+                status = self.options.get("fail_status", 400)
+                failed.append({**answer, "response": {"status_code": status, "request_id": "x", "body": body}})
                 continue
             self.requests += 1
             completion = self.completion(int(row[1]) if row else None)

@@ -69,6 +69,7 @@ class Server:
         self.counts: Counter[str] = Counter()
         self.attempts: Counter[int | None] = Counter()
         self.answered: Counter[int] = Counter()
+        self.when: dict[int | None, float] = {}
         self.flying = self.most_flying = 0
         self.level, self.filled = self.options.rps, time.monotonic()
         self.batches = Batches(self.options.batch, self.completion)
@@ -164,6 +165,7 @@ class Connection(asyncio.Protocol):
         found = ROW.search(body)
         row = int(found[1]) if found else None
         attempt = server.attempts[row]
+        server.when.setdefault(row, time.monotonic())
         server.attempts[row] += 1
         server.counts["requests"] += 1
         server.flying += 1

@@ -100,10 +100,10 @@ def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch,
             patch.setattr(Batch, "_send", after)
         elif moment == "waiting":
 
-            async def pause(self, seconds):
+            async def pause(seconds, halted):
                 raise Killed
 
-            patch.setattr(Batch, "_pause", pause)
+            patch.setattr("pipeline.llm.batch.pause", pause)
         else:
             count, keep = itertools.count(), Batch._read
 
@@ -200,3 +200,65 @@ def test_batch_mode_goes_with_a_server_alone():
             Endpoint(**{"model": "m", "mode": "batch", **more})
     with pytest.raises(ValidationError, match='needs mode = "live"'):
         Critic(endpoint=endpoint("http://x"), method="cloze")
+
+
+def live(tmp_path, url, rows=10, **runtime):
+    door = Door(tmp_path / "calls.sqlite", Runtime(retries=1, **runtime), "r", "teacher")
+    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
+    return list(door.ask(endpoint(url).model_copy(update={"mode": "live"}), bodies))
+
+
+def kill_while_waiting(tmp_path, server, monkeypatch, **more):
+    async def pause(seconds, halted):
+        raise Killed
+
+    server.batches.options["polls"] = 3
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.llm.batch.pause", pause)
+        with pytest.raises(Killed):
+            ask(tmp_path, server.url, **more)
+
+
+def test_live_asks_nothing_that_a_job_holds_and_takes_what_it_did(tmp_path, server, monkeypatch):
+    kill_while_waiting(tmp_path, server, monkeypatch)
+    with pytest.raises(EndpointError, match="is in batch batch_0 of .*, and would be paid twice"):
+        live(tmp_path, server.url)
+    assert server.counts["requests"] == 0
+    server.batches.options["polls"] = 0
+    assert texts(live(tmp_path, server.url, 12)) == rows(*range(12))
+    assert server.counts["requests"] == 2
+
+
+def test_another_step_s_leftovers_are_not_sent_again_here(tmp_path, server, monkeypatch):
+    kill_while_waiting(tmp_path, server, monkeypatch)
+    server.batches.options |= {"expire": 0.5, "polls": 0}
+    door = Door(tmp_path / "calls.sqlite", Runtime(retries=1), "other", "teacher")
+    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in (9, 10)]
+    assert texts(door.ask(endpoint(server.url), bodies)) == rows(9, 10)
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 5
+    assert usage(tmp_path / "calls.sqlite", "other")["calls"] == 2
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 9
+
+
+def test_one_line_that_no_attempt_can_mend_does_not_cost_the_others(tmp_path, server):
+    server.batches.options |= {"fail": [3], "fail_status": 401}
+    with pytest.raises(EndpointError, match="HTTP 401"):
+        ask(tmp_path, server.url)
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 9
+    server.batches.options["fail"] = []
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 10
+
+
+@pytest.mark.parametrize("status", [500, 429, 404])
+def test_a_download_is_tried_again_and_a_lost_file_asked_again(tmp_path, server, status):
+    server.batches.options["download"] = [status, status] if status == 429 else [status]
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == (20 if status == 404 else 10)
+
+
+def test_a_job_that_is_gone_is_planned_anew(tmp_path, server, monkeypatch):
+    kill_while_waiting(tmp_path, server, monkeypatch)
+    server.batches.all.clear()
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))

@@ -1,7 +1,11 @@
 """Every way that a request can fail, through HTTP: tried again or typed, never an answer, never the neighbours'."""
 
 import json
+import socket
+import sqlite3
+import threading
 import time
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
@@ -12,6 +16,7 @@ from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
 from pipeline.runtime import Runtime
 from tests.bench.server import Options
+from tests.llm.test_door import error, reply, served
 
 ROWS = 12
 
@@ -26,13 +31,18 @@ def ask(tmp_path, url, rows=ROWS, quarantine=None, endpoint=None, **runtime):
 PASSING = ("408", "409", "429", "500", "502", "503", "529", "truncated", "html", "null", "empty", "reset", "hang")
 
 
+PAID = ("null", "empty")
+"""Faults that take tokens."""
+
+
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_fault_that_passes_loses_nothing(tmp_path, server, fault):
     server.options = Options(latency_ms=1.0, faults={fault: 0.4}, retry_after="0")
     answers = ask(tmp_path, server.url)
     assert [answer.text.partition(" ")[0] for answer in answers] == [f"[{row}]" for row in range(ROWS)]
     assert 0 < server.counts[fault] == sum(server.attempts.values()) - ROWS
-    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS
+    wasted = server.counts[fault] if fault in PAID else 0
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS + wasted
 
 
 @pytest.mark.parametrize("fault", ["400", "413", "500", "529", "truncated", "html", "null", "empty", "reset", "hang"])
@@ -48,7 +58,7 @@ def test_a_row_that_always_fails_is_quarantined_alone(tmp_path, server, fault):
     tries = 1 if fault in ("400", "413") else 3
     assert len(failure["attempts"]) == server.attempts[3] == tries
     assert set(failure["attempts"][0]) == {"at", "address", "error", "seconds"}
-    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS - 1
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS - 1 + (tries if fault in PAID else 0)
 
     again = Quarantine(tmp_path / "failed.jsonl")
     ask(tmp_path, server.url, quarantine=again)
@@ -171,3 +181,72 @@ def test_a_hang_does_not_hold_up_the_neighbours_nor_the_memory(tmp_path, server,
     answers = ask(tmp_path, server.url, rows=100, retries=0, timeout=1.0)
     assert answers[0].error.startswith("unavailable: no answer within runtime.timeout")
     assert [answer.text.partition(" ")[0] for answer in answers[1:]] == [f"[{row}]" for row in range(1, 100)]
+
+
+@pytest.mark.parametrize("fault", ["502", "reset"])
+def test_an_address_that_only_fails_does_not_take_the_others_rows(tmp_path, server, other, fault):
+    server.options = Options(latency_ms=1.0, faults={fault: 1.0}, fault_attempts=10**6)
+    other.options = Options(latency_ms=30.0)
+    answers = ask(tmp_path, server.url, rows=60, retries=6, endpoint={"replicas": [other.url]})
+    assert all(answer.text for answer in answers)
+
+
+def test_an_answer_with_a_byte_order_mark_is_read_again(tmp_path):
+    body = json.dumps(reply("fine")[1]).encode("utf-8-sig")
+    with served(lambda _, n: (200, {}, body)) as (url, got):
+        for _ in range(2):
+            assert ask(tmp_path, url, rows=1)[0].text == "fine"
+    assert len(got) == 1
+
+
+def test_a_cached_answer_that_cannot_be_read_is_asked_for_again(tmp_path, server):
+    ask(tmp_path, server.url, rows=1)
+    with closing(sqlite3.connect(tmp_path / "calls.sqlite")) as sql, sql:
+        sql.execute("UPDATE calls SET answer = '{'")
+    assert ask(tmp_path, server.url, rows=1)[0].text.startswith("[0]")
+    assert server.counts["ok"] == 2
+
+
+def test_answers_do_not_run_far_ahead_of_one_that_hangs(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("pipeline.llm.door.AHEAD", 50)
+    server.options = Options(latency_ms=1.0, poison={"0": "hang"})
+    answers = ask(tmp_path, server.url, rows=400, retries=0, timeout=1.5)
+    assert len(answers) == 400
+    # what was asked while row 0 hung: those ahead, in flight, and on their way to the caller
+    assert min(server.when[row] for row in range(300, 400)) - server.when[0] > 1.0
+
+
+def test_no_key_is_in_what_a_broken_server_makes_us_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+
+    def speak(connection):
+        connection.recv(65536)
+        connection.sendall(b"nonsense\r\n\r\n")
+        connection.close()
+
+    with raw(speak) as url:
+        quarantine = Quarantine(tmp_path / "failed.jsonl")
+        answer = ask(tmp_path, url, rows=1, retries=0, quarantine=quarantine, endpoint={"api_key_env": "MY_KEY"})[0]
+    assert answer.error.startswith("unavailable: the connection broke: ")
+    said = answer.error + (tmp_path / "failed.jsonl").read_text()
+    with served(lambda body, _: error(400, "bad key sk-very-secret")) as (url, _):
+        said += ask(tmp_path / "echo", url, rows=1, endpoint={"api_key_env": "MY_KEY"})[0].error
+    assert "bad key ***" in said
+    assert "very-secret" not in said
+
+
+@contextmanager
+def raw(speak):
+    """A listener that says what it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    speak(listener.accept()[0])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()

@@ -108,3 +108,43 @@ def test_the_ledger_grows_over_restarts(server, data, cli):
     }
     assert "12" in cli("status", "--run", "bench")
     assert "Traceback" not in said
+
+
+def test_a_cap_ends_the_run_whatever_the_amounts(tmp_path, server):
+    """Sums of unequal amounts leave a rest that is not 0, and is nobody's."""
+    door = Door(tmp_path / "calls.sqlite", Runtime(concurrency=8, budget=0.004), "r", "teacher")
+    with pytest.raises(BudgetError):
+        list(door.ask(endpoint(server.url), bodies(*(f"row={row} " + "x" * (row * 7 % 97) for row in range(200)))))
+
+
+def test_a_200_without_an_answer_is_paid_and_capped(tmp_path, server):
+    server.options.poison = {"1": "null"}
+    door = Door(tmp_path / "calls.sqlite", Runtime(budget=0.0005, retries=6), "r", "teacher")
+    with pytest.raises(BudgetError):
+        list(door.ask(endpoint(server.url), bodies("row=1")))
+    spent = usage(tmp_path / "calls.sqlite", "r")
+    assert spent["cost"] == pytest.approx(spent["calls"] * 120 / 1e6)
+    assert 0.00012 <= spent["cost"] <= 0.0005
+    assert server.counts["null"] == spent["calls"]
+
+
+def test_two_processes_do_not_share_a_cap(tmp_path, server):
+    first = Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "teacher").ask(
+        endpoint(server.url), bodies("a", "b")
+    )
+    next(first)
+    second = Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "round-1/critic")
+    with pytest.raises(BudgetError, match="Another process spends the money of run r"):
+        list(second.ask(endpoint(server.url), bodies("c")))
+    assert len(list(first)) == 1
+    assert len(list(second.ask(endpoint(server.url), bodies("c")))) == 1
+
+
+def test_the_worst_is_the_worst():
+    asked = {"messages": [], "max_tokens": 100}
+    one = money.worst(endpoint(), "x" * 50, asked)
+    assert one == pytest.approx((50 + 200) / 1e6)
+    assert money.worst(endpoint(), "x" * 50, {**asked, "n": 8}) == pytest.approx((50 + 1600) / 1e6)
+    assert money.worst(endpoint(), "", {"max_tokens": 100, "max_completion_tokens": 300}) == pytest.approx(600 / 1e6)
+    with pytest.raises(BudgetError, match="no limit on what is written"):
+        money.worst(endpoint(), "", {"messages": []})
