@@ -88,7 +88,7 @@ class Context:
             self.config.runtime,
             self.run.name,
             str(self.step),
-            lambda: progress.advance(str(door.tally)),
+            lambda: progress.advance(door.tally),
             None if self.step.stage == "dpo" else self.quarantine,  # a held-out judgment more or less is no row
         )
         return door

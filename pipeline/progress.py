@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+BLINK = 0.1
+"""Seconds between changes of a bar."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
 
@@ -33,6 +35,7 @@ class Progress:
             self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")
             self._bar.start()
+            self._said -= BLINK
         return self
 
     @property
@@ -43,13 +46,17 @@ class Progress:
         """Rows that an earlier attempt already did."""
         self.done = self._before = done
 
-    def advance(self, note: str = "", rows: int = 1) -> None:
+    def advance(self, note: object = "", rows: int = 1) -> None:
+        """So many rows more; `note` is made a text where it is shown."""
         self.done += rows
         now = time.monotonic()
+        if now - self._said < (BLINK if self._bar else EVERY) and self.done < self.total:
+            return
         per_second = (self.done - self._before) / self.seconds
         rate = f"{per_second:.1f} rows/s"
         if self._bar:
-            self._bar.update(self._task, completed=self.done, rate=rate, note=note)
+            self._said = now
+            self._bar.update(self._task, completed=self.done, rate=rate, note=str(note))
         elif now - self._said >= EVERY:
             self._said = now
             left = (self.total - self.done) / max(1e-9, per_second)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def render(name: str, **values: Any) -> str:
     from jinja2 import TemplateError
 
     try:
-        return str(_template(name, _path(name).stat().st_mtime_ns).render(**values)).strip()
+        path = f"{FOLDER}/{name}.j2"
+        return str(_template(path, os.stat(path).st_mtime_ns).render(**values)).strip()
     except FileNotFoundError:
         raise _missing(name) from None
     except TemplateError as error:
@@ -57,13 +59,13 @@ def render(name: str, **values: Any) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _template(name: str, changed: int) -> Any:
+def _template(path: str, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
     environment.filters["quoted"] = _quoted
-    return environment.from_string(text(name))
+    return environment.from_string(Path(path).read_text("utf-8"))
 
 
 def _quoted(value: Any) -> str:

@@ -110,7 +110,10 @@ def _perform(
     if kept:
         print(f"{step}: going on after {kept} rows")
     context = Context(config, run, step, inputs)
-    with (folder / PARTIAL).open("wb") as file, closing(step.module.run(context)) as rows:  # with it, its calls end
+    with (
+        (folder / PARTIAL).open("wb", buffering=0) as file,
+        closing(step.module.run(context)) as rows,
+    ):  # with it, its calls end
         written = put(file, rows, str(step))
     if failed := context.quarantine.settle():
         if not accept_failed:
@@ -146,9 +149,9 @@ def _perform(
 
 
 def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
-    """Write a stage's rows as they come, each of them to the operating system at once; returns how many.
+    """Write a stage's rows as they come to an unbuffered file, each of them to the operating system at once.
 
-    A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
+    Returns how many. A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
     """
     seen, count = Ids(), 0
     for row in rows:
@@ -156,7 +159,6 @@ def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
             raise DataError(f"{name}: two rows with the id {row.id}; its inputs hold the same content twice.")
         count += 1
         file.write(row.line())
-        file.flush()
     os.fsync(file.fileno())
     return count
 

@@ -8,7 +8,7 @@ from pipeline.progress import Progress
 
 
 def test_a_line_has_rows_rate_time_left_and_the_note(monkeypatch, capsys):
-    times = iter([0.0, 10.0, 10.0, 12.0, 12.0, 21.0, 21.0])
+    times = iter([0.0, 10.0, 10.0, 12.0, 21.0, 21.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     with Progress("teacher", 100) as shown:
         shown.advance("1,000 tokens, 0.5000 spent", rows=20)

@@ -36,6 +36,7 @@ SCHEMA = {
     },
 }
 """The response_format of endpoints with json_schema = true."""
+WORDS = re.compile(r"\w+")
 THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 REFUSAL = re.compile(
     r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
@@ -127,11 +128,12 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
         dropped.append(("cut at max_tokens", items[-1]))
         items = items[:-1]
     kept: dict[str, str] = {}
+    told = fold(literal)
     for item in items:
         folded = fold(item)
         if not folded:
             dropped.append(("empty", item))
-        elif folded == fold(literal):
+        elif folded == told:
             dropped.append(("copy of the literal", item))
         elif folded in kept:
             dropped.append(("same joke twice", item))
@@ -187,4 +189,4 @@ def clean(item: str) -> str:
 
 def fold(text: str) -> str:
     """For comparing: lower case, words only."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(WORDS.findall(text.lower()))
