@@ -52,6 +52,9 @@ bench: setup ## how long --help and status take, and the teacher stage beside ot
 	.venv/bin/python tests/bench/startup.py
 	.venv/bin/python -m tests.bench.door
 
+bench-peers: setup ## curator, distilabel and Data Designer on the same job (installs 2 GB into .venv-peers)
+	.venv/bin/python -m tests.bench.door peers
+
 bench-schedule: setup ## a share of the pairs against all
 	.venv/bin/python -m tests.bench.schedule
 
@@ -70,4 +73,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-schedule bench-seeds bench-rankings real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-peers bench-schedule bench-seeds bench-rankings real clean

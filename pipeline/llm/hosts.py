@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
@@ -64,9 +65,9 @@ class Host:
         self._busy = self._well = 0
 
     def wait(self, now: float) -> float:
-        """Seconds until this address takes another request; an unknown time, while it has enough, is a moment."""
+        """Seconds until this address takes another request, as far as they are known."""
         if self.flying >= max(1, int(self.limit)):
-            return 0.01
+            return LOOK
         return max(self.until - now, self.requests.wait(now), self.tokens.wait(now))
 
     def awake(self, now: float) -> bool:
@@ -79,7 +80,8 @@ class Host:
         self._busy += busy
         while self._said[0][0] < now - 1.0:
             self._busy -= self._said.popleft()[1]
-        if busy and self._busy >= FEWEST and self._busy > SATURATED * len(self._said):
+        # those on their way count as well: where a 429 comes at once and an answer takes a while, 429s come first
+        if busy and self._busy >= FEWEST and self._busy > SATURATED * (len(self._said) + self.flying):
             if now >= self.until:
                 self.limit = max(1.0, self.limit * 0.9)
             self.until, self._well = max(self.until, now + wait), 0
@@ -95,7 +97,7 @@ class Hosts:
     def __init__(self, endpoint: Endpoint, most: int, timeout: float, halted: Callable[[], bool]) -> None:
         self.all = [Host(endpoint, url, most, timeout) for url in (endpoint.base_url, *endpoint.replicas)]
         self._halted = halted
-        self._gate = asyncio.Lock()
+        self._gate, self._left = asyncio.Lock(), asyncio.Event()
 
     async def turn(self, tokens: float) -> Host:
         """The next address to ask, as soon as one takes a request of about so many tokens; `Host.flying` counts it."""
@@ -103,12 +105,26 @@ class Hosts:
         if host is None:
             async with self._gate:
                 while (host := self._free()) is None:
-                    now = time.monotonic()
-                    await self.pause(min((host.wait(now) for host in self.all if host.alive), default=LOOK))
+                    await self._room()
         host.flying += 1
         host.requests.take(1)
         host.tokens.take(tokens)
         return host
+
+    async def _room(self) -> None:
+        """Until an address may take a request: one is answered, or a pause is over."""
+        now = time.monotonic()
+        self._left.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min([LOOK, *(host.wait(now) for host in self.all if host.alive)])):
+                await self._left.wait()
+        if self._halted():
+            raise Halted
+
+    def leave(self, host: Host) -> None:
+        """A request has ended, whichever way."""
+        host.flying -= 1
+        self._left.set()
 
     def _free(self) -> Host | None:
         now = time.monotonic()
@@ -160,7 +176,7 @@ async def pause(seconds: float, halted: Callable[[], bool]) -> None:
 
 def jitter(seconds: float) -> float:
     """A little longer, so that those who were refused together do not come back together."""
-    return seconds * (1 + random.random() * 0.25)
+    return seconds * (1 + random.random() * 0.1)
 
 
 def unreachable(url: str, error: Exception) -> EndpointError:

@@ -27,6 +27,8 @@ BACKOFF = 0.25
 """Seconds that the wait after a failure starts from; it doubles up to 8 seconds."""
 BREATH = 64
 """Cache hits in a row before the requests on their way get a turn."""
+WAITING = 16
+"""Requests that wait for another attempt, for each that may be in flight, before they keep others from being sent."""
 BREAK = 0.005
 """Seconds between looks at whether the caller has caught up."""
 
@@ -46,7 +48,9 @@ class Live:
         self.hosts = Hosts(endpoint, runtime.concurrency, runtime.timeout, halted)
         self._halted = halted
         self._flying: dict[str, asyncio.Event] = {}
-        self._hits = 0
+        self._most = runtime.concurrency * len(self.hosts.all)
+        self._hits = self._working = self._waiting = 0
+        self._start: Callable[[], None] = lambda: None
         self._first_error: BaseException | None = None
 
     async def serve(
@@ -63,25 +67,48 @@ class Live:
         pending = enumerate(requests)
 
         async def work() -> None:
-            while not self._halted():
-                try:
+            try:
+                while not self._halted() and self._working <= self._most:
                     index, request = next(pending)
                     call = prepare(self.endpoint, request)
                     done(index, call.key, await self._one(call))
                     while behind():
                         await self.hosts.pause(BREAK)
-                except (StopIteration, Halted):
-                    return
-                except BaseException as error:  # noqa: BLE001 - raised below once those on their way are done
-                    self._first_error = self._first_error or error
-                    halt()
+            except (StopIteration, Halted):
+                pass
+            except BaseException as error:  # noqa: BLE001 - raised below once those on their way are done
+                self._first_error = self._first_error or error
+                halt()
+            self._working -= 1
 
+        def start() -> None:
+            self._working += 1
+            tasks.add(task := asyncio.create_task(work()))
+            task.add_done_callback(tasks.discard)
+
+        self._start = start
+        tasks: set[asyncio.Task[None]] = set()
         try:
-            await asyncio.gather(*(work() for _ in range(self.runtime.concurrency * len(self.hosts.all))))
+            for _ in range(self._most):
+                start()
+            while tasks:
+                await asyncio.wait(tasks)
         finally:
             await self.hosts.close()
         if self._first_error:
             raise self._first_error
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for another attempt, while another request is at work in this one's place."""
+        self._working -= 1
+        self._waiting += 1
+        if self._waiting <= WAITING * self._most:
+            self._start()
+        try:
+            await self.hosts.pause(seconds)
+        finally:
+            self._working += 1
+            self._waiting -= 1
 
     async def _one(self, call: Call) -> Answer:
         while call.key in self._flying:
@@ -155,8 +182,8 @@ class Live:
                 self.account.keep(call.key, call.text, raw, usage, time.monotonic() - began)
                 return answer
             finally:
-                host.flying -= 1
-            await self.hosts.pause(wait)
+                self.hosts.leave(host)
+            await self._rest(wait)
 
     def _wait(self, host: Host, error: Retry, spent: int) -> float:
         """Seconds until a request goes again."""

@@ -4,9 +4,10 @@ Every figure is of whole processes (wall, user + system CPU, peak memory), all c
 The floor is reference_client.py: raw aiohttp, a write for each answer, an fsync every 100 ms. Parts:
 
     speed     2,000 and 10,000 rows, 64 at a time, 50 ms: seconds, CPU per row at the margin, memory
-    rates     1,000 rows at a server that takes 100 a second, and with 5 % sporadic 429s
+    rates     with 5 % sporadic 429s (Retry-After: 1), and at a server that takes 100 a second
     large     100,000 rows: time for each row and memory, against 10,000
-    kills     2,000 rows, killed 100 times: answers lost, paid twice
+    kills     5,000 rows, killed 100 times: answers lost, paid twice
+    peers     curator, distilabel and Data Designer on 2,000 rows (`make bench-peers`)
 """
 
 import argparse
@@ -30,6 +31,12 @@ from pipeline.records import LiteralText, make
 
 HERE = Path(__file__).parent
 TURNS = 3
+PEERS = {
+    "curator 0.1.31": ("peer_curator.py", ["bespokelabs-curator==0.1.31"]),
+    "distilabel 1.5.3": ("peer_distilabel.py", ["distilabel[openai]==1.5.3", "requests==2.34.2", "openai==3.54.0"]),
+    "data-designer 0.9.6": ("peer_data_designer.py", ["data-designer==0.9.6"]),
+}
+"""A script of the same job, and what to install for it."""
 CLIENTS = ("reference", "AsyncOpenAI, aiohttp", "AsyncOpenAI, httpx", "humor-distill")
 
 
@@ -74,7 +81,11 @@ def start(client: str, folder: Path, url: str, rows: int) -> subprocess.Popen[by
     environment = {**os.environ, "URL": f"{url}/v1", "N": str(rows), "C": "64", "OUTDIR": str(folder)}
     environment |= {"HUMOR_DISTILL_DATA": str(folder), "HTTP": client.rpartition(" ")[2]}
     script = "reference_client.py" if client == "reference" else "plain_openai_client.py"
-    command = prepare(folder, url, rows) if client == "humor-distill" else [sys.executable, str(HERE / script)]
+    command = [sys.executable, str(HERE / script)]
+    if client in PEERS:
+        command = [str(ROOT / ".venv-peers" / client.partition(" ")[0] / "bin/python"), str(HERE / PEERS[client][0])]
+    elif client == "humor-distill":
+        command = prepare(folder, url, rows)
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet)
 
@@ -91,7 +102,9 @@ def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
         _, status, used = os.wait4(process.pid, 0)
         took = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        out = folder / ("runs/bench/teacher/records.jsonl" if client == "humor-distill" else "out.jsonl")
+        out = folder / "out.jsonl"
+        if client == "humor-distill":  # a step with a failed call is left open
+            out = max((folder / "runs/bench/teacher").glob("records.jsonl*"), key=lambda path: path.stat().st_size)
         done = set()
         if out.exists():
             key = "literal_id" if client == "humor-distill" else "row"
@@ -138,13 +151,14 @@ def margin(found: Any, client: str) -> float:
 
 
 def rates(url: str) -> None:
-    print(f"{'1,000 rows, 64 at a time, 50 ms':<34}{'clean':>8}{'100/s':>8}{'5 % 429':>9}  lost")
+    print(f"{'64 at a time, 50 ms':<34}{'rows':>7}{'clean':>8}{'5 % 429':>9}{'100/s':>8}  lost")
     for client in ("reference", "humor-distill"):
         answers = {"numbered": 3} if client == "humor-distill" else {}
-        kinds = [{}, {"rps": 100.0}, {"faults": {"429": 0.05}}]
-        turns = [medians([timed(client, url, 1_000, **answers, **kind) for _ in range(TURNS)]) for kind in kinds]
-        seconds = "".join(f"{turn['seconds']:>8.2f}" for turn in turns)
-        print(f"{client:<34}{seconds}  {sum(1_000 - int(turn['rows']) for turn in turns)}")
+        for rows in (1_000, 4_000):
+            kinds: list[dict[str, Any]] = [{}, {"faults": {"429": 0.05}}, *([{"rps": 100.0}] if rows == 1_000 else [])]
+            turns = [medians([timed(client, url, rows, **answers, **kind) for _ in range(TURNS)]) for kind in kinds]
+            seconds = "".join(f"{turn['seconds']:>8.2f}" for turn in turns).ljust(24)
+            print(f"{client:<34}{rows:>7,}{seconds}  {sum(rows - int(turn['rows']) for turn in turns)}")
 
 
 def large(url: str) -> None:
@@ -189,14 +203,42 @@ def kills(url: str, times: int = 100, rows: int = 5_000) -> None:
     )
 
 
-PARTS = {"speed": speed, "rates": rates, "large": large, "kills": kills}
+def peers(url: str) -> None:
+    """Published tools on the same job, each from a virtual environment of its own in .venv-peers/."""
+    clients = ("reference", "humor-distill", *PEERS)
+    for client in PEERS:
+        install(client)
+    turns: dict[str, list[dict[str, float]]] = {client: [] for client in clients}
+    for _ in range(TURNS):
+        for client in clients:
+            answers = {"numbered": 3} if client == "humor-distill" else {}
+            turns[client].append(timed(client, url, 2_000, **answers))
+    print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  rows that one bad row costs")
+    for client in clients:
+        answers = {"numbered": 3} if client == "humor-distill" else {}
+        found, poisoned = medians(turns[client]), timed(client, url, 200, poison={"100": "500"}, **answers)
+        lost = 200 - int(poisoned["rows"])
+        print(f"{client:<34}{found['seconds']:>7.2f}{found['memory']:>7.0f}{found['cpu'] / 2:>12.2f}{lost:>6}")
+    print("MB is the largest process's; distilabel runs four")
+
+
+def install(client: str) -> None:
+    folder = ROOT / ".venv-peers" / client.partition(" ")[0]
+    if not (folder / "ready").exists():
+        print(f"installing {client} into {folder}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *PEERS[client][1]], check=True)
+        (folder / "ready").touch()
+
+
+PARTS = {"speed": speed, "rates": rates, "large": large, "kills": kills, "peers": peers}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The teacher stage beside other clients.")
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all but peers)")
     with served() as url:
-        for part in parser.parse_args().parts or PARTS:
+        for part in parser.parse_args().parts or [name for name in PARTS if name != "peers"]:
             PARTS[part](url)
 
 
