@@ -1,7 +1,7 @@
 """The addresses of an endpoint: who is asked next, and how fast.
 
-A 429 delays its own request alone while fewer than a fifth of the last second's answers are 429; above that the whole
-address pauses and takes fewer requests at a time, and more again with every fifty answers.
+A 429 delays its own request alone while at most a fifth of the last second's requests were refused; above that the
+whole address pauses and takes fewer requests at a time, and more again with every fifty answers.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from pipeline.llm.client import Client, connect
 from pipeline.llm.faults import Gone
 
 SATURATED = 0.2
-"""Share of the last second's answers that are 429, above which everyone waits."""
+"""Share of the last second's answers, and of the requests on their way, that are 429, above which everyone waits."""
 FEWEST = 3
 """429s in a second before a share of them means anything."""
 FAILED_BEFORE_REST = 3
