@@ -94,9 +94,10 @@ def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
     """One whole process: seconds, CPU seconds, peak MB, rows that came out of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        reset(url, **options)
         if client == "humor-distill":
             prepare(folder, url, rows)
+            options["numbered"] = 3  # what a teacher answers
+        reset(url, **options)
         began = time.perf_counter()
         process = start(client, folder, url, rows)
         _, status, used = os.wait4(process.pid, 0)
@@ -129,8 +130,7 @@ def speed(url: str) -> None:
         for rows in (2_000, 10_000):
             for client in CLIENTS:
                 if rows == 2_000 or client in ("reference", "humor-distill"):
-                    answers = {"numbered": 3} if client == "humor-distill" else {}
-                    found.setdefault((client, rows), []).append(timed(client, url, rows, **answers))
+                    found.setdefault((client, rows), []).append(timed(client, url, rows))
     print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  at the margin")
     for client in CLIENTS:
         small = medians(found[client, 2_000])
@@ -153,10 +153,9 @@ def margin(found: Any, client: str) -> float:
 def rates(url: str) -> None:
     print(f"{'64 at a time, 50 ms':<34}{'rows':>7}{'clean':>8}{'5 % 429':>9}{'100/s':>8}  lost")
     for client in ("reference", "humor-distill"):
-        answers = {"numbered": 3} if client == "humor-distill" else {}
         for rows in (1_000, 4_000):
             kinds: list[dict[str, Any]] = [{}, {"faults": {"429": 0.05}}, *([{"rps": 100.0}] if rows == 1_000 else [])]
-            turns = [medians([timed(client, url, rows, **answers, **kind) for _ in range(TURNS)]) for kind in kinds]
+            turns = [medians([timed(client, url, rows, **kind) for _ in range(TURNS)]) for kind in kinds]
             seconds = "".join(f"{turn['seconds']:>8.2f}" for turn in turns).ljust(24)
             print(f"{client:<34}{rows:>7,}{seconds}  {sum(rows - int(turn['rows']) for turn in turns)}")
 
@@ -164,7 +163,7 @@ def rates(url: str) -> None:
 def large(url: str) -> None:
     print(f"{'humor-distill, 64 at a time, 2 ms':<34}{'s':>8}{'ms/row':>8}{'MB':>7}")
     for rows in (2_000, 10_000, 100_000):
-        found = timed("humor-distill", url, rows, numbered=3, latency_ms=2.0)
+        found = timed("humor-distill", url, rows, latency_ms=2.0)
         assert found["rows"] == rows, found
         print(f"{rows:<34,}{found['seconds']:>8.1f}{found['seconds'] / rows * 1e3:>8.2f}{found['memory']:>7.0f}")
 
@@ -211,12 +210,10 @@ def peers(url: str) -> None:
     turns: dict[str, list[dict[str, float]]] = {client: [] for client in clients}
     for _ in range(TURNS):
         for client in clients:
-            answers = {"numbered": 3} if client == "humor-distill" else {}
-            turns[client].append(timed(client, url, 2_000, **answers))
+            turns[client].append(timed(client, url, 2_000))
     print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  rows that one bad row costs")
     for client in clients:
-        answers = {"numbered": 3} if client == "humor-distill" else {}
-        found, poisoned = medians(turns[client]), timed(client, url, 200, poison={"100": "500"}, **answers)
+        found, poisoned = medians(turns[client]), timed(client, url, 200, poison={"100": "500"})
         lost = 200 - int(poisoned["rows"])
         print(f"{client:<34}{found['seconds']:>7.2f}{found['memory']:>7.0f}{found['cpu'] / 2:>12.2f}{lost:>6}")
     print("MB is the largest process's; distilabel runs four")
