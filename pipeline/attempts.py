@@ -73,7 +73,10 @@ def _discard(path: Path) -> None:
 def keep(folder: Path, kind: type[Row]) -> int:
     """Put the whole lines of interrupted attempts into one file; a torn last line is left out. Returns their number."""
     paths = [path for path in (folder / KEPT, folder / PARTIAL) if path.exists()]
-    return write(folder / KEPT, _whole(paths, kind)) if paths else 0
+    count = write(folder / KEPT, _whole(paths, kind)) if paths else 0
+    if not count:
+        (folder / KEPT).unlink(missing_ok=True)
+    return count
 
 
 def _whole(paths: list[Path], kind: type[R]) -> Iterator[R]:
