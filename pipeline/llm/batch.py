@@ -34,6 +34,8 @@ PATIENCE = 900.0
 """Seconds for which the API may answer nothing but 429."""
 BACKOFF = 1.0
 """Seconds before a second attempt to reach the API; they double up to a minute."""
+FILE_TIMEOUT = 900.0
+"""Seconds that a file may take on its way."""
 NAME = "humor-distill"
 """The key of a job's metadata that holds our name for it."""
 
@@ -55,7 +57,7 @@ class Batch:
             api_key="none",
             default_headers=self._identity.headers,
             max_retries=0,
-            timeout=runtime.timeout,
+            timeout=max(runtime.timeout, FILE_TIMEOUT),
             http_client=openai.DefaultAioHttpClient(),
         )
         self._keys: dict[bytes, None] = {}
@@ -111,12 +113,7 @@ class Batch:
 
     async def _send(self, file: BinaryIO, name: str) -> None:
         """Upload a file and make a job of it; a second attempt first looks whether the first one made it."""
-        path = Path(file.name)
-        try:
-            uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
-        except Missing as error:
-            raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
-        tried: list[bool] = []
+        path, tried = Path(file.name), []  # type: ignore[var-annotated]
 
         async def make() -> Any:
             made = await self._named(name) if tried else None
@@ -125,7 +122,11 @@ class Batch:
                 input_file_id=uploaded.id, endpoint=URL, completion_window="24h", metadata={NAME: name}
             )
 
-        self.jobs.found(name, (await self._tried(make)).id)
+        try:
+            uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
+            self.jobs.found(name, (await self._tried(make)).id)
+        except Missing as error:
+            raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
 
     async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What the API answers, after as many attempts as the runtime section allows."""

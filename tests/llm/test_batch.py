@@ -159,6 +159,9 @@ def test_a_refused_batch_says_why(tmp_path, server):
     server.batches.options["status"] = 401
     with pytest.raises(EndpointError, match="HTTP 401"):
         ask(tmp_path, server.url, 11)
+    server.batches.options["status"] = 404
+    with pytest.raises(EndpointError, match="has no Batch API"):
+        ask(tmp_path, server.url, 11)
 
 
 def test_the_cap_holds_before_a_batch_is_sent(tmp_path, server):
