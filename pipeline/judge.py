@@ -23,19 +23,7 @@ REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.
 IN_JSON = re.compile(r'(?<!\\)"answer"\s*:\s*')
 """A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the answer."""
 REASON_IN_JSON = re.compile(r'(?<!\\)"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
-SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "verdict",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"reason": {"type": "string"}, "answer": {"type": "string", "enum": ["1", "2"]}},
-            "required": ["reason", "answer"],
-            "additionalProperties": False,
-        },
-    },
-}
+SCHEMA = prompts.json_object("verdict", reason={"type": "string"}, answer={"type": "string", "enum": ["1", "2"]})
 """The response_format of endpoints with json_schema = true: first the reason, then what it leads to."""
 ROUNDING = 1e-9
 """0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a must not decide."""

@@ -58,6 +58,12 @@ def render(name: str, **values: Any) -> str:
         ) from None
 
 
+def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's response_format for a JSON object that has these keys, in this order, and no others."""
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
 @functools.lru_cache(maxsize=16)
 def _template(path: str, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""

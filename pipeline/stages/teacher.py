@@ -22,19 +22,7 @@ SECTIONS = ("literals", "teacher")
 PROMPTS = ("teacher",)
 
 ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
-SCHEMA = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "jokes",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"jokes": {"type": "array", "items": {"type": "string"}}},
-            "required": ["jokes"],
-            "additionalProperties": False,
-        },
-    },
-}
+SCHEMA = prompts.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
 WORDS = re.compile(r"\w+")
 THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
