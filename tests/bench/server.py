@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
     def retry_after(self) -> str:
         wait = self.server.options.retry_after
         if wait == "date":
-            wait = email.utils.formatdate(time.time() + 1, usegmt=True)
+            wait = email.utils.formatdate(time.time() + 2, usegmt=True)  # of whole seconds: 1 to 2 from now
         return f"Retry-After: {wait}\r\n" if wait else ""
 
     def send(self, status: int, body: bytes, extra: str = "", kind: str = "application/json") -> None:

