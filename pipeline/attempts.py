@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.errors import StageError
+from pipeline.ids import Ids
 from pipeline.jsonl import parse, write
-from pipeline.records import Ids, Row
+from pipeline.records import Row
 from pipeline.runs import BEFORE, DROPS, KEPT, MANIFEST, PARTIAL, STARTED
 
 R = TypeVar("R", bound=Row)

@@ -3,17 +3,16 @@
 Imports torch.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer
 
 from pipeline import likelihood, losses
 from pipeline.config import Dpo
+from pipeline.figures import FigureTrainer
 from pipeline.likelihood import Candidates
 from pipeline.margins import Seen
 from pipeline.progress import Progress
@@ -43,7 +42,7 @@ def without_dropout(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-class CandidateTrainer(Trainer):
+class CandidateTrainer(FigureTrainer):
     """transformers' Trainer on prompts with several answers each; its arguments are TRL's DPOConfig.
 
     `terms` are the losses and their weights. The reference's log-probabilities are computed once, before training, from
@@ -56,16 +55,13 @@ class CandidateTrainer(Trainer):
         self.pad = arguments["processing_class"].pad_token_id
         if args.disable_dropout:
             without_dropout(model)
-        args.remove_unused_columns = False
         super().__init__(data_collator=self.collate, **arguments)
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, whatever the accumulation
         every = [*self.train_dataset, *(self.eval_dataset or [])]
         longest = max(every, key=lambda row: len(row["prompt"]) + sum(map(len, row["answers"])))
         self.score = likelihood.scorer(model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad)
         lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
         self.mean_tokens = sum(lengths) / len(lengths)
         self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
-        self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {True: defaultdict(list), False: defaultdict(list)}
         for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
             scores = self.log_probabilities(dataset, f"{name}, reference")
             for row, found in zip(dataset, scores, strict=True):
@@ -101,13 +97,6 @@ class CandidateTrainer(Trainer):
         loss = torch.stack(values).sum()
         return (loss, {"logps": logps}) if return_outputs else loss
 
-    def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
-        with torch.no_grad(), self.compute_loss_context_manager():
-            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
-
-    def floating_point_ops(self, inputs: Any) -> int:
-        return 0
-
     def _report(self, batch: losses.Batch, training: bool) -> None:
         """The figures that TRL's DPO logs, under its names.
 
@@ -130,17 +119,7 @@ class CandidateTrainer(Trainer):
                 "logps/chosen": batch.chosen,
                 "logps/rejected": batch.logps.gather(1, last)[:, 0],
             }
-        for name, values in figures.items():
-            self._figures[training][name].append(values.cpu())
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the figures since the last log; they reach what evaluate returns, as `logs` is that dictionary."""
-        training = self.model.training
-        prefix = "" if training else "eval_"
-        figures = {name: torch.cat(values) for name, values in self._figures[training].items()}
-        logs.update({prefix + name: values.mean().item() for name, values in figures.items() if len(values)})
-        self._figures[training].clear()
-        super().log(logs, start_time)
+        self.note(training, **figures)
 
     def before(self, dataset: list[Example], name: str) -> list[list[float]]:
         """log_probabilities of the starting student, which is the reference."""

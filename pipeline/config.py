@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.endpoint import LOCAL, STANDIN, Endpoint, Positive, Section
+from pipeline.endpoint import LOCAL, STANDIN, Endpoint
 from pipeline.runtime import Runtime
+from pipeline.section import Dtype, Fraction, Positive, Section, Trainer
+from pipeline.whitebox import Gkd, Llmr
 
 TRL_LOSSES = frozenset(
     "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
@@ -15,15 +17,6 @@ TRL_LOSSES = frozenset(
 
 Aspect = Literal["overall", "humor", "consistency"]
 
-
-def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    if "hub_token" in table:
-        raise ValueError("hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN")
-    return table
-
-
-Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Split = Literal["train", "validation", "test", "ood"]
 SPLITS = get_args(Split)
 
@@ -65,7 +58,7 @@ class Student(Section):
     """A local folder or a Hub id."""
     revision: str | None = None
     """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    dtype: Dtype = "float32"
     """Of the weights in memory and on disk; auto is the checkpoint's own."""
     trust_remote_code: bool = False
     """Run code that comes with the model; never unless this says so."""
@@ -94,6 +87,8 @@ class Generation(Section):
     """0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Nucleus sampling's mass."""
+    top_k: Positive | None = None
+    """Only so many of the likeliest tokens are sampled from; none: all."""
     max_new_tokens: Positive = 64
     """The longest answer."""
 
@@ -188,7 +183,7 @@ class Dpo(Section):
     early_stopping: EarlyStopping | None = None
     """Absent: every step is taken."""
     trainer: Trainer = {}
-    """Goes whole to TRL's DPOConfig, whatever the objective but ft and sd, which train as [sft.trainer] says."""
+    """Goes whole to TRL's DPOConfig, for the objectives dpo and brio."""
 
     @model_validator(mode="after")
     def bounds_in_order(self) -> "Dpo":
@@ -200,13 +195,14 @@ class Dpo(Section):
 class Round(Section):
     candidates: Literal["student", "base", "teacher"] = "student"
     """Whose jokes are judged: the round's starting student, the untrained student, or the teacher."""
-    objective: Literal["dpo", "brio", "sd", "ft"] = "dpo"
+    objective: Literal["dpo", "brio", "sd", "ft", "gkd", "llmr"] = "dpo"
     """What is learned: preferences (dpo), a ranking by likelihood (brio), the preferred jokes by heart (sd:
-    self-distillation), or, without candidates and critic, the teacher's jokes again (ft)."""
+    self-distillation); or, without candidates and critic, the teacher's jokes again (ft), its distribution over tokens
+    (gkd), or what its logits reward (llmr)."""
     rankings: bool = False
     """brio: rank all candidates of a literal, from verdicts on every pair, rather than one pair."""
     trainer: Trainer = {}
-    """Keys on top of [dpo.trainer] (ft, sd: of [sft.trainer]) for this round."""
+    """Keys on top of [dpo.trainer] ([sft.trainer] for ft and sd, [gkd.trainer], [llmr.trainer]) for this round."""
     repeat: Positive = 1
     """So many rounds like this one, each from the last one's student."""
 
@@ -249,6 +245,10 @@ class Config(Section):
     sample: Sample = Sample()
     critic: Critic
     dpo: Dpo = Dpo()
+    llmr: Llmr | None = None
+    """What rounds with the objective llmr need."""
+    gkd: Gkd | None = None
+    """What rounds with the objective gkd need."""
     rounds: Annotated[list[Round], Field(min_length=1)] = [Round()]
     judge: Judge
     evaluate: Evaluate = Evaluate()
@@ -278,6 +278,15 @@ class Config(Section):
                 raise ValueError(f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone')
             if url == STANDIN and cloze:
                 raise ValueError(f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model')
+        return self
+
+    @model_validator(mode="after")
+    def logits_can_be_had(self) -> "Config":
+        for name in {one.objective for one in self.rounds} & {"llmr", "gkd"}:
+            if getattr(self, name) is None:
+                raise ValueError(
+                    f'objective = "{name}" needs [{name}] teacher = a folder or a Hub id: the model whose logits teach'
+                )
         return self
 
     @model_validator(mode="after")

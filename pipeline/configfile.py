@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config import Config
-from pipeline.endpoint import Section
 from pipeline.errors import ConfigError
+from pipeline.section import Section
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:

@@ -11,12 +11,13 @@ from pipeline import recipe
 from pipeline.config import SPLITS, Config
 from pipeline.drops import Drops
 from pipeline.errors import DataError
+from pipeline.ids import Ids
 from pipeline.jsonl import load, read
 from pipeline.llm.cache import cache_path
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
 from pipeline.progress import Progress
-from pipeline.records import Ids, LiteralText, Row
+from pipeline.records import LiteralText, Row
 from pipeline.runs import DROPS, FAILED, KEPT, PARTIAL, RECORDS, Run, Step
 
 R = TypeVar("R", bound=Row)

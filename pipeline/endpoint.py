@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+
+from pipeline.section import Section
 
 STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
@@ -21,12 +23,7 @@ def _without_password(url: str) -> str:
     return url
 
 
-Positive = Annotated[int, Field(ge=1)]
 Address = Annotated[str, AfterValidator(_without_password)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Price(Section):

@@ -28,7 +28,7 @@ class Task(NamedTuple):
 
 
 class RowSampler(LogitsProcessor):
-    """Nucleus sampling (arXiv 1904.09751) with one random generator per row.
+    """Nucleus sampling (arXiv 1904.09751), of the top_k tokens alone if so set, with one random generator per row.
 
     A row's draws depend on its own seed alone, not on the rows beside it. It leaves one token per row possible, so
     that generation itself is greedy.
@@ -42,13 +42,19 @@ class RowSampler(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores (B, V) -> (B, V) with one finite entry per row."""
         p_BV = torch.softmax(scores.float() / self.settings.temperature, dim=-1)
+        top_k = self.settings.top_k
         draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].to(scores.device)
-        p_BK, token_BK = p_BV.topk(min(NUCLEUS, p_BV.shape[-1]))
+        p_BK, token_BK = p_BV.topk(min(top_k or NUCLEUS, p_BV.shape[-1]))
+        if top_k:
+            return self._only(scores, self.pick(p_BK / p_BK.sum(-1, keepdim=True), token_BK, draw_B1))
         picked_B1 = self.pick(p_BK, token_BK, draw_B1)
         going = (input_ids[:, -1] != self.pad) | (input_ids.shape[1] == self.prompt_tokens)  # T5 starts with pad
         wide = (p_BK.sum(-1) < self.settings.top_p) & going
         if bool(wide.any()):
             picked_B1[wide] = self.pick(*p_BV[wide].sort(descending=True), draw_B1[wide])
+        return self._only(scores, picked_B1)
+
+    def _only(self, scores: torch.Tensor, picked_B1: torch.Tensor) -> torch.Tensor:
         return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
 
     def pick(self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor) -> torch.Tensor:
@@ -110,22 +116,33 @@ def generate(
     seeds: Sequence[int],
     numbers: Sequence[int] = (),
 ) -> list[tuple[str, int]]:
-    """For each prompt the answer, without special tokens, and how many tokens it took.
+    """For each prompt the answer, without special tokens, and how many tokens it took."""
+    written = write(model, tokenizer, tokenizer(list(texts))["input_ids"], settings, seeds, numbers)
+    answers = tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [(text.strip(), len(ids)) for text, ids in zip(answers, written, strict=True)]
+
+
+@torch.no_grad()
+def write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[list[int]],
+    settings: Generation,
+    seeds: Sequence[int],
+    numbers: Sequence[int] = (),
+) -> list[list[int]]:
+    """For each prompt, given as token ids, the tokens of the answer, with the stop token where it came to one.
 
     Sampled with its seed where temperature is above 0, else greedy; with beams, the best of them, or the one of its
     number (from 0).
     """
-    ids = tokenizer(list(texts))["input_ids"]
     sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
     if (beams := settings.beams(model.config.is_encoder_decoder)) > 1:
-        written = _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
-    elif model.config.is_encoder_decoder:
+        return _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
+    if model.config.is_encoder_decoder:
         processors = [sampler(seeds, 1)] if settings.temperature > 0 else []
-        written = _answers(model, tokenizer, ids, settings.max_new_tokens, processors)
-    else:
-        written = _in_segments(model, tokenizer, ids, settings, seeds, sampler)
-    answers = tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [(text.strip(), len(ids)) for text, ids in zip(answers, written, strict=True)]
+        return _answers(model, tokenizer, ids, settings.max_new_tokens, processors)
+    return _in_segments(model, tokenizer, ids, settings, seeds, sampler)
 
 
 def _in_segments(

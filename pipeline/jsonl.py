@@ -10,7 +10,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pipeline.errors import DataError
-from pipeline.records import Ids, Row
+from pipeline.ids import Ids
+from pipeline.records import Row
 
 R = TypeVar("R", bound=Row)
 

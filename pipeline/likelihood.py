@@ -102,6 +102,24 @@ def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     return _by_prompt(_in_tiles(model, inputs, labels_NT).sum(1), candidates)
 
 
+def answer_logits(model: Any, prompts: list[list[int]], answers: list[list[int]], pad: int) -> torch.Tensor:
+    """The logits from which each token of one answer to each prompt is predicted: (B, T, V); padded on the right."""
+    if model.config.is_encoder_decoder:
+        inputs, _ = _decoded(model, Candidates(prompts, [[ids] for ids in answers]), pad)
+        return model(**inputs).logits
+    answer_BT, answered_BT = padded(answers, pad, model.device)
+    prompt_BS, mask_BS = (part.flip(1) for part in padded([ids[::-1] for ids in prompts], pad, model.device))
+    mask_BT = torch.cat([mask_BS, answered_BT], 1)
+    out = model(
+        input_ids=torch.cat([prompt_BS, answer_BT], 1),
+        attention_mask=mask_BT,
+        position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+        logits_to_keep=answer_BT.shape[1] + 1,
+        use_cache=False,
+    )
+    return out.logits[:, :-1]
+
+
 def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> torch.Tensor:
     """log p of each label (N, T): the head goes over labelled places in tiles, which backward computes again.
 

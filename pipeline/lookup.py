@@ -118,9 +118,9 @@ def as_made(run: Run, student: Step | None = None) -> Config:
         if name == "agreement":  # its critic may be another than the rounds'
             continue
         recipe = (run.manifest(step(name)) or {}).get("recipe", {})
-        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "judge", "evaluate"):
+        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "llmr", "gkd", "judge", "evaluate"):
             if section in recipe:
-                data[section] = _section(recipe[section], data[section])
+                data[section] = _section(recipe[section], data.get(section) or {})
         if "literals" in recipe:
             data["literals"]["limit"] = recipe["literals"]["limit"]
     if student and (manifest := run.manifest(student)):

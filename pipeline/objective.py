@@ -6,9 +6,18 @@ from typing import Any
 from pipeline import ROOT
 from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.errors import ConfigError
-from pipeline.records import Imitation, Preference, Ranking, Row
+from pipeline.records import Imitation, Preference, Prompt, Ranking, Row
 
-ROWS: dict[str, type[Row]] = {"dpo": Preference, "brio": Ranking, "sd": Imitation, "ft": Imitation}
+ROWS: dict[str, type[Row]] = {
+    "dpo": Preference,
+    "brio": Ranking,
+    "sd": Imitation,
+    "ft": Imitation,
+    "gkd": Imitation,
+    "llmr": Prompt,
+}
+TABLES = {"sd": "sft", "ft": "sft", "gkd": "gkd", "llmr": "llmr"}
+"""The section whose trainer's keys a round takes; [dpo] where none is named."""
 
 
 def round_of(config: Config, r: int | None) -> Round:
@@ -26,9 +35,15 @@ def imitates(one: Round) -> bool:
     return one.objective in ("sd", "ft")
 
 
+def judges(objective: str) -> bool:
+    """Whether rounds with it judge candidates; the others learn from the teacher's jokes or logits."""
+    return objective not in ("ft", "gkd", "llmr")
+
+
 def table(config: Config, one: Round) -> dict[str, Any]:
     """The trainer's keys in a round."""
-    return {**(config.sft.trainer if imitates(one) else config.dpo.trainer), **one.trainer}
+    section: Any = getattr(config, TABLES.get(one.objective, "dpo"))
+    return {**section.trainer, **one.trainer}
 
 
 def terms(config: Config, one: Round) -> list[tuple[str, float]]:
@@ -54,16 +69,27 @@ def terms(config: Config, one: Round) -> list[tuple[str, float]]:
     return list(zip(names, map(float, weights), strict=True))
 
 
+def learns_from_verdicts(one: Round) -> bool:
+    """Whether the round trains on preferences or rankings, against a reference."""
+    return one.objective in ("dpo", "brio")
+
+
 def watched(config: Config, r: int | None) -> tuple[str, ...]:
     """More sections that decide when the round's training ends."""
     stop = config.dpo.early_stopping
-    by_rate = stop is not None and stop.metric == "wtr" and not imitates(round_of(config, r))
+    by_rate = stop is not None and stop.metric == "wtr" and learns_from_verdicts(round_of(config, r))
     return ("critic", "evaluate") if by_rate else ()
+
+
+def sections(config: Config, r: int | None) -> tuple[str, ...]:
+    """The sections beside the stage's own that decide what the round learns."""
+    one = round_of(config, r)
+    return (one.objective,) if one.objective in ("gkd", "llmr") else watched(config, r)
 
 
 def uses_own_losses(config: Config, one: Round) -> bool:
     """Whether pipeline/losses.py may decide what is learned; an encoder-decoder always uses it."""
-    if imitates(one):
+    if not learns_from_verdicts(one):
         return False
     return not TRL_LOSSES.issuperset(name for name, _ in terms(config, one)) or _may_be_encoder_decoder(config)
 

@@ -35,8 +35,8 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     module = step.module
     sections = config.model_dump(mode="json")
     recipe: dict[str, Any] = {"seed": config.seed}
-    watched = objective.watched(config, step.round) if step.stage == "dpo" else ()
-    for name in (*module.SECTIONS, *watched):
+    more = objective.sections(config, step.round) if step.stage == "dpo" else ()
+    for name in (*module.SECTIONS, *more):
         recipe[name] = _without_runtime_keys(name, sections[name])
     if step.round:
         keys = {"sample": ["candidates"], "critic": ["rankings"]}.get(step.stage, ["objective", "rankings", "trainer"])
@@ -58,6 +58,8 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
         recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
+    for name in {*more} & {"llmr", "gkd"}:
+        recipe[name]["sha256"] = folder_hash(local_folder(recipe[name]["teacher"]))
     endpoint = recipe.get("critic", {}).get("endpoint", {})
     if endpoint.get("base_url") == LOCAL:
         endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
@@ -95,8 +97,11 @@ def literal_files(config: Config) -> list[Path]:
 
 def prompt_names(step: "Step", config: Config) -> tuple[str, ...]:
     """The prompts that decide a step's rows or weights."""
-    watched = step.stage == "dpo" and objective.watched(config, step.round)
-    return (*step.module.PROMPTS, *(prompts.CRITIC if watched else ()))
+    if step.stage != "dpo":
+        return tuple(step.module.PROMPTS)
+    watched = prompts.CRITIC if objective.watched(config, step.round) else ()
+    taught = config.llmr.prompts if config.llmr and "llmr" in objective.sections(config, step.round) else ()
+    return tuple(dict.fromkeys((*step.module.PROMPTS, *watched, *taught)))
 
 
 def student_folder(config: Config) -> Path | None:

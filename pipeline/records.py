@@ -6,8 +6,6 @@ ids in every run, and rows join on ids, never on position.
 
 import hashlib
 import json
-from array import array
-from collections import defaultdict
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,6 +68,31 @@ class Imitation(Row):
     joke_id: str
     prompt: str
     completion: str
+
+
+class Prompt(Row):
+    """What llmr has the student answer, as often as there are epochs, and learns from the teacher's view of that."""
+
+    kind: ClassVar[str] = "prompt/1"
+    literal_id: str
+    prompt: str
+
+
+class Rollout(Row):
+    """What the student answered at a step of llmr, and what the teacher's logits made of it."""
+
+    kind: ClassVar[str] = "rollout/1"
+    literal_id: str
+    step: int
+    """The optimizer step, from 1, that learned from it."""
+    text: str
+    tokens: int
+    finished: bool
+    """It ended by itself; what did not is not learned from."""
+    reward: float
+    """Mean over its tokens of the return, before denom and clip, in logits."""
+    teacher_logp: float
+    """Mean over its tokens of the teacher's log-probability, in nats."""
 
 
 class Order(BaseModel):
@@ -231,28 +254,14 @@ class Metric(Row):
         return view(self.split, self.aspect)
 
 
-class Ids:
-    """Which ids of one kind were seen, in eight bytes each: a stage may write a million rows."""
-
-    def __init__(self) -> None:
-        self._buckets: defaultdict[int, array[int]] = defaultdict(lambda: array("Q"))
-
-    def add(self, identity: str) -> bool:
-        """Whether it is new."""
-        number = int(identity[2:], 16)
-        bucket = self._buckets[number % 4096]
-        if number in bucket:
-            return False
-        bucket.append(number)
-        return True
-
-
 R = TypeVar("R", bound=Row)
 
 _IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
     LiteralText: ("l", ("text",)),
     Joke: ("j", ("literal_id", "author", "index", "text")),
     Imitation: ("i", ("joke_id", "prompt")),
+    Prompt: ("q", ("literal_id", "prompt")),
+    Rollout: ("o", ("literal_id", "step")),
     Verdict: ("v", ("role", "aspect", "a", "b")),
     Preference: ("p", ("verdict_id", "prompt")),
     Ranking: ("r", ("candidate_ids", "prompt")),

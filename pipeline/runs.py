@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROUND_STAGES, data_folder
+from pipeline import ROUND_STAGES, data_folder, objective
 from pipeline.config import Config
 from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
@@ -26,6 +26,8 @@ ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
 """What the contestants answered, and evaluate's figures."""
 CANDIDATES, SELECTION = "candidates.jsonl", "selection.jsonl"
 """What best-of-N chose from, and the critic's verdicts by which it did."""
+ROLLOUTS = "rollouts.jsonl"
+"""What llmr's student wrote, step by step."""
 LABELS = "labels.jsonl"
 """What people preferred."""
 CHECKPOINTS, BEFORE = "checkpoints", ".before"
@@ -63,10 +65,10 @@ def steps(config: Config) -> list[Step]:
     rounds = [
         Step(stage, number)
         for number, one in enumerate(config.rounds, 1)
-        for stage in (ROUND_STAGES if one.objective != "ft" else ("dpo",))
+        for stage in (ROUND_STAGES if objective.judges(one.objective) else ("dpo",))
     ]
     first = config.rounds[0]
-    before = 0 if first.candidates == "student" or first.objective == "ft" else 2
+    before = 0 if first.candidates == "student" or not objective.judges(first.objective) else 2
     last = [Step("evaluate"), *([Step("agreement")] if config.agreement else [])]
     return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], *last]
 
@@ -195,7 +197,7 @@ def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
     if found is None:
         count = max(step.round or 0 for step in planned)
         if 0 < r <= count:
-            raise ConfigError(f"--round {r} has no {stage}: its objective is ft, which judges no candidates.")
+            raise ConfigError(f"--round {r} has no {stage}: its objective judges no candidates.")
         raise ConfigError(f"--round {r}: the configuration has {count} round(s). Add one under [[rounds]].")
     return found
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.endpoint import Positive, Section
+from pipeline.section import Positive, Section
 
 
 class Runtime(Section):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROUND_STAGES, data_folder
+from pipeline import ROUND_STAGES, data_folder, objective
 from pipeline.errors import StageError
 from pipeline.llm.cache import cache_path, usage
 from pipeline.runs import complaint, misshapen, stale
@@ -45,8 +45,8 @@ def step_names(folder: Path) -> list[str]:
     there = [int(path.name[6:]) for path in folder.glob("round-*") if path.name[6:].isdigit()]
     names = ["teacher", "sft"]
     for r in range(1, max([len(planned), *there]) + 1):
-        ft = r <= len(planned) and planned[r - 1].get("objective") == "ft"  # which samples and judges nothing
-        names += [f"round-{r}/{stage}" for stage in ROUND_STAGES if not ft or stage == "dpo"]
+        judged = r > len(planned) or objective.judges(planned[r - 1].get("objective", "dpo"))
+        names += [f"round-{r}/{stage}" for stage in ROUND_STAGES if judged or stage == "dpo"]
     return [*names, "evaluate", *(["agreement"] if config.get("agreement") else [])]
 
 

@@ -21,8 +21,9 @@ from pipeline.config import Config
 from pipeline.context import Context, literals
 from pipeline.errors import DataError, FailedCalls, StageError
 from pipeline.forecast import Dry, Forecast
+from pipeline.ids import Ids
 from pipeline.llm.cache import cache_path, usage
-from pipeline.records import Ids, Row
+from pipeline.records import Row
 from pipeline.runs import (
     CHECKPOINTS,
     DROPPED,

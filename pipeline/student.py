@@ -177,14 +177,15 @@ def quantization(config: Config) -> BitsAndBytesConfig:
     )
 
 
-def prompt(tokenizer: PreTrainedTokenizerBase, literal: str) -> str:
+def prompt(tokenizer: PreTrainedTokenizerBase, literal: str, template: str = "student") -> str:
     """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and evaluate all use it.
 
-    prompts/student.j2 goes through the chat template where there is one, and ends in a newline where there is none, so
-    that no token spans prompt and answer; an encoder-decoder, whose encoder reads it, keeps to the same words. A bos
+    The template, student.j2 or another for a teacher, goes through the chat template where there is one, and ends in a
+    newline where there is none, so that no token spans prompt and answer; an encoder-decoder, whose encoder reads it,
+    keeps to the same words. A bos
     that the tokenizer adds by itself is left to it.
     """
-    words = prompts.render("student", literal=literal)
+    words = prompts.render(template, literal=literal)
     if not tokenizer.chat_template:
         return words + "\n"
     text = tokenizer.apply_chat_template(

@@ -11,10 +11,10 @@ from typing import Any
 from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
 
 import datasets
-from transformers import PrinterCallback, Seq2SeqTrainingArguments, TrainerState
+from transformers import PrinterCallback, Seq2SeqTrainingArguments, TrainerState, TrainingArguments
 from trl import DPOConfig, SFTConfig
 
-from pipeline import candidates, jsonl, objective, preference
+from pipeline import candidates, jsonl, objective, preference, teachers
 from pipeline.callbacks import FirstStep, HeldOutRate, Patience, StepProgress
 from pipeline.checkpoints import last_whole_checkpoint
 from pipeline.config import TRL_LOSSES, Config, Round
@@ -33,12 +33,27 @@ def check(config: Config, folder: Path) -> None:
     imitation_arguments(config, folder)
     for one in config.rounds:
         arguments(config, one, folder)
-    student.load_tokenizer(config)
+    own = student.load_tokenizer(config)
+    for section in {one.objective for one in config.rounds} & {"gkd", "llmr"}:
+        teachers.tokenizer(config, section, own)
 
 
 def arguments(config: Config, one: Round, folder: Path) -> Any:
     """The arguments of a round's trainer; ConfigError for a key or value that it does not take."""
-    return imitation_arguments(config, folder, one) if objective.imitates(one) else _dpo_arguments(config, one, folder)
+    if objective.imitates(one):
+        return imitation_arguments(config, folder, one)
+    if objective.learns_from_verdicts(one):
+        return _dpo_arguments(config, one, folder)
+    kind: Any = TrainingArguments
+    if one.objective == "gkd":
+        from trl.experimental.gkd import GKDConfig as kind
+
+        if student.is_encoder_decoder(config):
+            raise ConfigError(
+                'objective = "gkd": TRL\'s GKDTrainer is for decoder-only students, and student.model = '
+                f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
+            )
+    return _arguments(kind, config, objective.table(config, one), folder, one.objective)
 
 
 def imitation_arguments(config: Config, folder: Path, one: Round | None = None) -> Any:
@@ -91,7 +106,11 @@ def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, n
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **table})
     except (TypeError, ValueError) as error:
         known = str(error).replace(f"{kind.__name__}.__init__() got an unexpected keyword argument ", "unknown key ")
-        page = "transformers/main_classes/trainer" if kind is Seq2SeqTrainingArguments else f"trl/{name}_trainer"
+        page = (
+            "transformers/main_classes/trainer"
+            if kind in (Seq2SeqTrainingArguments, TrainingArguments)
+            else f"trl/{name}_trainer"
+        )
         raise ConfigError(
             f"[{name}.trainer]: {known}\nThe keys are those of {kind.__name__}: https://huggingface.co/docs/{page}"
         ) from None

@@ -18,8 +18,9 @@ from pipeline import ROOT
 from pipeline.arguments import SPLITS, parser
 from pipeline.config import Config
 from pipeline.configfile import section_of
-from pipeline.endpoint import Endpoint, Section
+from pipeline.endpoint import Endpoint
 from pipeline.importing import SPLITS as IMPORTED
+from pipeline.section import Section
 
 README = ROOT / "README.md"
 LEFT_OUT = ("tests/", "data/students/micro/")

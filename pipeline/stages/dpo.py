@@ -1,9 +1,11 @@
-"""dpo: the round's student learns from the critic's verdicts, by the round's objective.
+"""dpo: the round's student learns by the round's objective: from the critic's verdicts, or from a teacher's logits.
 
 "Small But Funny" (arXiv 2402.18113), critique phase: dpo (Rafailov et al., arXiv 2305.18290, eq. 7), brio (Liu et al.,
 arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft, on the teacher's jokes, is its control.
+gkd (Agarwal et al., arXiv 2306.13649) and llmr (Li et al., arXiv 2409.12500) need no verdicts.
 """
 
+import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.llm.cache import cache_path, spent_on
 from pipeline.progress import Progress
-from pipeline.records import Imitation, Joke, Preference, Ranking, Row, Verdict
+from pipeline.records import Joke, Row, Verdict
 from pipeline.runs import HELD_OUT, Step, student_step
 
 SECTIONS = ("literals", "student", "sft", "dpo")
@@ -25,8 +27,8 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     one, start = objective.round_of(config, round), student_step(config, round or 1)
-    if one.objective == "ft":
-        return {"teacher": Step("teacher"), "student": start}
+    if not objective.judges(one.objective):
+        return {"student": start} if one.objective == "llmr" else {"teacher": Step("teacher"), "student": start}
     needed = {"teacher": Step("teacher")} if objective.watched(config, round) else {}
     return {"critic": Step("critic", round), "student": start, **needed}
 
@@ -51,8 +53,10 @@ def run(context: Context) -> Iterator[Row]:
     held = context.folder / HELD_OUT if held_out else None
     if objective.imitates(one):
         imitation.train(context, arguments, tokenizer, held, context.inputs["student"])
-    else:
+    elif objective.learns_from_verdicts(one):
         trainers.train_preferences(context, arguments, tokenizer, held)
+    else:
+        importlib.import_module(f"pipeline.{one.objective}").train(context, arguments, tokenizer, held)
 
 
 def _paid(context: Context, rows: int) -> dict[str, Any]:
@@ -63,12 +67,14 @@ def _paid(context: Context, rows: int) -> dict[str, Any]:
     return {**paid, "per_row": None if paid["cost"] is None else paid["cost"] / rows}
 
 
-def _learn(
-    context: Context, arguments: Any, tokenizer: Any, literals: set[str]
-) -> Sequence[Preference | Ranking | Imitation]:
+def _learn(context: Context, arguments: Any, tokenizer: Any, literals: set[str]) -> Sequence[Any]:
     """The rows about these literals that the objective trains on; what is left out goes to the context."""
     one, settings = objective.round_of(context.config, context.step.round), context.config.dpo
-    if one.objective == "ft":
+    if one.objective == "llmr":
+        from pipeline import llmr
+
+        return list(llmr.prompts(context, tokenizer, context.literals("train", "validation")))
+    if one.objective in ("ft", "gkd"):
         jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
         told = {joke.literal_id: joke.literal for joke in jokes}
         found = _measured(context, arguments, tokenizer, told, {joke.id: joke.text for joke in jokes})

@@ -1,0 +1,86 @@
+"""TRL's GKDTrainer on a run's rows: the student learns the teacher's distribution over tokens. Imports torch."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
+
+import torch
+from trl.experimental.gkd import GKDTrainer
+
+from pipeline import likelihood, teachers, trainers
+from pipeline.context import Context
+from pipeline.likelihood import IGNORED, padded
+from pipeline.recipe import folder_hash, local_folder
+
+
+def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | None) -> None:
+    """Divergence from the teacher on the rows written so far, and on what the student writes to their prompts.
+
+    Weights, curve and facts go to the context.
+    """
+    config, start = context.config, context.inputs["student"]
+    settings: Any = config.gkd
+    trainers.without_held_out(arguments, context, held_out)
+    weights = student.weights(context.run, start)
+    model = student.load(config, weights, train=True)
+    teacher = teachers.Teacher(config, "gkd", tokenizer)
+    context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
+    context.facts["teacher"] = {"model": settings.teacher, "sha256": folder_hash(local_folder(settings.teacher))}
+    kind = TotalVariation if settings.divergence == "tvd" else GKDTrainer
+    trainer = kind(
+        model=model,
+        teacher_model=teacher.model,
+        args=arguments,
+        train_dataset=trainers.data_set(context.written, context),
+        eval_dataset=trainers.data_set(held_out, context),
+        data_collator=Collator(tokenizer),
+        processing_class=tokenizer,
+    )
+    trainers.finish(trainer, context, tokenizer)
+
+
+class TotalVariation(GKDTrainer):
+    """GKDTrainer with the total variation distance (f-distill, Wen et al., arXiv 2307.15190)."""
+
+    @staticmethod
+    def generalized_jsd_loss(
+        student_logits: torch.Tensor,
+        teacher_logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: Any = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """1/2 sum |student - teacher| over the vocabulary, a mean over labelled tokens; logits (B, T, V)."""
+        there = labels != IGNORED
+        apart = total_variation(student_logits[there], teacher_logits[there])
+        return apart.sum() / (there.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+
+
+def total_variation(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """1/2 sum |softmax(logits) - softmax(others)|: (..., V) to (...), from 0 to 1."""
+    return 0.5 * (logits.softmax(-1) - others.softmax(-1)).abs().sum(-1)
+
+
+class Collator:
+    """Rows (prompt, completion) as GKDTrainer takes them: prompts padded on the left, completions on the right."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, rows: list[dict[str, str]]) -> dict[str, torch.Tensor]:
+        encoded = [
+            likelihood.encode(self.tokenizer, row["prompt"], [row["completion"]], separate=False) for row in rows
+        ]
+        pad = self.tokenizer.pad_token_id
+        turned, mask_BS = padded([row["prompt"][::-1] for row in encoded], pad, "cpu")
+        prompt_BS, mask_BS = turned.flip(1), mask_BS.flip(1)
+        answer_BT, there_BT = padded([row["answers"][0] for row in encoded], pad, "cpu")
+        labels_BT = answer_BT.masked_fill(there_BT == 0, IGNORED)
+        return {
+            "input_ids": torch.cat([prompt_BS, answer_BT], 1),
+            "attention_mask": torch.cat([mask_BS, there_BT], 1),
+            "labels": torch.cat([torch.full_like(prompt_BS, IGNORED), labels_BT], 1),
+            "prompts": prompt_BS,
+            "prompt_attention_mask": mask_BS,
+        }

@@ -1,0 +1,268 @@
+"""The trainer of LLMR and KETCHUP: the student writes, and the teacher's logits say what it was worth. Imports torch.
+
+TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encoder-decoder; this one trains both kinds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline import generation, student  # isort: skip - first, as it sets the environment of the libraries below
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipeline import jsonl, rewards, teachers, trainers
+from pipeline.candidates import without_dropout
+from pipeline.config import Config, Generation
+from pipeline.context import Context
+from pipeline.errors import DataError
+from pipeline.figures import FigureTrainer
+from pipeline.likelihood import answer_logits, padded
+from pipeline.recipe import folder_hash, local_folder
+from pipeline.records import LiteralText, Prompt, Rollout, content_id, make
+from pipeline.runs import ROLLOUTS
+
+COPY = "behaviour.safetensors"
+
+
+def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> Iterator[Prompt]:
+    """A row for each literal; those too long for the student or its teacher are left out and counted."""
+    settings: Any = context.config.llmr
+    taught = teachers.tokenizer(context.config, "llmr", tokenizer)
+    left, above = student.room(context.config), teachers.room(context.config, "llmr")
+    for literal in literals:
+        text = student.prompt(tokenizer, literal.text)
+        views = [student.prompt(taught, literal.text, name) for name in settings.prompts]
+        rooms = [left(student.length(tokenizer, text)), *(above(student.length(taught, view)) for view in views)]
+        if min(rooms) < settings.max_new_tokens:
+            context.drop(literal.id, literal.id, "longer than the student's or the teacher's context")
+            continue
+        yield make(Prompt, literal_id=literal.id, prompt=text)
+
+
+def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | None) -> None:
+    """Policy gradient on the prompts written so far, from the round's starting student.
+
+    Weights, curve, facts and rollouts, what the student wrote on the way, go to the context.
+    """
+    config, start = context.config, context.inputs["student"]
+    settings: Any = config.llmr
+    trainers.without_held_out(arguments, context, held_out)
+    weights = student.weights(context.run, start)
+    model = student.load(config, weights, train=True)
+    teacher = teachers.Teacher(config, "llmr", tokenizer)
+    text_of = {literal.id: literal.text for literal in context.literals("train", "validation")}
+    rows = [jsonl.load(path, Prompt) for path in (context.written, held_out) if path]
+    trained, *held = (examples(config, part, text_of, tokenizer, teacher.tokenizer) for part in rows)
+    context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
+    context.facts["teacher"] = {"model": settings.teacher, "sha256": folder_hash(local_folder(settings.teacher))}
+    trainer = LlmrTrainer(
+        config=config,
+        teacher=teacher,
+        model=model,
+        args=arguments,
+        train_dataset=trained,
+        eval_dataset=held[0] if held else None,
+        processing_class=tokenizer,
+    )
+    trainers.finish(trainer, context, tokenizer)
+    written = _last_attempts(trainer.rollouts)
+    context.facts["rollouts"] = {"written": len(written), "unfinished": sum(not row.finished for row in written)}
+    jsonl.write(context.folder / ROLLOUTS, written)
+    context.files.append(context.folder / ROLLOUTS)
+
+
+def examples(
+    config: Config, rows: list[Prompt], text_of: dict[str, str], tokenizer: Any, taught: Any
+) -> list[dict[str, Any]]:
+    """Rows as token ids: the student's prompt, and the teacher's by each of its templates."""
+    settings: Any = config.llmr
+    return [
+        {
+            "literal_id": row.literal_id,
+            "prompt": tokenizer(row.prompt)["input_ids"],
+            "views": [
+                taught(student.prompt(taught, text_of[row.literal_id], name))["input_ids"] for name in settings.prompts
+            ],
+        }
+        for row in rows
+    ]
+
+
+class LlmrTrainer(FigureTrainer):
+    """transformers' Trainer on prompts alone: each batch is answered by the student and scored by the teacher."""
+
+    def __init__(self, *, config: Config, teacher: teachers.Teacher, **arguments: Any) -> None:
+        self.settings: Any = config.llmr
+        self.seed, self.teacher = config.seed, teacher
+        self.vocabulary = teachers.vocabulary(config, "llmr")
+        drawn = {key: getattr(config.llmr, key) for key in ("top_k", "max_new_tokens")}
+        self.sampling = Generation(temperature=1.0, top_p=1.0, **drawn)
+        without_dropout(arguments["model"])
+        super().__init__(data_collator=_collate, **arguments)
+        self.rollouts = Path(self.args.output_dir) / ROLLOUTS
+        self.behaviour = Behaviour(self.model)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        settings, training, step = self.settings, model.training, self.state.global_step
+        pad, prompts = self.processing_class.pad_token_id, inputs["prompts"]
+        copied = training and step % settings.sync_every > 0
+        if training and settings.sync_every > 1 and not copied:
+            self.behaviour.update(step)
+        with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
+            model.eval()
+            seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
+            answers = generation.write(model, self.processing_class, prompts, self.sampling, seeds)
+            behaviour_BT = self._logps(answer_logits(model, prompts, answers, pad), answers) if copied else None
+            model.train(training)
+        views = [list(view) for view in zip(*inputs["views"], strict=True)]
+        f_BTV = self.teacher.logits(views, answers, self.vocabulary)
+        stops = set(student.stop_tokens(model, self.processing_class))
+        finished = [ids[-1] in stops and max(ids) < self.vocabulary for ids in answers]
+        with self.accelerator.autocast():
+            logits_BTV = answer_logits(model, prompts, answers, pad).float()
+        logps_BT = self._logps(logits_BTV, answers)
+        there_BT = padded([[1] * len(ids) for ids in answers], 0, logps_BT.device)[1]
+        teacher_BT = self._logps(f_BTV, answers)
+        f_BTV = rewards.action_values(f_BTV)
+        taken_BT = f_BTV.gather(-1, self._ids(answers, f_BTV)[..., None])[..., 0]
+        values_BT = rewards.state_values(f_BTV, settings.value)
+        given_BT = rewards.rewards(taken_BT, values_BT, there_BT, settings.k_step)
+        returns_BT = rewards.returns(given_BT, settings.k_step)
+        baseline_BT = torch.zeros_like(returns_BT)
+        if settings.baseline == "softmax":
+            baseline_BT = rewards.state_values(f_BTV, "softmax")
+        advantages_BT = rewards.advantages(returns_BT, baseline_BT, settings.denom, settings.clip)
+        counts_BT = there_BT * torch.tensor(finished, device=there_BT.device)[:, None]
+        before_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
+        loss = rewards.policy_gradient(logps_BT, before_BT, advantages_BT, counts_BT)
+        entropy_BT = rewards.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
+        if settings.entropy:
+            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
+        counted, lengths = counts_BT.bool(), torch.tensor([len(ids) for ids in answers])
+        self.note(
+            training,
+            reward=returns_BT[counted],
+            teacher_logp=teacher_BT[counted],
+            entropy=entropy_BT[counted],
+            ratio=torch.exp(logps_BT - before_BT)[counted],
+            finished=torch.tensor(finished),
+            length=lengths,
+        )
+        if training:
+            means = [(part * there_BT).sum(1).cpu() / lengths for part in (returns_BT, teacher_BT)]
+            self._keep(inputs["literals"], answers, finished, *(part.tolist() for part in means))
+        return (loss, {"logps": logps_BT}) if return_outputs else loss
+
+    def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as unfinished."""
+        return padded(answers, 0, like.device)[0].clamp(max=like.shape[-1] - 1)
+
+    def _logps(self, logits: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
+        """log p of each token in nats: (B, T)."""
+        logps = logits.float().log_softmax(-1)
+        return logps.gather(-1, self._ids(answers, logps)[..., None])[..., 0]
+
+    def _keep(
+        self,
+        literals: list[str],
+        answers: list[list[int]],
+        finished: list[bool],
+        reward: list[float],
+        teacher_logp: list[float],
+    ) -> None:
+        texts = self.processing_class.batch_decode(answers, skip_special_tokens=True)
+        self.rollouts.parent.mkdir(parents=True, exist_ok=True)
+        with self.rollouts.open("ab") as file:
+            for place, literal in enumerate(literals):
+                row = make(
+                    Rollout,
+                    literal_id=literal,
+                    step=self.state.global_step + 1,
+                    text=texts[place].strip(),
+                    tokens=len(answers[place]),
+                    finished=finished[place],
+                    reward=reward[place],
+                    teacher_logp=teacher_logp[place],
+                )
+                file.write(b"\n" + row.line())  # a line of its own, even after one that a kill tore
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.settings.sync_every > 1:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.behaviour.save(folder / COPY)
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if (copy := Path(resume_from_checkpoint) / COPY).exists():
+            self.behaviour.load(copy)
+
+
+class Behaviour:
+    """A copy of the weights that are trained, which takes their place while samples are written."""
+
+    def __init__(self, model: Any) -> None:
+        self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.copy: dict[str, torch.Tensor] = {}
+        self.step = -1
+
+    def update(self, step: int) -> None:
+        """Make it the student's as it is at this step, once."""
+        if step != self.step:
+            self.copy = {name: value.detach().clone() for name, value in self.trained.items()}
+            self.step = step
+
+    @contextmanager
+    def instead(self, copied: bool) -> Iterator[None]:
+        """Within, the model has the copy's weights, if `copied`."""
+        if copied:
+            self._swap()
+        try:
+            yield
+        finally:
+            if copied:
+                self._swap()
+
+    def _swap(self) -> None:
+        for name, value in self.trained.items():
+            value.data, self.copy[name] = self.copy[name], value.data
+
+    def save(self, path: Path) -> None:
+        save_file({name: value.contiguous() for name, value in self.copy.items()}, path)
+
+    def load(self, path: Path) -> None:
+        found = load_file(path)
+        self.copy = {name: found[name].to(value.device) for name, value in self.trained.items()}
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "size": torch.zeros(len(rows)),  # by which transformers counts a batch
+        "literals": [row["literal_id"] for row in rows],
+        "prompts": [row["prompt"] for row in rows],
+        "views": [row["views"] for row in rows],
+    }
+
+
+def _seed(*parts: Any) -> int:
+    """What a sample is drawn with; it depends on literal and step alone, so that a resumed training draws the same."""
+    return int(content_id("s", *parts)[2:], 16)
+
+
+def _last_attempts(path: Path) -> list[Rollout]:
+    """The rollouts of a training, in order; of steps that were repeated after a kill, the last."""
+    found: dict[str, Rollout] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            row = jsonl.parse(line, Rollout, f"{path}:{number}") if line else None
+        except DataError:  # torn by a kill: its step is after the last checkpoint, and was repeated
+            continue
+        if row:
+            found[row.id] = row
+    return sorted(found.values(), key=lambda row: row.step)

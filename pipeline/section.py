@@ -1,0 +1,23 @@
+"""What every section of a configuration is made of."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if "hub_token" in table:
+        raise ValueError("hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN")
+    return table
+
+
+Trainer = Annotated[dict[str, JsonValue], AfterValidator(_without_token)]
+"""A table that goes whole to a trainer's arguments."""

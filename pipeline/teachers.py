@@ -1,0 +1,85 @@
+"""A teacher that is loaded here, so that its logits can be read. Imports torch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.config import Config, Student
+from pipeline.errors import StudentError
+from pipeline.likelihood import answer_logits
+
+
+class Teacher:
+    """The model of [llmr] or [gkd] and its tokenizer; StudentError where its vocabulary is not the student's."""
+
+    def __init__(self, config: Config, section: str, own: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer(config, section, own)
+        with _named(section):
+            self.model = student.load(_as_student(config, section)).requires_grad_(False)
+
+    @torch.no_grad()
+    def logits(self, prompts: Sequence[list[list[int]]], answers: list[list[int]], size: int) -> torch.Tensor:
+        """The teacher's logits for each token of each answer, (B, T, size): the mean over its prompts.
+
+        `prompts` has for each template the token ids of B prompts; tokens from `size` on are left out.
+        """
+        pad = self.tokenizer.pad_token_id
+        each = [answer_logits(self.model, list(ids), answers, pad)[..., :size].float() for ids in prompts]
+        return torch.stack(each).mean(0)
+
+
+def tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The teacher's tokenizer, after a comparison with the student's."""
+    with _named(section):
+        taught = _as_student(config, section)
+        found = student.load_tokenizer(taught)
+        size = common(config, taught)
+    ours, theirs = own.get_vocab(), found.get_vocab()
+    pad = {own.pad_token, found.pad_token}  # one may have had to be added
+    differ = sorted((id, token) for token, id in ours.items() if id < size and theirs.get(token) != id)
+    differ = [(id, token) for id, token in differ if token not in pad]
+    if differ:
+        id, token = differ[0]
+        there = f"{theirs[token]} there" if token in theirs else "not there"
+        raise StudentError(
+            f"{section}.teacher = {taught.student.model!r} has another vocabulary than student.model = "
+            f"{config.student.model!r}: {len(differ)} tokens differ; {token!r} is token {id} here and {there}.\n"
+            "Its logits say nothing about the student's tokens. Take a teacher and a student of one family, or learn "
+            'from the teacher\'s jokes and verdicts instead (objective = "ft", "dpo", ...).'
+        )
+    return found
+
+
+def common(config: Config, taught: Config) -> int:
+    """How many tokens both models have: some embeddings are padded to a round number."""
+    return min(student.architecture(one).get_text_config().vocab_size for one in (config, taught))
+
+
+def vocabulary(config: Config, section: str) -> int:
+    """The tokens that the teacher of a section has in common with the student."""
+    return common(config, _as_student(config, section))
+
+
+def room(config: Config, section: str) -> Any:
+    """student.room of the teacher."""
+    return student.room(_as_student(config, section))
+
+
+def _as_student(config: Config, section: str) -> Config:
+    """The configuration in which the teacher is the student: it is loaded and given its prompts as one."""
+    settings = getattr(config, section)
+    taught = Student(model=settings.teacher, revision=settings.revision, dtype=settings.dtype)
+    return config.model_copy(update={"student": taught})
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    try:
+        yield
+    except StudentError as error:
+        raise StudentError(str(error).replace("student.model", f"{section}.teacher")) from None
