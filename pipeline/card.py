@@ -174,7 +174,9 @@ def _told(manifests: dict[str, Any]) -> str:
     for name, manifest in manifests.items():
         training = manifest["training"]
         objective = manifest.get("objective", "sft")
-        kind = {"sft": "jokes", "ft": "jokes", "sd": "jokes"}.get(objective, "preferences")
+        kind = {"sft": "jokes", "ft": "jokes", "sd": "jokes", "gkd": "jokes", "llmr": "prompts"}.get(
+            objective, "preferences"
+        )
         what = kind if name == "sft" else f"{kind} ({objective})"
         said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
     return "; ".join(said)

@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import judge, metrics
-from pipeline.records import Drop, Imitation, Joke, Label, Margin, Metric, Preference, Ranking, Row, Verdict
+from pipeline.records import (
+    Drop,
+    Imitation,
+    Joke,
+    Label,
+    Margin,
+    Metric,
+    Preference,
+    Prompt,
+    Ranking,
+    Rollout,
+    Row,
+    Verdict,
+)
 from pipeline.runs import RECORDS
 
 CLOSE = 1e-9
@@ -52,6 +65,13 @@ class Joins:
         wanted = "train" if at.file == RECORDS else "validation"
         split = self.literal_of.get(row.literal_id, ("", wanted))[1]
         self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
+
+    def _prompt(self, row: Prompt, at: "Place") -> None:
+        at.prompts.add(row.literal_id)
+        self._literal(row, at)
+
+    def _rollout(self, row: Rollout, at: "Place") -> None:
+        self._unless(row.literal_id in at.prompts, at, row, f"no prompt about {row.literal_id}")
 
     def _verdict(self, row: Verdict, at: "Place") -> None:
         self._literal(row, at, row.literal)
@@ -129,6 +149,8 @@ class Place:
     reasons: Counter[str] = field(default_factory=Counter)
     learned: set[str] = field(default_factory=set)
     """Preferences and rankings."""
+    prompts: set[str] = field(default_factory=set)
+    """The literals of llmr's prompts."""
     margins: set[str] = field(default_factory=set)
     outcomes: dict[tuple[str, str, str], dict[str, tuple[str, float | None]]] = field(
         default_factory=lambda: defaultdict(dict)

@@ -22,6 +22,7 @@ from pipeline.runs import (
     MARGINS,
     METRICS,
     RECORDS,
+    ROLLOUTS,
     SELECTION,
     Run,
     Step,
@@ -29,12 +30,14 @@ from pipeline.runs import (
 )
 from pipeline.status import run_names, step_names
 
-ROW_FILES = (RECORDS, HELD_OUT, MARGINS, LABELS, ANSWERS, CANDIDATES, SELECTION, METRICS, DROPPED)
+ROW_FILES = (RECORDS, HELD_OUT, MARGINS, ROLLOUTS, LABELS, ANSWERS, CANDIDATES, SELECTION, METRICS, DROPPED)
 """The files of a step that hold rows."""
 KINDS = {
     "l": "literal",
     "j": "joke",
     "i": "imitation",
+    "q": "prompt",
+    "o": "rollout",
     "v": "verdict",
     "p": "preference",
     "r": "ranking",

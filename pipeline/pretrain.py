@@ -100,19 +100,26 @@ def main() -> None:
     parser.add_argument("sentences", type=Path, help="gzipped TSV: dialogue, turn, sentence")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=64, help="documents per step")
+    parser.add_argument("--hidden", type=int, default=192, help="width, a multiple of 32")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--tokenizer", type=Path, help="take this folder's vocabulary (default: make one)")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
     import torch
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     held_out = {text.lower() for split in ("validation", "test", "ood") for text in literals(split)}
     train = literals("train")
     chat = list(pairs(args.sentences, held_out))
-    tokenizer = train_tokenizer([text for text, _ in chat] + train, 4096)
+    tokenizer = (
+        PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
+        if args.tokenizer
+        else train_tokenizer([text for text, _ in chat] + train, 4096)
+    )
     texts = [
         document(sentence, sentence if rng.random() < 1 / 3 else answer, rng.random() < 0.5)
         for sentence, answer in chat
@@ -123,11 +130,11 @@ def main() -> None:
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=192,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=6,
-            num_key_value_heads=6,
+            hidden_size=args.hidden,
+            intermediate_size=args.hidden * 8 // 3,
+            num_hidden_layers=args.layers,
+            num_attention_heads=args.hidden // 32,
+            num_key_value_heads=args.hidden // 32,
             max_position_embeddings=256,
             tie_word_embeddings=True,
             bos_token_id=None,

@@ -199,9 +199,8 @@ def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Totals over the steps; the cost is None where one of them is unknown."""
     spent = [manifest["spent"] for manifest in manifests.values()]
     costs = [row["cost"] for row in spent if row["calls"]]
-    imitated = ("sd", "ft")
     learned = [found for name, found in manifests.items() if name.endswith("/dpo")]
-    pairs = sum(found["rows"] for found in learned if found.get("objective") not in imitated)
+    pairs = sum(found["rows"] for found in learned if found.get("objective") in ("dpo", "brio"))
     total = None if None in costs else sum(costs)
     return {
         "calls": sum(row["calls"] for row in spent),

@@ -26,6 +26,7 @@ from pipeline.runs import (
     MARGINS,
     METRICS,
     RECORDS,
+    ROLLOUTS,
     SELECTION,
     Run,
     Step,
@@ -140,6 +141,10 @@ class _Life:
             yield from self.sft(files)
             return
         margins = {row["preference_id"]: row for row in files.get(MARGINS, [])}
+        for row in files.get(ROLLOUTS, []):
+            ended = "" if row["finished"] else "unfinished"
+            yield self.head(row["id"], f"step {row['step']}", f"reward {row['reward']:+.2f}", ended)
+            yield Padding(clean(row["text"]), (0, 0, 0, 4), expand=False)
         for file, what in ((RECORDS, "trained on"), (HELD_OUT, "held out")):
             for row in files.get(file, []):
                 yield Text("  ").join([self.id(row["id"]), Text(what), *self.learned(row)])
@@ -148,6 +153,8 @@ class _Life:
 
     def learned(self, row: dict[str, Any]) -> Iterator[Text]:
         """A preference's jokes and verdict, or a ranking's candidates, best first, with their scores."""
+        if row["schema"].startswith("prompt/"):
+            return
         if row["schema"].startswith("ranking/"):
             for joke, score in zip(row["candidate_ids"], row["scores"], strict=True):
                 yield Text.assemble(self.id(joke), f" {score:.3f}")
@@ -255,6 +262,7 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
         "imitation/": ("id", "prompt", "completion"),
         "preference/": ("id", "p", "chosen", "rejected"),
         "ranking/": ("id", "candidates"),
+        "prompt/": ("id", "prompt"),
         "drop/": ("dropped", "reason", "text"),
     }
     keys = next(keys for kind, keys in shown.items() if row["schema"].startswith(kind))

@@ -38,11 +38,9 @@ def tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> Pre
     with _named(section):
         taught = _as_student(config, section)
         found = student.load_tokenizer(taught)
-        size = common(config, taught)
     ours, theirs = own.get_vocab(), found.get_vocab()
     pad = {own.pad_token, found.pad_token}  # one may have had to be added
-    differ = sorted((id, token) for token, id in ours.items() if id < size and theirs.get(token) != id)
-    differ = [(id, token) for id, token in differ if token not in pad]
+    differ = sorted((id, token) for token, id in ours.items() if theirs.get(token) != id and token not in pad)
     if differ:
         id, token = differ[0]
         there = f"{theirs[token]} there" if token in theirs else "not there"
@@ -55,14 +53,10 @@ def tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> Pre
     return found
 
 
-def common(config: Config, taught: Config) -> int:
-    """How many tokens both models have: some embeddings are padded to a round number."""
-    return min(student.architecture(one).get_text_config().vocab_size for one in (config, taught))
-
-
 def vocabulary(config: Config, section: str) -> int:
-    """The tokens that the teacher of a section has in common with the student."""
-    return common(config, _as_student(config, section))
+    """How many tokens teacher and student both have embeddings of: some are padded to a round number."""
+    both = (config, _as_student(config, section))
+    return min(student.architecture(one).get_text_config().vocab_size for one in both)
 
 
 def room(config: Config, section: str) -> Any:

@@ -33,26 +33,29 @@ def check(config: Config, folder: Path) -> None:
     imitation_arguments(config, folder)
     for one in config.rounds:
         arguments(config, one, folder)
-    own = student.load_tokenizer(config)
-    for section in {one.objective for one in config.rounds} & {"gkd", "llmr"}:
-        teachers.tokenizer(config, section, own)
+    student.load_tokenizer(config)
 
 
 def arguments(config: Config, one: Round, folder: Path) -> Any:
-    """The arguments of a round's trainer; ConfigError for a key or value that it does not take."""
+    """The arguments of a round's trainer; ConfigError for a key or value that it does not take.
+
+    StudentError where the teacher whose logits it reads cannot be had.
+    """
     if objective.imitates(one):
         return imitation_arguments(config, folder, one)
     if objective.learns_from_verdicts(one):
         return _dpo_arguments(config, one, folder)
     kind: Any = TrainingArguments
     if one.objective == "gkd":
-        from trl.experimental.gkd import GKDConfig as kind
+        from trl.experimental import gkd
 
+        kind = gkd.GKDConfig
         if student.is_encoder_decoder(config):
             raise ConfigError(
                 'objective = "gkd": TRL\'s GKDTrainer is for decoder-only students, and student.model = '
                 f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
             )
+    teachers.tokenizer(config, one.objective, student.load_tokenizer(config))
     return _arguments(kind, config, objective.table(config, one), folder, one.objective)
 
 

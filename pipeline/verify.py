@@ -13,7 +13,7 @@ from pipeline.config import Round
 from pipeline.errors import DataError, StageError
 from pipeline.joins import Joins, Place
 from pipeline.progress import Progress
-from pipeline.records import Drop, Imitation, Joke, Label, LiteralText, Margin, Metric, Row, Verdict, true_id
+from pipeline.records import Drop, Imitation, Joke, Label, LiteralText, Margin, Metric, Rollout, Row, Verdict, true_id
 from pipeline.runs import (
     ANSWERS,
     CANDIDATES,
@@ -24,6 +24,7 @@ from pipeline.runs import (
     MARGINS,
     METRICS,
     RECORDS,
+    ROLLOUTS,
     SELECTION,
     Run,
     Step,
@@ -35,7 +36,7 @@ from pipeline.status import step_names
 
 BEFORE_ROWS: dict[str, type[Row]] = {LABELS: Label, ANSWERS: Joke, CANDIDATES: Joke, SELECTION: Verdict}
 """Files that a step's rows refer to."""
-SIDE_KINDS: dict[str, type[Row]] = {MARGINS: Margin, METRICS: Metric, DROPPED: Drop}
+SIDE_KINDS: dict[str, type[Row]] = {MARGINS: Margin, ROLLOUTS: Rollout, METRICS: Metric, DROPPED: Drop}
 R = TypeVar("R", bound=Row)
 SHOWN = 20
 """Faults of one step that are listed."""

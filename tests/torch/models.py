@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -94,3 +99,18 @@ def qwen2(folder: Path) -> Path:
         pad_token_id=words.pad_token_id,
     )
     return _saved(Qwen2ForCausalLM(config), words, folder)
+
+
+def tiny(folder: Path, kind: str) -> Path:
+    """A Llama or T5 of a vocabulary of seven words."""
+    words = {"<pad>": 0, "<eos>": 1, "<unk>": 2, "a": 3, "b": 4, "c": 5, "d": 6}
+    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    made.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    ids = {"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1}
+    torch.manual_seed(0)
+    if kind == "t5":
+        sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
+        return _saved(T5ForConditionalGeneration(T5Config(**ids, **sizes, decoder_start_token_id=0)), fast, folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return _saved(LlamaForCausalLM(LlamaConfig(**ids, **sizes, bos_token_id=None)), fast, folder)

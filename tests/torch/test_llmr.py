@@ -1,0 +1,200 @@
+"""LLMR and KETCHUP: rewards and returns by hand, and a student that takes over its teacher's preference."""
+
+import math
+import tomllib
+
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from pipeline import llmr, rewards, student, teachers
+from pipeline.configfile import validate
+from pipeline.likelihood import answer_logits
+from pipeline.records import content_id
+from tests.conftest import rows
+from tests.torch import models
+from tests.torch.conftest import SMALL, manifest, run
+
+# Three tokens of a vocabulary of four; the tokens written are 0, 2, 3, the last of which is eos.
+LOGITS = torch.tensor([[[4.0, 0.0, 2.0, 2.0], [1.0, 1.0, 5.0, 1.0], [0.0, 3.0, 0.0, 1.0]]])
+WRITTEN = torch.tensor([[0, 2, 3]])
+THERE = torch.ones(1, 3)
+
+
+def taken_and_values(kind="max"):
+    f = rewards.action_values(LOGITS)
+    return f.gather(-1, WRITTEN[..., None])[..., 0], rewards.state_values(f, kind)
+
+
+def test_action_values_are_logits_less_their_mean():
+    expected = [[[2.0, -2.0, 0.0, 0.0], [-1.0, -1.0, 3.0, -1.0], [-1.0, 2.0, -1.0, 0.0]]]
+    assert rewards.action_values(LOGITS).tolist() == expected
+
+
+def test_rewards_and_returns_of_three_tokens_by_hand():
+    taken, values = taken_and_values()
+    assert taken.tolist() == [[2.0, 3.0, 0.0]]
+    assert values.tolist() == [[2.0, 3.0, 2.0]]
+    given = rewards.rewards(taken, values, THERE)
+    assert given.tolist() == [[2.0 - 3.0, 3.0 - 2.0, 0.0]]
+    assert rewards.returns(given).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_two_step_returns_by_hand():
+    """KETCHUP with K = 2: the first token's reward looks at the third state, the others' at none."""
+    taken, values = taken_and_values()
+    given = rewards.rewards(taken, values, THERE, k=2)
+    assert given.tolist() == [[2.0 - 2.0, 3.0, 0.0]]
+    assert rewards.returns(given, k=2).tolist() == [[0.0, 3.0, 0.0]]
+
+
+def test_a_k_beyond_the_answer_leaves_each_token_its_own_value():
+    taken, values = taken_and_values()
+    assert rewards.returns(rewards.rewards(taken, values, THERE, k=9), k=9).tolist() == taken.tolist()
+
+
+def test_the_softmax_value_is_the_mean_under_softmax():
+    f = torch.tensor([0.0, math.log(3.0)])  # weights 1/4 and 3/4
+    assert rewards.state_values(f, "softmax").item() == pytest.approx(0.75 * math.log(3.0))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_return_is_the_first_value_less_the_regret_of_later_tokens(k):
+    """G_t = f(s_t, a_t) - sum over i = t + k, t + 2k, ... of max f(s_i, .) - f(s_i, a_i), for answers of any length."""
+    torch.manual_seed(0)
+    f = rewards.action_values(torch.randn(5, 7, 11))
+    written, lengths = torch.randint(11, (5, 7)), torch.tensor([7, 1, 3, 5, 6])
+    there = (torch.arange(7) < lengths[:, None]).float()
+    taken, values = f.gather(-1, written[..., None])[..., 0], rewards.state_values(f, "max")
+    found = rewards.returns(rewards.rewards(taken, values, there, k), k)
+    for row, length in enumerate(lengths.tolist()):
+        for t in range(7):
+            regret = sum((values[row, i] - taken[row, i]).item() for i in range(t + k, length, k))
+            expected = taken[row, t].item() - regret if t < length else 0.0
+            assert found[row, t].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_advantages_are_divided_and_then_cut():
+    returns, baseline = torch.tensor([[30.0, -5.0, 4.0]]), torch.tensor([[0.0, 0.0, 2.0]])
+    assert rewards.advantages(returns, baseline, 10.0, 1.0).tolist() == [[1.0, -0.5, pytest.approx(0.2)]]
+    assert rewards.advantages(returns, baseline, 10.0, None).tolist() == [[3.0, -0.5, pytest.approx(0.2)]]
+
+
+def test_the_policy_gradient_weighs_by_the_importance_ratio():
+    """Ratios 2 and 1/2; the third token does not count."""
+    logps = torch.tensor([[math.log(0.4), math.log(0.1), math.log(0.9)]], requires_grad=True)
+    behaviour = torch.tensor([[math.log(0.2), math.log(0.2), math.log(0.1)]])
+    advantages, counts = torch.tensor([[1.0, -3.0, 7.0]]), torch.tensor([[1, 1, 0]])
+    loss = rewards.policy_gradient(logps, behaviour, advantages, counts)
+    assert loss.item() == pytest.approx(-(2.0 * 1.0 + 0.5 * -3.0) / 2)
+    loss.backward()
+    assert logps.grad.tolist() == [[pytest.approx(-1.0), pytest.approx(0.75), 0.0]]
+
+
+def test_entropy_in_nats():
+    assert rewards.entropy(torch.zeros(2, 8)).tolist() == pytest.approx([math.log(8)] * 2)
+
+
+class Rule:
+    """A teacher that wants b and then the end, whatever it is asked."""
+
+    def logits(self, prompts, answers, size):
+        wanted = torch.zeros(len(answers), max(map(len, answers)), size)
+        wanted[:, 0, 4] = 10.0
+        wanted[:, 1:, 1] = 10.0
+        return wanted
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_the_student_takes_over_the_teacher_s_preference(kind, tmp_path):
+    folder = models.tiny(tmp_path / kind, kind)
+    data = tomllib.loads(SMALL) | {"student": {"model": str(folder)}, "rounds": [{"objective": "llmr"}]}
+    data["llmr"] = {"teacher": str(folder), "max_new_tokens": 6, "sync_every": 2, "entropy": 0.05}
+    config = validate(data, "test")
+    tokenizer, model = student.load_tokenizer(config), student.load(config, train=True)
+    arguments = TrainingArguments(
+        str(tmp_path / "out"), max_steps=100, per_device_train_batch_size=16, learning_rate=3e-3, logging_steps=1,
+        report_to="none", use_cpu=True, save_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
+    )  # fmt: skip
+    prompt = tokenizer("a c d")["input_ids"]
+    data = [{"literal_id": content_id("l", number), "prompt": prompt, "views": [prompt]} for number in range(64)]
+    trainer = llmr.LlmrTrainer(
+        config=config, teacher=Rule(), model=model, args=arguments, train_dataset=data, processing_class=tokenizer
+    )
+    trainer.train()
+    logits = answer_logits(model.eval(), [prompt], [[4, 1]], 0)[0].softmax(-1)
+    assert logits[0, 4] > 0.95
+    assert logits[1, 1] > 0.95
+    log = [row for row in trainer.state.log_history if "reward" in row]
+    assert log[-1]["reward"] > log[0]["reward"] + 5
+    fresh = [row["ratio"] for row in log if row["step"] % 2 == 1]  # the copy is as old as the student
+    assert fresh == pytest.approx([1.0] * len(fresh))
+    assert any(abs(row["ratio"] - 1) > 1e-3 for row in log if row["step"] % 2 == 0)
+
+
+SETTINGS = 'rounds=[{objective="llmr"}]'
+
+
+def refused(cli, teacher, *more, code=8, objective="llmr"):
+    return cli(
+        "dpo", "--run", f"refused-{objective}", "--from", "v1", "--set", f'rounds=[{{objective="{objective}"}}]',
+        "--set", f'{objective}={{teacher="{teacher}"}}', *more, code=code,
+    )  # fmt: skip
+
+
+def test_a_round_without_its_teacher_is_refused(inside, cli):
+    said = cli("dpo", "--run", "refused", "--from", "v1", "--set", SETTINGS, code=3)
+    assert 'objective = "llmr" needs [llmr] teacher = a folder or a Hub id' in said
+
+
+@pytest.mark.parametrize("objective", ["llmr", "gkd"])
+def test_a_missing_teacher_is_refused(inside, cli, objective):
+    said = refused(cli, "no/such/model", objective=objective)
+    assert f"{objective}.teacher = 'no/such/model'" in said
+    assert "Give a folder" in said
+
+
+@pytest.mark.parametrize("objective", ["llmr", "gkd"])
+def test_a_teacher_with_another_vocabulary_is_refused(inside, cli, tmp_path, objective):
+    said = refused(cli, models.tiny(tmp_path / "other", "llama"), objective=objective)
+    assert "has another vocabulary than student.model = 'data/students/micro': 4095 tokens differ" in said
+    assert "Take a teacher and a student of one family" in said
+
+
+def test_an_unknown_teacher_s_prompt_and_a_typo_in_its_trainer_are_refused(inside, cli):
+    said = refused(cli, "data/students/micro", "--set", 'llmr.prompts=["funnier"]', code=3)
+    assert "prompts/funnier.j2: this prompt is missing" in said
+    said = refused(cli, "data/students/micro", "--set", "llmr.trainer.learning_rat=1", code=3)
+    assert "[llmr.trainer]: unknown key 'learning_rat'" in said
+
+
+def test_several_teacher_prompts_are_averaged(inside):
+    """The mean of the logits under each prompt alone."""
+    data = tomllib.loads(SMALL) | {"rounds": [{"objective": "llmr"}], "llmr": {"teacher": "data/students/micro"}}
+    config = validate(data, "test")
+    tokenizer = student.load_tokenizer(config)
+    teacher = teachers.Teacher(config, "llmr", tokenizer)
+    views = [tokenizer([text, text + " again"])["input_ids"] for text in ("<|user|>One", "<|user|>Another one")]
+    answers = [tokenizer("b c d")["input_ids"], tokenizer("e")["input_ids"]]
+    both = teacher.logits(views, answers, 4000)
+    one, other = (teacher.logits([view], answers, 4000) for view in views)
+    assert both.shape == (2, max(map(len, answers)), 4000)
+    assert torch.allclose(both, (one + other) / 2, atol=1e-5)
+    assert not torch.allclose(one, other, atol=0.1)
+    alone = teacher.model(torch.tensor([views[1][1] + answers[1]])).logits[0, len(views[1][1]) - 1, :4000]
+    assert torch.allclose(other[1, 0], alone, atol=1e-4)
+
+
+def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
+    settings = [SETTINGS, 'llmr={teacher="data/students/micro", max_new_tokens=16, value="softmax"}']
+    settings += ["llmr.trainer={max_steps=3, per_device_train_batch_size=4}"]
+    run("dpo", "--run", "rollouts", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+    found = manifest(inside, "round-1/dpo", "rollouts")
+    written = rows(inside / "runs/rollouts/round-1/dpo/rollouts.jsonl")
+    assert [row["step"] for row in written] == [1] * 4 + [2] * 4 + [3] * 4
+    unfinished = [row for row in written if not row["finished"]]
+    assert found["rollouts"] == {"written": 12, "unfinished": len(unfinished)}
+    assert 0 < len(unfinished) < 12
+    assert all(row["tokens"] == 16 for row in unfinished)
+    assert "round-1/dpo: whole" in run("verify", "--run", "rollouts")
+    assert written[0]["text"][:12] in run("show", written[0]["literal_id"], "--run", "rollouts")
