@@ -3,9 +3,14 @@
 import os
 from pathlib import Path
 
-STAGES = ("teacher", "sft", "sample", "critic", "dpo", "evaluate", "agreement")
-"""In the paper's order; sample, critic and dpo belong to a round and may repeat; agreement is there if configured."""
 ROUND_STAGES = ("sample", "critic", "dpo")
+"""These belong to a round and may repeat."""
+OPTIONAL_STAGES = ("retriever", "agreement")
+"""These are there if their section is configured."""
+LAST_STAGES = ("retriever", "evaluate", "agreement")
+"""These come after all rounds."""
+STAGES = ("teacher", "sft", *ROUND_STAGES, *LAST_STAGES)
+"""In the paper's order."""
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project folder: configs/, prompts/ and relative paths in configurations are found here."""

@@ -11,6 +11,7 @@ HELP = {
     "sample": "the round's student writes its own",
     "critic": "the teacher judges them in pairs, in both orders",
     "dpo": "the student learns from the verdicts, by the round's objective",
+    "retriever": "a student that finds the nearest of the teacher's jokes",
     "evaluate": "the judge compares every student with the teacher",
     "agreement": "the critic judges pairs that people judged",
     "all": "every stage that is not complete, in order",

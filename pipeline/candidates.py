@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from pipeline import likelihood, losses
 from pipeline.config import Dpo
 from pipeline.figures import FigureTrainer
+from pipeline.lessons import Preference, Ranking
 from pipeline.likelihood import Candidates
 from pipeline.margins import Seen
 from pipeline.progress import Progress
-from pipeline.records import Preference, Ranking
 
 Example = dict[str, Any]
 """prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of the answers."""

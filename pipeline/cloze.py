@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import judge, prompts
-from pipeline.config import Critic
 from pipeline.endpoint import LOCAL, Endpoint
+from pipeline.judging import Critic
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.progress import Progress

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import cloze, judge
-from pipeline.config import Critic
 from pipeline.context import Context
 from pipeline.endpoint import Endpoint
+from pipeline.judging import Critic
 from pipeline.progress import Progress
 from pipeline.records import Joke, Verdict
 

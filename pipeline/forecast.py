@@ -130,9 +130,13 @@ def _expected(step: Step, config: Config, count: Counter[Any]) -> list[tuple[End
         if critic.pairs == "farthest" and not one.rankings:
             pairs = 1
         asked = [(critic.endpoint, "critic", 2 * pairs * about, critic.max_tokens)]
+    elif step.stage == "retriever" and config.retriever and config.retriever.scores == "critic":
+        k = sum({"teacher": config.teacher.jokes, "student": sample.k}[whose] for whose in config.retriever.jokes)
+        about = count["train"] + count["validation"]
+        asked = [(critic.endpoint, "critic", k * (k - 1) * about, critic.max_tokens)]
     elif step.stage == "evaluate":
         about = sum(count[split] for split in config.evaluate.splits)
-        contestants = 2 + len(config.rounds) + bool(config.evaluate.best_of)
+        contestants = 2 + len(config.rounds) + bool(config.evaluate.best_of) + bool(config.retriever)
         asked = [(judge.endpoint, "judge", 2 * contestants * about * len(judge.aspects), judge.max_tokens)]
         if n := config.evaluate.best_of:
             asked.append((critic.endpoint, "critic", 2 * (n - 1) * about, critic.max_tokens))

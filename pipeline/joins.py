@@ -6,20 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import judge, metrics
-from pipeline.records import (
-    Drop,
-    Imitation,
-    Joke,
-    Label,
-    Margin,
-    Metric,
-    Preference,
-    Prompt,
-    Ranking,
-    Rollout,
-    Row,
-    Verdict,
-)
+from pipeline.lessons import Imitation, Margin, Preference, Prompt, Ranking, Retrieval, Rollout
+from pipeline.records import Drop, Joke, Label, Metric, Row, Verdict
 from pipeline.runs import RECORDS
 
 CLOSE = 1e-9
@@ -72,6 +60,11 @@ class Joins:
 
     def _rollout(self, row: Rollout, at: "Place") -> None:
         self._unless(row.literal_id in at.prompts, at, row, f"no prompt about {row.literal_id}")
+
+    def _retrieval(self, row: Retrieval, at: "Place") -> None:
+        self._literal(row, at, row.literal)
+        for joke, text in zip(row.joke_ids, row.jokes, strict=True):
+            self._has_joke(row, at, joke, text)
 
     def _verdict(self, row: Verdict, at: "Place") -> None:
         self._literal(row, at, row.literal)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pipeline import prompts
-from pipeline.config import Aspect, Judging
+from pipeline.judging import Aspect, Judging
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.records import Joke, Order, Outcome, Verdict, make

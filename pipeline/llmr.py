@@ -19,9 +19,10 @@ from pipeline.config import Config, Generation
 from pipeline.context import Context
 from pipeline.errors import DataError
 from pipeline.figures import FigureTrainer
+from pipeline.lessons import Prompt, Rollout
 from pipeline.likelihood import answer_logits, padded
 from pipeline.recipe import folder_hash, local_folder
-from pipeline.records import LiteralText, Prompt, Rollout, content_id, make
+from pipeline.records import LiteralText, content_id, make
 from pipeline.runs import ROLLOUTS
 
 COPY = "behaviour.safetensors"

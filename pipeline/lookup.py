@@ -30,12 +30,15 @@ from pipeline.runs import (
 )
 from pipeline.status import run_names, step_names
 
+MADE_BY = "teacher student sft sample critic dpo llmr gkd retriever judge evaluate".split()
+"""The sections that recipes hold."""
 ROW_FILES = (RECORDS, HELD_OUT, MARGINS, ROLLOUTS, LABELS, ANSWERS, CANDIDATES, SELECTION, METRICS, DROPPED)
 """The files of a step that hold rows."""
 KINDS = {
     "l": "literal",
     "j": "joke",
     "i": "imitation",
+    "e": "retrieval",
     "q": "prompt",
     "o": "rollout",
     "v": "verdict",
@@ -121,7 +124,7 @@ def as_made(run: Run, student: Step | None = None) -> Config:
         if name == "agreement":  # its critic may be another than the rounds'
             continue
         recipe = (run.manifest(step(name)) or {}).get("recipe", {})
-        for section in ("teacher", "student", "sft", "sample", "critic", "dpo", "llmr", "gkd", "judge", "evaluate"):
+        for section in MADE_BY:
             if section in recipe:
                 data[section] = _section(recipe[section], data.get(section) or {})
         if "literals" in recipe:

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.records import Margin, Preference, Ranking, make
+from pipeline.lessons import Margin, Preference, Ranking
+from pipeline.records import make
 
 Scores = Sequence[Sequence[float]]
 """For each row log p(answer | prompt) of its answers, best first, in nats."""

@@ -6,7 +6,8 @@ from typing import Any
 from pipeline import ROOT
 from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.errors import ConfigError
-from pipeline.records import Imitation, Preference, Prompt, Ranking, Row
+from pipeline.lessons import Imitation, Preference, Prompt, Ranking
+from pipeline.records import Row
 
 ROWS: dict[str, type[Row]] = {
     "dpo": Preference,

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Literal
 
-from pipeline.records import Imitation, Joke, Preference, Ranking, Verdict, make
+from pipeline.lessons import Imitation, Preference, Ranking
+from pipeline.records import Joke, Verdict, make
 
 
 def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:

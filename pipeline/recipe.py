@@ -36,6 +36,8 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     sections = config.model_dump(mode="json")
     recipe: dict[str, Any] = {"seed": config.seed}
     more = objective.sections(config, step.round) if step.stage == "dpo" else ()
+    if step.stage == "retriever" and _critic_scores(config):
+        more = ("critic",)
     for name in (*module.SECTIONS, *more):
         recipe[name] = _without_runtime_keys(name, sections[name])
     if step.round:
@@ -60,6 +62,9 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     for name in {*more} & {"llmr", "gkd"}:
         recipe[name]["sha256"] = folder_hash(local_folder(recipe[name]["teacher"]))
+    if found := config.retriever if "retriever" in recipe else None:
+        named = {"model": found.model, "scorer": found.scorer}
+        recipe["retriever"]["sha256"] = {key: folder_hash(local_folder(one)) for key, one in named.items() if one}
     endpoint = recipe.get("critic", {}).get("endpoint", {})
     if endpoint.get("base_url") == LOCAL:
         endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
@@ -98,10 +103,15 @@ def literal_files(config: Config) -> list[Path]:
 def prompt_names(step: "Step", config: Config) -> tuple[str, ...]:
     """The prompts that decide a step's rows or weights."""
     if step.stage != "dpo":
-        return tuple(step.module.PROMPTS)
+        critic = prompts.CRITIC if step.stage == "retriever" and _critic_scores(config) else ()
+        return (*step.module.PROMPTS, *critic)
     watched = prompts.CRITIC if objective.watched(config, step.round) else ()
     taught = config.llmr.prompts if config.llmr and "llmr" in objective.sections(config, step.round) else ()
     return tuple(dict.fromkeys((*step.module.PROMPTS, *watched, *taught)))
+
+
+def _critic_scores(config: Config) -> bool:
+    return config.retriever is not None and config.retriever.scores == "critic"
 
 
 def student_folder(config: Config) -> Path | None:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.config import Aspect, Split
+from pipeline.config import Split
+from pipeline.judging import Aspect
 
 Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
 
@@ -26,6 +27,8 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: ClassVar[str]
+    identity: ClassVar[tuple[str, ...]]
+    """The letter of its ids, and the fields whose content they are of."""
 
     id: str
     schema_: str = Field(alias="schema")
@@ -39,6 +42,7 @@ class LiteralText(Row):
     """A literal sentence: what every contestant is asked to say funnier."""
 
     kind: ClassVar[str] = "literal/1"
+    identity = ("l", "text")
     text: str
     split: Split
     source: str
@@ -49,6 +53,7 @@ class Joke(Row):
     """A humorous paraphrase of a literal, by the teacher or by a student."""
 
     kind: ClassVar[str] = "joke/1"
+    identity = ("j", "literal_id", "author", "index", "text")
     literal_id: str
     literal: str
     text: str
@@ -58,41 +63,6 @@ class Joke(Row):
     """Position among the author's jokes for this literal."""
     call: str | None
     """Id of the hosted model's answer in the call cache; null when a local model wrote it."""
-
-
-class Imitation(Row):
-    """One row that SFT trained on; TRL's prompt-completion format."""
-
-    kind: ClassVar[str] = "imitation/1"
-    literal_id: str
-    joke_id: str
-    prompt: str
-    completion: str
-
-
-class Prompt(Row):
-    """What llmr has the student answer, as often as there are epochs, and learns from the teacher's view of that."""
-
-    kind: ClassVar[str] = "prompt/1"
-    literal_id: str
-    prompt: str
-
-
-class Rollout(Row):
-    """What the student answered at a step of llmr, and what the teacher's logits made of it."""
-
-    kind: ClassVar[str] = "rollout/1"
-    literal_id: str
-    step: int
-    """The optimizer step, from 1, that learned from it."""
-    text: str
-    tokens: int
-    finished: bool
-    """It ended by itself; what did not is not learned from."""
-    reward: float
-    """Mean over its tokens of the return, before denom and clip, in logits."""
-    teacher_logp: float
-    """Mean over its tokens of the teacher's log-probability, in nats."""
 
 
 class Order(BaseModel):
@@ -113,6 +83,7 @@ class Verdict(Row):
     """Two jokes about one literal, judged in both orders by the critic or the judge."""
 
     kind: ClassVar[str] = "verdict/1"
+    identity = ("v", "role", "aspect", "a", "b")
     literal_id: str
     literal: str
     role: Literal["critic", "judge"]
@@ -127,40 +98,11 @@ class Verdict(Row):
     outcome: Outcome
 
 
-class Preference(Row):
-    """One row that DPO trained on; TRL's prompt, chosen, rejected format."""
-
-    kind: ClassVar[str] = "preference/2"
-    literal_id: str
-    verdict_id: str
-    prompt: str
-    chosen: str
-    rejected: str
-    chosen_id: str
-    rejected_id: str
-    p: float
-    """The critic's probability that chosen is better, mean of the two orders."""
-    tie: bool
-    """The critic did not prefer either (dpo.ties = "rao-kupper"); chosen and rejected are then a and b."""
-
-
-class Ranking(Row):
-    """One row that a listwise objective, brio, trained on."""
-
-    kind: ClassVar[str] = "ranking/1"
-    literal_id: str
-    prompt: str
-    candidates: list[str]
-    """Best first."""
-    candidate_ids: list[str]
-    scores: list[float]
-    """Mean probability by which the critic prefers each to the others that it was compared with."""
-
-
 class Label(Row):
     """A pair that people judged."""
 
     kind: ClassVar[str] = "label/1"
+    identity = ("h", "a", "b")
     literal_id: str
     literal: str
     """What both are about; it need not be a literal of the run."""
@@ -172,29 +114,11 @@ class Label(Row):
     """What people preferred."""
 
 
-class Margin(Row):
-    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in nats.
-
-    Of a ranking, chosen is the best candidate and rejected the worst.
-    """
-
-    kind: ClassVar[str] = "margin/1"
-    literal_id: str
-    preference_id: str
-    """The preference's or ranking's."""
-    held_out: bool
-    steps: list[int]
-    """The optimizer steps, from 1, whose batches held it; none for a held-out pair."""
-    chosen_before: float
-    rejected_before: float
-    chosen_after: float
-    rejected_after: float
-
-
 class Drop(Row):
     """What a step left out, and why; the manifest counts these rows by reason."""
 
     kind: ClassVar[str] = "drop/1"
+    identity = ("d", "dropped", "reason", "index", "text")
     literal_id: str
     dropped: str
     """Id of the literal, joke or verdict."""
@@ -209,6 +133,7 @@ class Failure(Row):
     """A request that no attempt could get answered; it is no answer, and the next start tries it again."""
 
     kind: ClassVar[str] = "failure/1"
+    identity = ("f", "call")
     call: str
     """The id that its answer would have."""
     request: dict[str, Any]
@@ -216,15 +141,11 @@ class Failure(Row):
     """Each with `at` (UTC), `address`, `error`, `seconds` it took; over all starts."""
 
 
-def view(split: str, aspect: str) -> str:
-    """What a table calls a split as the judge sees it: its name, and the aspect where that is not the overall one."""
-    return split if aspect == "overall" else f"{split}, {aspect}"
-
-
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
     kind: ClassVar[str] = "metric/1"
+    identity = ("m", "contestant", "split", "judge", "aspect", "vs")
     contestant: str
     split: str
     judge: str
@@ -254,23 +175,12 @@ class Metric(Row):
         return view(self.split, self.aspect)
 
 
-R = TypeVar("R", bound=Row)
+def view(split: str, aspect: str) -> str:
+    """What a table calls a split as the judge sees it: with its aspect, where that is not the overall one."""
+    return split if aspect == "overall" else f"{split}, {aspect}"
 
-_IDENTITY: dict[type[Row], tuple[str, tuple[str, ...]]] = {
-    LiteralText: ("l", ("text",)),
-    Joke: ("j", ("literal_id", "author", "index", "text")),
-    Imitation: ("i", ("joke_id", "prompt")),
-    Prompt: ("q", ("literal_id", "prompt")),
-    Rollout: ("o", ("literal_id", "step")),
-    Verdict: ("v", ("role", "aspect", "a", "b")),
-    Preference: ("p", ("verdict_id", "prompt")),
-    Ranking: ("r", ("candidate_ids", "prompt")),
-    Label: ("h", ("a", "b")),
-    Margin: ("g", ("preference_id",)),
-    Failure: ("f", ("call",)),
-    Drop: ("d", ("dropped", "reason", "index", "text")),
-    Metric: ("m", ("contestant", "split", "judge", "aspect", "vs")),
-}
+
+R = TypeVar("R", bound=Row)
 
 
 def make(kind: type[R], **values: Any) -> R:
@@ -284,5 +194,5 @@ def true_id(row: Row) -> str:
 
 
 def _identity(kind: type[Row], values: dict[str, Any]) -> str:
-    letter, fields = _IDENTITY[kind]
+    letter, *fields = kind.identity
     return content_id(letter, *(values.get(field) for field in fields))

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from pipeline import charts, diff, jsonl, lookup, variety
 from pipeline.errors import StageError
-from pipeline.records import Joke, Margin, Metric, Verdict
+from pipeline.lessons import Margin
+from pipeline.records import Joke, Metric, Verdict
 from pipeline.runs import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, Run, stale
 from pipeline.status import step_names
 from pipeline.variety import percent

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROUND_STAGES, data_folder, objective
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, data_folder, objective
 from pipeline.config import Config
 from pipeline.configfile import validate
 from pipeline.errors import ConfigError, DataError, StageError
@@ -26,6 +26,8 @@ ANSWERS, METRICS = "answers.jsonl", "metrics.jsonl"
 """What the contestants answered, and evaluate's figures."""
 CANDIDATES, SELECTION = "candidates.jsonl", "selection.jsonl"
 """What best-of-N chose from, and the critic's verdicts by which it did."""
+INDEX = "index.faiss"
+"""A retriever's vectors, which it searches."""
 ROLLOUTS = "rollouts.jsonl"
 """What llmr's student wrote, step by step."""
 LABELS = "labels.jsonl"
@@ -69,7 +71,7 @@ def steps(config: Config) -> list[Step]:
     ]
     first = config.rounds[0]
     before = 0 if first.candidates == "student" or not objective.judges(first.objective) else 2
-    last = [Step("evaluate"), *([Step("agreement")] if config.agreement else [])]
+    last = [Step(stage) for stage in LAST_STAGES if stage not in OPTIONAL_STAGES or getattr(config, stage)]
     return [Step("teacher"), *rounds[:before], Step("sft"), *rounds[before:], *last]
 
 
@@ -188,7 +190,7 @@ def choose(run: Run, planned: list[Step], stage: str, r: int | None) -> Step:
     there = [step for step in planned if step.stage == stage]
     if not there:
         missing = (
-            "[agreement]" if stage == "agreement" else "a round that judges candidates (objective dpo, brio or sd)"
+            f"[{stage}]" if stage in OPTIONAL_STAGES else "a round that judges candidates (objective dpo, brio or sd)"
         )
         raise ConfigError(f"{stage}: the configuration has no {missing}.")
     if r is None:

@@ -166,6 +166,15 @@ class _Life:
         )
         yield from (Text(f"p {row['p']:.3f}"), Text("from"), self.id(row["verdict_id"]))
 
+    def retriever(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
+        for file, what in ((RECORDS, "searched"), (HELD_OUT, "held out")):
+            for row in files.get(file, []):
+                scores = row["scores"] or [None] * len(row["jokes"])
+                yield Text("  ").join([self.id(row["id"]), Text(what)])
+                for joke, text, score in zip(row["joke_ids"], row["jokes"], scores, strict=True):
+                    said = "  " if score is None else f" {score:.3f}  "
+                    yield Padding(Text.assemble(self.id(joke), said, clean(text)), (0, 0, 0, 4), expand=False)
+
     def agreement(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):
             yield Text("  ").join([self.id(row["id"]), Text(f"people prefer {row['label']}")])
@@ -263,6 +272,7 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
         "preference/": ("id", "p", "chosen", "rejected"),
         "ranking/": ("id", "candidates"),
         "prompt/": ("id", "prompt"),
+        "retrieval/": ("id", "literal", "jokes"),
         "drop/": ("dropped", "reason", "text"),
     }
     keys = next(keys for kind, keys in shown.items() if row["schema"].startswith(kind))

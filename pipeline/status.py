@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROUND_STAGES, data_folder, objective
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, data_folder, objective
 from pipeline.errors import StageError
 from pipeline.llm.cache import cache_path, usage
 from pipeline.runs import complaint, misshapen, stale
@@ -47,7 +47,7 @@ def step_names(folder: Path) -> list[str]:
     for r in range(1, max([len(planned), *there]) + 1):
         judged = r > len(planned) or objective.judges(planned[r - 1].get("objective", "dpo"))
         names += [f"round-{r}/{stage}" for stage in ROUND_STAGES if judged or stage == "dpo"]
-    return [*names, "evaluate", *(["agreement"] if config.get("agreement") else [])]
+    return [*names, *(stage for stage in LAST_STAGES if stage not in OPTIONAL_STAGES or config.get(stage))]
 
 
 def line(run: str, step: str, folder: Path, manifests: list[dict[str, Any]]) -> str:

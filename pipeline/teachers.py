@@ -19,7 +19,7 @@ class Teacher:
 
     def __init__(self, config: Config, section: str, own: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer(config, section, own)
-        with _named(section):
+        with named(f"{section}.teacher"):
             self.model = student.load(_as_student(config, section)).requires_grad_(False)
 
     @torch.no_grad()
@@ -35,7 +35,7 @@ class Teacher:
 
 def tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """The teacher's tokenizer, after a comparison with the student's."""
-    with _named(section):
+    with named(f"{section}.teacher"):
         taught = _as_student(config, section)
         found = student.load_tokenizer(taught)
     ours, theirs = own.get_vocab(), found.get_vocab()
@@ -72,8 +72,9 @@ def _as_student(config: Config, section: str) -> Config:
 
 
 @contextmanager
-def _named(section: str) -> Iterator[None]:
+def named(key: str) -> Iterator[None]:
+    """Within, what is wrong with a model is said of this key of the configuration."""
     try:
         yield
     except StudentError as error:
-        raise StudentError(str(error).replace("student.model", f"{section}.teacher")) from None
+        raise StudentError(str(error).replace("student.model", key)) from None

@@ -1,7 +1,5 @@
 """The trainers with what a run needs around them: arguments, resuming, progress, checks, weights. Imports torch."""
 
-import json
-import math
 import shutil
 import sys
 from itertools import chain
@@ -11,21 +9,29 @@ from typing import Any
 from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
 
 import datasets
-from transformers import PrinterCallback, Seq2SeqTrainingArguments, TrainerState, TrainingArguments
+from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from trl import DPOConfig, SFTConfig
 
-from pipeline import candidates, jsonl, objective, preference, teachers
-from pipeline.callbacks import FirstStep, HeldOutRate, Patience, StepProgress
-from pipeline.checkpoints import last_whole_checkpoint
+from pipeline import candidates, fitting, jsonl, objective, preference, teachers
+from pipeline.callbacks import FirstStep, HeldOutRate, Patience
 from pipeline.config import TRL_LOSSES, Config, Round
 from pipeline.context import Context
 from pipeline.errors import ConfigError, StudentError
 from pipeline.margins import margins
 from pipeline.recipe import folder_hash
-from pipeline.runs import CHECKPOINTS, CURVE, MARGINS
+from pipeline.runs import CHECKPOINTS, MARGINS
 
 BEST = {"reward_accuracy": "eval_rewards/accuracies", "wtr": "eval_wtr"}
 """What transformers calls the figures of [dpo.early_stopping]."""
+DOCS = "https://huggingface.co/docs/"
+PAGES = {
+    "SFTConfig": f"{DOCS}trl/sft_trainer",
+    "DPOConfig": f"{DOCS}trl/dpo_trainer",
+    "GKDConfig": f"{DOCS}trl/gkd_trainer",
+    "Seq2SeqTrainingArguments": f"{DOCS}transformers/main_classes/trainer",
+    "TrainingArguments": f"{DOCS}transformers/main_classes/trainer",
+}
+"""Where the keys of a trainer's table are explained."""
 
 
 def check(config: Config, folder: Path) -> None:
@@ -56,14 +62,14 @@ def arguments(config: Config, one: Round, folder: Path) -> Any:
                 f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
             )
     teachers.tokenizer(config, one.objective, student.load_tokenizer(config))
-    return _arguments(kind, config, objective.table(config, one), folder, one.objective)
+    return fitting.arguments(kind, config, objective.table(config, one), folder, one.objective, PAGES[kind.__name__])
 
 
 def imitation_arguments(config: Config, folder: Path, one: Round | None = None) -> Any:
     """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an encoder-decoder."""
     table = objective.table(config, one) if one else config.sft.trainer
     kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
-    return _arguments(kind, config, table, folder, "sft")
+    return fitting.arguments(kind, config, table, folder, "sft", PAGES[kind.__name__])
 
 
 def _dpo_arguments(config: Config, one: Round, folder: Path) -> DPOConfig:
@@ -80,7 +86,7 @@ def _dpo_arguments(config: Config, one: Round, folder: Path) -> DPOConfig:
         best = {"load_best_model_at_end": True, "metric_for_best_model": BEST[stop.metric], "greater_is_better": True}
         table |= {"eval_strategy": every, "save_strategy": every, **best}
         table |= {"save_steps": table["eval_steps"]} if "eval_steps" in table else {}
-    found = _arguments(DPOConfig, config, table, folder, "dpo")
+    found = fitting.arguments(DPOConfig, config, table, folder, "dpo", PAGES["DPOConfig"])
     if wrong := preference.refused(found, own_losses(config, one)):
         raise ConfigError(f"[dpo.trainer]: {wrong}")
     return found
@@ -90,33 +96,6 @@ def own_losses(config: Config, one: Round) -> bool:
     """Whether pipeline/losses.py trains the round, and not TRL's DPOTrainer."""
     names = [name for name, _ in objective.terms(config, one)]
     return not TRL_LOSSES.issuperset(names) or student.is_encoder_decoder(config)
-
-
-def _arguments(kind: Any, config: Config, table: dict[str, Any], folder: Path, name: str) -> Any:
-    on_cpu = student.device(config.runtime) == "cpu"
-    defaults = {
-        "seed": config.seed,
-        "bf16": student.device(config.runtime) == "cuda",
-        "gradient_checkpointing": not on_cpu,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
-        "use_cpu": on_cpu,
-        "report_to": "none",
-        "save_total_limit": 2,
-        "disable_tqdm": True,
-        "logging_nan_inf_filter": False,  # a diverged loss is said, not replaced by the mean of those before it
-    }
-    try:
-        return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **table})
-    except (TypeError, ValueError) as error:
-        known = str(error).replace(f"{kind.__name__}.__init__() got an unexpected keyword argument ", "unknown key ")
-        page = (
-            "transformers/main_classes/trainer"
-            if kind in (Seq2SeqTrainingArguments, TrainingArguments)
-            else f"trl/{name}_trainer"
-        )
-        raise ConfigError(
-            f"[{name}.trainer]: {known}\nThe keys are those of {kind.__name__}: https://huggingface.co/docs/{page}"
-        ) from None
 
 
 def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, held_out: Path | None) -> None:
@@ -160,7 +139,7 @@ def train_preferences(context: Context, arguments: DPOConfig, tokenizer: Any, he
     before = [trainer.before(dataset, f"{said} before") for dataset in datasets]
     finish(trainer, context, tokenizer)
     after = [trainer.log_probabilities(dataset, f"{said} after") for dataset in datasets]
-    _finite(context, *chain.from_iterable(chain.from_iterable(after)))
+    fitting.finite(context, *chain.from_iterable(chain.from_iterable(after)))
     seen = trainer.seen.steps()
     found = (margins(*part, seen) for part in zip(rows, (False, True), before, after, strict=False))
     context.files.append(context.folder / MARGINS)
@@ -233,19 +212,8 @@ def data_set(path: Path | None, context: Context) -> Any:
 
 
 def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
-    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
-    if checkpoint:
-        print(f"{context.step}: going on from {checkpoint.name}")
-    trainer.remove_callback(PrinterCallback)
-    progress = StepProgress(str(context.step))
-    trainer.add_callback(progress)
-    try:
-        loss = _ended(trainer, checkpoint) if checkpoint else None
-        if loss is None:
-            loss = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
-    finally:
-        progress.close()
-    _finite(context, loss)
+    """Train, and put the weights into the step's folder."""
+    fitting.fit(trainer, context)
     weights = context.folder / "weights"
     partial = context.folder / "weights.partial"
     for folder in (partial, weights):
@@ -257,41 +225,4 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     model.save_pretrained(partial, **adapters)
     tokenizer.save_pretrained(partial)
     partial.rename(weights)
-    curve = context.folder / CURVE
-    rows = [{key: _number(value) for key, value in row.items()} for row in trainer.state.log_history]
-    curve.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    context.files.append(curve)
     context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": bool(adapters)}
-    context.facts["training"] = {
-        "steps": trainer.state.global_step,
-        "loss": loss,
-        "best_step": trainer.state.best_global_step,
-        "best_metric": trainer.state.best_metric,
-        "device": str(trainer.args.device),
-    }
-
-
-def _ended(trainer: Any, checkpoint: Path) -> float | None:
-    """Take the best step of a training that was killed after it had ended by its patience, and its mean loss."""
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    patience = [found for found in trainer.callback_handler.callbacks if isinstance(found, Patience)]
-    if not any(found.used_up(state.log_history) for found in patience):
-        return None
-    trainer.state = state
-    trainer._load_best_model()
-    losses = [row["loss"] for row in state.log_history if "loss" in row]
-    return sum(losses) / len(losses)
-
-
-def _finite(context: Context, *values: float) -> None:
-    if not all(map(math.isfinite, values)):
-        raise StudentError(
-            f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
-            f"in [{context.step.stage}.trainer], or train in float32 or bfloat16; then start it anew: "
-            f"{context.step.command(context.run.name)} --force"
-        )
-
-
-def _number(value: Any) -> Any:
-    """JSON has no NaN and no infinity: an overflowed gradient norm is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,13 +18,19 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline import generation, student
+    from pipeline import generation, runs, student
 
     tokenizer = student.load_tokenizer(config)
     models = {}
     for name, step in there.items():
         print(f"loading {name}", file=sys.stderr, flush=True)
         models[name] = student.load(config, student.weights(found, step) if step else None)
+    searcher = None
+    if found.manifest(runs.Step("retriever")):
+        from pipeline.searching import NAME, Searcher
+
+        print(f"loading {NAME}", file=sys.stderr, flush=True)
+        searcher = Searcher(found, config)
     room = student.room(config)
     console = Console(highlight=False)
     for sentence in args.sentence or _typed():
@@ -40,6 +46,10 @@ def run(args: argparse.Namespace) -> None:
             began = time.perf_counter()
             [(text, _)] = generation.generate(model, tokenizer, [prompt], config.evaluate, [config.seed])
             table.add_row(name, f"{time.perf_counter() - began:.2f}", clean(text))
+        if searcher:
+            began = time.perf_counter()
+            [nearest] = searcher.nearest([sentence])
+            table.add_row(NAME, f"{time.perf_counter() - began:.4f}", clean(nearest.text))
         console.print(table)
 
 

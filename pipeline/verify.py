@@ -12,8 +12,9 @@ from pipeline import jsonl, lookup, objective, recipe
 from pipeline.config import Round
 from pipeline.errors import DataError, StageError
 from pipeline.joins import Joins, Place
+from pipeline.lessons import Imitation, Margin, Retrieval, Rollout
 from pipeline.progress import Progress
-from pipeline.records import Drop, Imitation, Joke, Label, LiteralText, Margin, Metric, Rollout, Row, Verdict, true_id
+from pipeline.records import Drop, Joke, Label, LiteralText, Metric, Row, Verdict, true_id
 from pipeline.runs import (
     ANSWERS,
     CANDIDATES,
@@ -206,5 +207,5 @@ def _kind(step: Step, made: dict[str, Any]) -> type[Row]:
     """The kind of the step's rows, by its recipe."""
     if step.stage == "dpo":
         return objective.row(Round.model_validate(made["round"]))
-    kinds: dict[str, type[Row]] = {"sft": Imitation, "critic": Verdict, "evaluate": Verdict, "agreement": Verdict}
-    return kinds.get(step.stage, Joke)
+    kinds: dict[str, type[Row]] = {"sft": Imitation, "retriever": Retrieval}
+    return kinds.get(step.stage, Joke if step.stage in ("teacher", "sample") else Verdict)

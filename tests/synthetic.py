@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline import data_folder, jsonl, judge, pairs, prompts, recipe
 from pipeline.configfile import load, validate
-from pipeline.records import Drop, Imitation, Joke, LiteralText, Margin, Order, Verdict, make
+from pipeline.lessons import Imitation, Margin
+from pipeline.records import Drop, Joke, LiteralText, Order, Verdict, make
 from pipeline.runs import MANIFEST_SCHEMA, Run, Step, seal, write_json
 from pipeline.stages import evaluate
 

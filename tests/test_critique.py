@@ -7,8 +7,8 @@ import re
 import pytest
 
 from pipeline import ROOT, cloze, judge, prompts, standin
-from pipeline.config import Critic
 from pipeline.endpoint import Endpoint
+from pipeline.judging import Critic
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.records import Joke, make

@@ -29,7 +29,8 @@ Verdicts = dict[tuple[str, str], list[Verdict]]
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     rounds = {f"round-{r}": Step("dpo", r) for r in range(1, len(config.rounds) + 1)}
-    return {"teacher": Step("teacher"), "sft": Step("sft"), **rounds}
+    found = {"retriever": Step("retriever")} if config.retriever else {}
+    return {"teacher": Step("teacher"), "sft": Step("sft"), **rounds, **found}
 
 
 def run(context: Context) -> Iterator[Verdict]:
@@ -73,9 +74,9 @@ def _leave_out(context: Context, literals: list[LiteralText], reference: dict[st
 def _contestants(context: Context) -> dict[str, str]:
     """The contestants, and the student that answers for each."""
     n = context.config.evaluate.best_of
-    sft, *rounds = (name for name in context.inputs if name != "teacher")
+    sft, *others = (name for name in context.inputs if name != "teacher")
     chosen = {best_of.name(n): sft} if n else {}
-    return {"base": "base", sft: sft, **chosen, **{name: name for name in rounds}}
+    return {"base": "base", sft: sft, **chosen, **{name: name for name in others}}
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
@@ -89,6 +90,9 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     tokenizer = student.load_tokenizer(context.config)
     for name, who in contestants.items():
         if path.exists() or parts[name].exists():
+            continue
+        if name == "retriever":
+            jsonl.write(parts[name], _retrieved(context, literals))
             continue
         model = student.load(context.config, weights.get(who))
         if name == who:
@@ -108,6 +112,15 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
         chosen = sum(joke.author == best_of.name(n) for joke in found)
         context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}
     return found
+
+
+def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
+    """The nearest of the retriever's jokes to each literal."""
+    from pipeline.searching import NAME, Searcher
+
+    searcher = Searcher(context.run, context.config)
+    for literal, found in zip(literals, searcher.nearest([literal.text for literal in literals]), strict=True):
+        yield make(Joke, literal_id=literal.id, literal=literal.text, text=found.text, author=NAME, index=0, call=None)
 
 
 def figures(

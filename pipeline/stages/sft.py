@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pipeline import jsonl, pairs
 from pipeline.config import Config
 from pipeline.context import Context
+from pipeline.lessons import Imitation
 from pipeline.progress import Progress
-from pipeline.records import Imitation, Joke
+from pipeline.records import Joke
 from pipeline.runs import HELD_OUT, Step
 
 SECTIONS = ("literals", "student", "sft")

@@ -9,7 +9,9 @@ and then goes on by each method for as many steps. SHARED is a folder with data/
 import argparse
 import functools
 import os
+import queue
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from statistics import mean
 
@@ -21,7 +23,7 @@ from pipeline.records import Joke, LiteralText, Verdict
 from pipeline.runs import ANSWERS, RECORDS, Run, Step
 
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
-CONFIG, PORT = ROOT / "tests/bench/logits.toml", 18417
+CONFIG, PORT, JOKES = ROOT / "tests/bench/logits.toml", 18417, 3
 GKD = "gkd.trainer.{}"
 METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "SeqKD": ("ft", {}),
@@ -95,22 +97,39 @@ def serve(folder: Path) -> object:
     from pipeline import generation, student
 
     config = validate(load(CONFIG) | {"student": {"model": str(folder)}}, str(CONFIG))
-    model, tokenizer, one_at_a_time = student.load(config), student.load_tokenizer(config), threading.Lock()
+    model, tokenizer = student.load(config), student.load_tokenizer(config)
+    waiting: queue.Queue[tuple[dict, Future]] = queue.Queue()
+
+    def work() -> None:
+        """Answer all requests that wait as one batch, again and again."""
+        while True:
+            batch = [waiting.get()]
+            while not waiting.empty():
+                batch.append(waiting.get())
+            settings = Generation(temperature=batch[0][0]["temperature"], top_p=batch[0][0]["top_p"])
+            texts = [
+                student.prompt(tokenizer, standin.quoted(said(body))[0]) for body, _ in batch for _ in range(JOKES)
+            ]
+            seeds = [JOKES * body["seed"] + number for body, _ in batch for number in range(JOKES)]
+            answers = generation.generate(model, tokenizer, texts, settings, seeds)
+            for place, (_, future) in enumerate(batch):
+                future.set_result(answers[JOKES * place : JOKES * (place + 1)])
+
+    def said(body: dict) -> str:
+        return body["messages"][-1]["content"]
 
     def respond(body: dict) -> tuple[int, dict]:
-        asked = body["messages"][-1]["content"]
-        [sentence], n = standin.quoted(asked), int(next(word for word in asked.split() if word.isdigit()))
-        settings = Generation(temperature=body["temperature"], top_p=body["top_p"])
-        texts, seeds = [student.prompt(tokenizer, sentence)] * n, [n * body["seed"] + number for number in range(n)]
-        with one_at_a_time:
-            answers = generation.generate(model, tokenizer, texts, settings, seeds)
+        future: Future = Future()
+        waiting.put((body, future))
+        asked, answers = said(body), future.result()
         content = "\n".join(f"{number}. {text}" for number, (text, _) in enumerate(answers, 1))
         usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": sum(count for _, count in answers)}
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
         return 200, {"id": "served", "object": "chat.completion", "choices": [choice], "usage": usage}
 
     server = standin.server(PORT, respond)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for task in (work, server.serve_forever):
+        threading.Thread(target=task, daemon=True).start()
     return server
 
 

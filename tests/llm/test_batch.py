@@ -8,9 +8,9 @@ import threading
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config import Critic
 from pipeline.endpoint import Endpoint
 from pipeline.errors import BudgetError, EndpointError
+from pipeline.judging import Critic
 from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.batch import Batch
 from pipeline.llm.cache import usage

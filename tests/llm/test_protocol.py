@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from pipeline.config import Critic
 from pipeline.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.judge import read_order, request
+from pipeline.judging import Critic
 from pipeline.llm.answer import Answer
 from pipeline.llm.call import prepare
 from pipeline.llm.client import proxy

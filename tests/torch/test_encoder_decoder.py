@@ -19,7 +19,8 @@ from trl import DPOConfig
 
 from pipeline.candidates import CandidateTrainer, examples
 from pipeline.config import Dpo
-from pipeline.records import Preference, make
+from pipeline.lessons import Preference
+from pipeline.records import make
 from tests.conftest import rows
 from tests.torch import models
 from tests.torch.conftest import run

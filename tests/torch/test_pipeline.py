@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import ROOT
 from pipeline.jsonl import read
-from pipeline.records import Imitation, Joke, LiteralText, Metric, Preference, Verdict
+from pipeline.lessons import Imitation, Preference
+from pipeline.records import Joke, LiteralText, Metric, Verdict
 from tests.conftest import rows
 from tests.torch.conftest import manifest, run
 

@@ -1,0 +1,182 @@
+"""The encoder of a retriever and its two losses (G2R, Kim et al., arXiv 2108.12582). Imports torch."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from pipeline import fitting, index
+from pipeline.config import Config
+from pipeline.context import Context
+from pipeline.errors import StudentError
+from pipeline.fitting import fit
+from pipeline.lessons import Retrieval
+from pipeline.recipe import folder_hash, local_folder
+from pipeline.retriever import Retriever
+
+logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+NOT_THERE = float("-inf")
+
+
+def cross_entropy(own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: torch.Tensor) -> torch.Tensor:
+    """L_CE: -log softmax of each own joke among itself and the negatives, a mean over a context's own: (B,).
+
+    Similarities of B contexts with K own jokes, of which `there` says which there are, and with N negatives.
+    """
+    rest_B1 = negatives_BN.logsumexp(1, keepdim=True)
+    loss_BK = torch.logaddexp(own_BK, rest_B1) - own_BK
+    return (loss_BK * there_BK).sum(1) / there_BK.sum(1)
+
+
+def distillation(
+    own_BK: torch.Tensor, negatives_BN: torch.Tensor, scores_BK: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """L_KD: -sum softmax(scores / T) log softmax(similarities) over a context's own jokes and the negatives: (B,).
+
+    Scores are minus infinity where a context has fewer own jokes than K. A negative has no mass: nobody scored it.
+    """
+    target_BK = (scores_BK / temperature).softmax(1)
+    there_BK = scores_BK > NOT_THERE
+    every = torch.cat([own_BK.masked_fill(~there_BK, NOT_THERE), negatives_BN], 1)
+    logps_BK = own_BK - every.logsumexp(1, keepdim=True)
+    return -(target_BK * logps_BK).sum(1)
+
+
+class Loss(torch.nn.Module):
+    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes; sentence-transformers calls it.
+
+    Negatives are drawn anew at each step, by torch's own generator, whose state is in every checkpoint; a context's own
+    jokes are none of its negatives.
+    """
+
+    def __init__(self, model: Any, settings: Retriever, rows: Sequence[Retrieval]) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self.jokes = [(place, text) for place, row in enumerate(rows) for text in row.jokes]
+
+    def forward(self, features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Features of the contexts and of each of K jokes; labels are the contexts' places and scores (B, 1 + K)."""
+        context_BD, *own = (self.embed(feature) for feature in features)
+        drawn = [self.jokes[place] for place in torch.randperm(len(self.jokes))[: self.settings.negatives].tolist()]
+        inputs = self.model.preprocess([text for _, text in drawn])
+        negative_ND = self.embed({key: value.to(context_BD.device) for key, value in inputs.items()})
+        places_B1, scores_BK = labels[:, :1], labels[:, 1:]
+        own_BK = self.settings.scale * torch.einsum("bd,bkd->bk", context_BD, torch.stack(own, 1))
+        mine_BN = places_B1 == torch.tensor([place for place, _ in drawn], device=labels.device)
+        negatives_BN = (self.settings.scale * context_BD @ negative_ND.T).masked_fill(mine_BN, NOT_THERE)
+        ce = cross_entropy(own_BK, negatives_BN, scores_BK > NOT_THERE).mean()
+        if self.settings.scores == "none":
+            return {"ce": ce}
+        kd = distillation(own_BK, negatives_BN, scores_BK, self.settings.temperature).mean()
+        return {"ce": (1 - self.settings.alpha) * ce, "kd": self.settings.alpha * kd}
+
+    def embed(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        return normalize(self.model(features)["sentence_embedding"], dim=-1)
+
+
+def arguments(config: Config, folder: Path) -> Any:
+    """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not take."""
+    settings: Any = config.retriever
+    kind = _library().SentenceTransformerTrainingArguments
+    table = {"gradient_checkpointing": False, **settings.trainer}
+    page = "https://sbert.net/docs/package_reference/sentence_transformer/training_args.html"
+    return fitting.arguments(kind, config, table, folder, "retriever", page)
+
+
+def load(config: Config, folder: Path | None = None) -> Any:
+    """The encoder: untrained, or as a stage trained it; StudentError where it cannot be found."""
+    settings: Any = config.retriever
+    library, device = _library(), student.device(config.runtime)
+    if folder is None and settings.model is None:
+        from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+        torch.manual_seed(config.seed)
+        words = StaticEmbedding(student.load_tokenizer(config), embedding_dim=settings.dim)
+        return library.SentenceTransformer(modules=[words, Normalize()], device=device)
+    here = folder or local_folder(settings.model)
+    try:
+        return library.SentenceTransformer(
+            str(here or settings.model), revision=None if here else settings.revision, device=device
+        )
+    except (OSError, ValueError) as error:
+        raise StudentError(
+            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\nGive a folder with a modules.json or "
+            "a config.json, or the id of a model on the Hub that this machine can reach."
+        ) from None
+
+
+def train(context: Context, rows: Sequence[Retrieval]) -> Any:
+    """The encoder after training on rows; weights, curve and facts go to the context."""
+    from datasets import Dataset
+
+    settings: Any = context.config.retriever
+    model = load(context.config)
+    loss = Loss(model, settings, rows)
+    trainer = _library().SentenceTransformerTrainer(
+        model=model, args=arguments(context.config, context.folder), train_dataset=Dataset.from_list(examples(rows)),
+        loss=loss,
+    )  # fmt: skip
+    fit(trainer, context)
+    weights = context.folder / "weights"
+    partial = context.folder / "weights.partial"
+    for folder in (partial, weights):
+        shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(str(partial), create_model_card=False)
+    partial.rename(weights)
+    context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": False}
+    return model.eval()
+
+
+def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
+    """A context and its jokes, with its place and their scores as the label; missing jokes are filled up."""
+    most = max(len(row.jokes) for row in rows)
+    found = []
+    for place, row in enumerate(rows):
+        short = most - len(row.jokes)
+        texts = [*row.jokes, *row.jokes[:1] * short]
+        scores = [*(row.scores or [0.0] * len(row.jokes)), *[NOT_THERE] * short]
+        jokes = {f"joke_{number}": text for number, text in enumerate(texts)}
+        found.append({"context": row.literal, **jokes, "label": [float(place), *scores]})
+    return found
+
+
+def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
+    """Embeddings of length 1, (N, D) in float32."""
+    found = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) -> list[int]:
+    """For each held-out context the rank, from 1, of the nearest of its own jokes among all held-out ones and rows'."""
+    jokes = [(row.literal_id, text) for part in (held_out, rows) for row in part for text in row.jokes]
+    owner = np.array([literal for literal, _ in jokes])
+    every_ND, found = vectors(model, [text for _, text in jokes]), []
+    for row, context_D in zip(held_out, vectors(model, [row.literal for row in held_out]), strict=True):
+        near_N = every_ND @ context_D
+        found.append(1 + int((near_N > near_N[owner == row.literal_id].max()).sum()))
+    return found
+
+
+def figures(found: Sequence[int]) -> dict[str, float]:
+    """Recall@1 and mean reciprocal rank of ranks."""
+    return {
+        "contexts": len(found),
+        "recall_at_1": sum(rank == 1 for rank in found) / len(found),
+        "mrr": sum(1 / rank for rank in found) / len(found),
+    }
+
+
+def _library() -> Any:
+    """sentence-transformers; ConfigError where it is not installed."""
+    try:
+        import sentence_transformers as found
+    except ImportError as error:
+        raise index.missing(error) from None
+    return found
