@@ -66,7 +66,7 @@ class Loss(torch.nn.Module):
         context_BD, *own = (self.embed(feature) for feature in features)
         drawn = [self.jokes[place] for place in torch.randperm(len(self.jokes))[: self.settings.negatives].tolist()]
         inputs = self.model.preprocess([text for _, text in drawn])
-        negative_ND = self.embed({key: value.to(context_BD.device) for key, value in inputs.items()})
+        negative_ND = self.embed(_library().util.batch_to_device(inputs, context_BD.device))
         places_B1, scores_BK = labels[:, :1], labels[:, 1:]
         own_BK = self.settings.scale * torch.einsum("bd,bkd->bk", context_BD, torch.stack(own, 1))
         mine_BN = places_B1 == torch.tensor([place for place, _ in drawn], device=labels.device)
