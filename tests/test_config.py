@@ -168,7 +168,7 @@ def test_a_local_model_is_for_the_cloze_critic(demo):
         configured(demo, critic={**demo["critic"], "method": "cloze"})
 
 
-METHODS = ("ft", "sd", "brio", "dpo", "brio-dpo", "iterative")
+METHODS = ("ft", "sd", "brio", "dpo", "brio-dpo", "iterative", "llmr", "g2r")
 
 
 @pytest.mark.parametrize("name", METHODS)
