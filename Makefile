@@ -5,12 +5,12 @@ RUN ?= v1
 LABELS ?= ../shared/data/critic/nycc_pairs.jsonl
 FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) \
 	$(foreach pair,$(SET),--set '$(pair)') $(if $(FORCE),--force) $(if $(DRY),--dry-run)
-STAGES = teacher sft sample critic dpo evaluate agreement
+STAGES = teacher sft sample critic dpo retriever evaluate agreement
 ROUND_STAGES = sample critic dpo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  teacher sft sample critic dpo evaluate agreement   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
+	@echo "  teacher sft sample critic dpo retriever evaluate agreement   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -67,10 +67,16 @@ bench-seeds: setup ## the demo for three seeds, in both orders
 bench-rankings: setup ## six candidates of a prompt in one pass, and in six
 	.venv/bin/python -m tests.bench.rankings
 
+bench-logits: setup ## what a teacher's logits teach, by every method that reads them
+	.venv/bin/python -m tests.bench.logits
+
+bench-retriever: setup ## what a retriever finds, how fast, among how many
+	.venv/bin/python -m tests.bench.retrieval
+
 real: setup ## real people's sentences, where they are there
 	tests/bench/real.sh
 
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-peers bench-schedule bench-seeds bench-rankings real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean

@@ -24,8 +24,10 @@ METHODS = (
     Entry("DPO", (52, 60), "dpo", "round-1"),
     Entry("BRIO-DPO", (56, 65), "brio-dpo", "round-2"),
     Entry("best of 6", (None, None), "dpo", "best-of-6"),
+    Entry("LLMR", (None, None), "llmr", "round-1"),
+    Entry("G2R", (None, None), "g2r", "retriever"),
 )
-"""Table 2, WTR in the domain; as judges GPT-4 and Llama-2. The first and the last row are not in the paper."""
+"""Table 2, WTR in the domain; as judges GPT-4 and Llama-2. Rows without figures are not in the paper."""
 OUT_OF_DOMAIN: dict[str, float | None] = {"FT": 34, "SD": None, "BRIO": 42, "DPO": 47, "BRIO-DPO": 49}
 """Table 3, WTR out of the domain."""
 DATA = (
@@ -66,13 +68,16 @@ class Experiment:
 
 
 THIRD, TWO_THIRDS = "literals.limit={{train={third}}}", "literals.limit={{train={two_thirds}}}"
-"""What a part of the train split is; the numbers are those of the literals' files."""
+"""What a part of the train split is; the numbers are those of the literals' files. {weights} are those of the student
+that the source's first round trained."""
 EXPERIMENTS: dict[str, Experiment] = {
     "dpo": Experiment("dpo"),
     "ft": Experiment("ft", source="dpo"),
     "sd": Experiment("sd", source="dpo"),
     "brio": Experiment("brio", source="dpo"),
     "brio-dpo": Experiment("brio-dpo", source="dpo"),
+    "llmr": Experiment("llmr", ("llmr.teacher={weights}",), "dpo"),
+    "g2r": Experiment("g2r", source="dpo"),
     "third-brio": Experiment("brio", (THIRD,)),
     "third-ft": Experiment("ft", (THIRD,), "third-brio"),
     "two-thirds-brio": Experiment("brio", (TWO_THIRDS,)),
@@ -91,5 +96,5 @@ EXPERIMENTS: dict[str, Experiment] = {
         only="agreement",
     ),
 }
-SEEDS = {"dpo": 3, "ft": 3, "sd": 3, "brio": 3, "brio-dpo": 3}
+SEEDS = {"dpo": 3, "ft": 3, "sd": 3, "brio": 3, "brio-dpo": 3, "llmr": 3, "g2r": 3}
 """Seeds of an experiment, from 0; one where it is not named."""

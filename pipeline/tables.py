@@ -85,7 +85,8 @@ def make(prefix: str, labels: Path | None) -> None:
             path = ROOT / f"configs/{experiment.config}.toml"
             argv = [experiment.only, "--run", run.name, "--config", str(path), "--set", f"seed={seed}"]
             for setting in experiment.settings:
-                argv += ["--set", setting.format(**_thirds(path))]
+                weights = Run(f"{prefix}-{experiment.source}-{seed}").folder / "round-1/dpo/weights"
+                argv += ["--set", setting.format(**_thirds(path), weights=weights)]
             if labels and experiment.only == "agreement":
                 argv += ["--set", f"agreement.labels={labels.resolve()}", "--set", "agreement.literal_key=cartoon"]
             if experiment.source:

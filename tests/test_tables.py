@@ -103,10 +103,10 @@ def test_every_row_has_a_run_that_can_be_configured():
         path = ROOT / f"configs/{experiment.config}.toml"
         settings = load(path)
         for setting in experiment.settings:
-            assign(settings, *parse_assignment(setting.format(third=400, two_thirds=800)))
+            assign(settings, *parse_assignment(setting.format(third=400, two_thirds=800, weights="weights")))
         config = validate(settings, str(path))
         best = f"best-of-{config.evaluate.best_of}"
-        assert entry.contestant in {"sft", best, f"round-{len(config.rounds)}"}, entry
+        assert entry.contestant in {"sft", best, f"round-{len(config.rounds)}", "retriever"}, entry
         assert experiment.source in ("", *EXPERIMENTS)
     assert [SEEDS[entry.experiment] for entry in METHODS] == [3] * len(METHODS)
 
