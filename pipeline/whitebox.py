@@ -27,7 +27,7 @@ class Llmr(Whitebox):
     under softmax(f)."""
     k_step: Positive = 1
     """Steps between s and s'; above 1, K-step returns (KETCHUP, arXiv 2504.19024)."""
-    denom: Annotated[float, Field(gt=0)] = 10.0
+    denom: Annotated[float, Field(gt=0)] = 20.0
     """Returns are divided by it."""
     clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Then cut to [-clip, clip]; none: not cut."""

@@ -36,9 +36,10 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "KETCHUP": ("llmr", {"llmr.k_step": 4}),
 }
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
-CHOICES = (1e-4, 3e-4, 1e-3)
+CHOICES = {"ft": (3e-4, 1e-3), "gkd": (3e-4, 1e-3), "llmr": (1e-4, 3e-4)}
 RATES = dict.fromkeys(METHODS, 3e-4)
-"""Learning rates: of CHOICES the best by the teacher's likelihood on the validation sentences (--choose)."""
+"""Learning rates: of CHOICES the best by the teacher's likelihood on the validation sentences (--choose); JS and TVD
+have GKD's."""
 SAMPLED = Generation(temperature=1.0, top_p=1.0)
 TEACHER = "logits-teacher"
 
@@ -256,7 +257,7 @@ def choose(methods: list[str]) -> None:
     """The teacher's likelihood on the validation sentences for each learning rate."""
     teacher, _ = model_of(weights(TEACHER, "sft"))
     for method in methods:
-        for rate in CHOICES:
+        for rate in CHOICES[METHODS[method][0]]:
             name = f"{run_name(method, 0)}-{rate}"
             train(method, 0, rate, name, "dpo")
             found = likelihood(weights(name, "round-1/dpo"), "validation", teacher)
