@@ -4,16 +4,15 @@ TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encode
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import generation, student  # isort: skip - first, as it sets the environment of the libraries below
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from pipeline import jsonl, rewards, teachers, trainers
+from pipeline.behaviour import Behaviour
 from pipeline.candidates import without_dropout
 from pipeline.config import Config, Generation
 from pipeline.context import Context
@@ -92,6 +91,19 @@ def examples(
     ]
 
 
+class Worth(NamedTuple):
+    """What a teacher makes of samples; all are (B, T)."""
+
+    returns: torch.Tensor
+    """In logits."""
+    baseline: torch.Tensor
+    """What is taken from them in each state."""
+    logps: torch.Tensor
+    """The teacher's log-probabilities of the tokens, in nats."""
+    there: torch.Tensor
+    """Which tokens there are."""
+
+
 class LlmrTrainer(FigureTrainer):
     """transformers' Trainer on prompts alone: each batch is answered by the student and scored by the teacher."""
 
@@ -109,55 +121,65 @@ class LlmrTrainer(FigureTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        settings, training, step = self.settings, model.training, self.state.global_step
-        pad, prompts = self.processing_class.pad_token_id, inputs["prompts"]
-        copied = training and step % settings.sync_every > 0
-        if training and settings.sync_every > 1 and not copied:
+        settings, training = self.settings, model.training
+        answers, behaviour_BT = self._written(model, inputs)
+        worth = self._worth(inputs, answers)
+        with self.accelerator.autocast():
+            logits_BTV = answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id).float()
+        logps_BT = self._logps(logits_BTV, answers)
+        behaviour_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
+        stops = set(student.stop_tokens(model, self.processing_class))
+        finished = torch.tensor([ids[-1] in stops and max(ids) < self.vocabulary for ids in answers])
+        counts_BT = worth.there * finished[:, None].to(worth.there.device)
+        advantages_BT = rewards.advantages(worth.returns, worth.baseline, settings.denom, settings.clip)
+        loss = rewards.policy_gradient(logps_BT, behaviour_BT, advantages_BT, counts_BT)
+        entropy_BT = rewards.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
+        if settings.entropy:
+            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
+        counted, ratio_BT = counts_BT.bool(), torch.exp(logps_BT - behaviour_BT)
+        figures = {"reward": worth.returns, "teacher_logp": worth.logps, "entropy": entropy_BT, "ratio": ratio_BT}
+        self.note(
+            training,
+            **{name: values[counted] for name, values in figures.items()},
+            finished=finished,
+            length=worth.there.sum(1),
+        )
+        if training:
+            self._keep(inputs["literals"], answers, finished.tolist(), worth)
+        return (loss, {"logps": logps_BT}) if return_outputs else loss
+
+    def _written(self, model: Any, inputs: dict[str, Any]) -> tuple[list[list[int]], torch.Tensor | None]:
+        """A sample for each prompt, and its log-probabilities (B, T) by who wrote it; None where the student did."""
+        training, step, every = model.training, self.state.global_step, self.settings.sync_every
+        copied = training and step % every > 0
+        if training and every > 1 and not copied:
             self.behaviour.update(step)
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
             seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
-            answers = generation.write(model, self.processing_class, prompts, self.sampling, seeds)
-            behaviour_BT = self._logps(answer_logits(model, prompts, answers, pad), answers) if copied else None
+            answers = generation.write(model, self.processing_class, inputs["prompts"], self.sampling, seeds)
+            logits = (
+                answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id) if copied else None
+            )
             model.train(training)
+        return answers, None if logits is None else self._logps(logits, answers)
+
+    def _worth(self, inputs: dict[str, Any], answers: list[list[int]]) -> Worth:
+        """What the teacher's logits say of the samples."""
+        settings = self.settings
         views = [list(view) for view in zip(*inputs["views"], strict=True)]
-        f_BTV = self.teacher.logits(views, answers, self.vocabulary)
-        stops = set(student.stop_tokens(model, self.processing_class))
-        finished = [ids[-1] in stops and max(ids) < self.vocabulary for ids in answers]
-        with self.accelerator.autocast():
-            logits_BTV = answer_logits(model, prompts, answers, pad).float()
-        logps_BT = self._logps(logits_BTV, answers)
-        there_BT = padded([[1] * len(ids) for ids in answers], 0, logps_BT.device)[1]
-        teacher_BT = self._logps(f_BTV, answers)
-        f_BTV = rewards.action_values(f_BTV)
+        logits_BTV = self.teacher.logits(views, answers, self.vocabulary)
+        there_BT = padded([[1] * len(ids) for ids in answers], 0, logits_BTV.device)[1]
+        f_BTV = rewards.action_values(logits_BTV)
         taken_BT = f_BTV.gather(-1, self._ids(answers, f_BTV)[..., None])[..., 0]
         values_BT = rewards.state_values(f_BTV, settings.value)
         given_BT = rewards.rewards(taken_BT, values_BT, there_BT, settings.k_step)
-        returns_BT = rewards.returns(given_BT, settings.k_step)
-        baseline_BT = torch.zeros_like(returns_BT)
+        baseline_BT = torch.zeros_like(taken_BT)
         if settings.baseline == "softmax":
             baseline_BT = rewards.state_values(f_BTV, "softmax")
-        advantages_BT = rewards.advantages(returns_BT, baseline_BT, settings.denom, settings.clip)
-        counts_BT = there_BT * torch.tensor(finished, device=there_BT.device)[:, None]
-        before_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
-        loss = rewards.policy_gradient(logps_BT, before_BT, advantages_BT, counts_BT)
-        entropy_BT = rewards.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
-        if settings.entropy:
-            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
-        counted, lengths = counts_BT.bool(), torch.tensor([len(ids) for ids in answers])
-        self.note(
-            training,
-            reward=returns_BT[counted],
-            teacher_logp=teacher_BT[counted],
-            entropy=entropy_BT[counted],
-            ratio=torch.exp(logps_BT - before_BT)[counted],
-            finished=torch.tensor(finished),
-            length=lengths,
+        return Worth(
+            rewards.returns(given_BT, settings.k_step), baseline_BT, self._logps(logits_BTV, answers), there_BT
         )
-        if training:
-            means = [(part * there_BT).sum(1).cpu() / lengths for part in (returns_BT, teacher_BT)]
-            self._keep(inputs["literals"], answers, finished, *(part.tolist() for part in means))
-        return (loss, {"logps": logps_BT}) if return_outputs else loss
 
     def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
         """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as unfinished."""
@@ -168,27 +190,23 @@ class LlmrTrainer(FigureTrainer):
         logps = logits.float().log_softmax(-1)
         return logps.gather(-1, self._ids(answers, logps)[..., None])[..., 0]
 
-    def _keep(
-        self,
-        literals: list[str],
-        answers: list[list[int]],
-        finished: list[bool],
-        reward: list[float],
-        teacher_logp: list[float],
-    ) -> None:
+    def _keep(self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth) -> None:
         texts = self.processing_class.batch_decode(answers, skip_special_tokens=True)
+        lengths = worth.there.sum(1)
+        means = (((part * worth.there).sum(1) / lengths).tolist() for part in (worth.returns, worth.logps))
+        values = zip(literals, texts, lengths.tolist(), finished, *means, strict=True)
         self.rollouts.parent.mkdir(parents=True, exist_ok=True)
         with self.rollouts.open("ab") as file:
-            for place, literal in enumerate(literals):
+            for literal, text, tokens, ended, reward, logp in values:
                 row = make(
                     Rollout,
                     literal_id=literal,
                     step=self.state.global_step + 1,
-                    text=texts[place].strip(),
-                    tokens=len(answers[place]),
-                    finished=finished[place],
-                    reward=reward[place],
-                    teacher_logp=teacher_logp[place],
+                    text=text.strip(),
+                    tokens=tokens,
+                    finished=ended,
+                    reward=reward,
+                    teacher_logp=logp,
                 )
                 file.write(b"\n" + row.line())  # a line of its own, even after one that a kill tore
 
@@ -203,43 +221,6 @@ class LlmrTrainer(FigureTrainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if (copy := Path(resume_from_checkpoint) / COPY).exists():
             self.behaviour.load(copy)
-
-
-class Behaviour:
-    """A copy of the weights that are trained, which takes their place while samples are written."""
-
-    def __init__(self, model: Any) -> None:
-        self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self.copy: dict[str, torch.Tensor] = {}
-        self.step = -1
-
-    def update(self, step: int) -> None:
-        """Make it the student's as it is at this step, once."""
-        if step != self.step:
-            self.copy = {name: value.detach().clone() for name, value in self.trained.items()}
-            self.step = step
-
-    @contextmanager
-    def instead(self, copied: bool) -> Iterator[None]:
-        """Within, the model has the copy's weights, if `copied`."""
-        if copied:
-            self._swap()
-        try:
-            yield
-        finally:
-            if copied:
-                self._swap()
-
-    def _swap(self) -> None:
-        for name, value in self.trained.items():
-            value.data, self.copy[name] = self.copy[name], value.data
-
-    def save(self, path: Path) -> None:
-        save_file({name: value.contiguous() for name, value in self.copy.items()}, path)
-
-    def load(self, path: Path) -> None:
-        found = load_file(path)
-        self.copy = {name: found[name].to(value.device) for name, value in self.trained.items()}
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
