@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 import torch
-from transformers import TrainingArguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
 from pipeline import llmr, rewards, student, teachers
 from pipeline.configfile import validate
@@ -190,6 +190,9 @@ def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
     settings += ["llmr.trainer={max_steps=3, per_device_train_batch_size=4}"]
     run("dpo", "--run", "rollouts", "--from", "v1", *[part for one in settings for part in ("--set", one)])
     found = manifest(inside, "round-1/dpo", "rollouts")
+    steps = [line.split()[0] for line in run("status", "--run", "rollouts").splitlines()[1:]]
+    assert steps == ["teacher", "sft", "round-1/dpo", "evaluate"]  # imitate first, then reinforce
+    assert found["start"]["sha256"] == manifest(inside, "sft")["weights"]["sha256"]
     written = rows(inside / "runs/rollouts/round-1/dpo/rollouts.jsonl")
     assert [row["step"] for row in written] == [1] * 4 + [2] * 4 + [3] * 4
     unfinished = [row for row in written if not row["finished"]]
@@ -198,3 +201,38 @@ def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
     assert all(row["tokens"] == 16 for row in unfinished)
     assert "round-1/dpo: whole" in run("verify", "--run", "rollouts")
     assert written[0]["text"][:12] in run("show", written[0]["literal_id"], "--run", "rollouts")
+
+
+def test_our_policy_gradient_is_that_of_trl_s_grpo(tmp_path):
+    """GRPOTrainer's loss, given an advantage for each token and no clipping, on left-padded prompts."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    folder = models.tiny(tmp_path / "llama", "llama")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    arguments = GRPOConfig(
+        str(tmp_path / "out"), loss_type="bnpo", beta=0.0, epsilon=1e9, report_to="none", use_cpu=True, bf16=False,
+        gradient_checkpointing=False, per_device_train_batch_size=2, num_generations=2,
+    )  # fmt: skip
+    trainer = GRPOTrainer(
+        model=model, reward_funcs=lambda completions, **_: [0.0] * len(completions), args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": "a b"}]), processing_class=tokenizer,
+    )  # fmt: skip
+    prompts, answers = [[3, 4, 5], [6]], [[4, 1], [5, 6, 4, 1]]
+    torch.manual_seed(0)
+    advantages, behaviour = torch.randn(2, 4), -torch.rand(2, 4) - 1
+    there = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    inputs = {
+        "prompt_ids": torch.tensor([[3, 4, 5], [0, 0, 6]]),
+        "prompt_mask": torch.tensor([[1, 1, 1], [0, 0, 1]]),
+        "completion_ids": torch.tensor([[4, 1, 0, 0], [5, 6, 4, 1]]),
+        "completion_mask": there,
+        "advantages": advantages,
+        "old_per_token_logps": behaviour,
+    }
+    theirs = trainer._compute_loss(trainer.model.eval(), inputs)
+    logits = answer_logits(trainer.model, prompts, answers, 0).log_softmax(-1)
+    logps = logits.gather(-1, inputs["completion_ids"][..., None])[..., 0]
+    ours = rewards.policy_gradient(logps, behaviour, advantages, there)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert abs(ours.item()) > 1e-2
