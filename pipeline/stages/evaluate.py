@@ -74,9 +74,10 @@ def _leave_out(context: Context, literals: list[LiteralText], reference: dict[st
 def _contestants(context: Context) -> dict[str, str]:
     """The contestants, and the student that answers for each."""
     n = context.config.evaluate.best_of
-    sft, *others = (name for name in context.inputs if name != "teacher")
+    sft, *rounds = (name for name in context.inputs if name not in ("teacher", "retriever"))
+    found = {"retriever": "retriever"} if "retriever" in context.inputs else {}
     chosen = {best_of.name(n): sft} if n else {}
-    return {"base": "base", sft: sft, **chosen, **{name: name for name in others}}
+    return {"base": "base", **found, sft: sft, **chosen, **{name: name for name in rounds}}
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:

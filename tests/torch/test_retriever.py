@@ -151,7 +151,9 @@ def test_it_is_a_contestant_of_evaluate_and_of_try(retrieved, inside):
     assert "retriever" in {row["contestant"] for row in metrics}
     learned = rows(retrieved / "runs/found/retriever/records.jsonl")[0]["literal"]
     assert learned[:20] in run("try", "--run", "found", learned).split("retriever")[-1]
-    run("report", "--run", "found")
+    said = run("report", "--run", "found")
+    assert said.startswith("round-1 ties or beats its teacher")
+    assert "answers are a training joke word for word" not in said
     assert "retriever" in (retrieved / "runs/found/report.html").read_text()
 
 
