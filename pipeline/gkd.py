@@ -1,5 +1,6 @@
 """TRL's GKDTrainer on a run's rows: the student learns the teacher's distribution over tokens. Imports torch."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipeline import likelihood, teachers, trainers
 from pipeline.context import Context
 from pipeline.likelihood import IGNORED, padded
 from pipeline.recipe import folder_hash, local_folder
+
+logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)  # TRL 1.16 passes what it deprecates
 
 
 def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | None) -> None:

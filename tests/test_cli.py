@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import STAGES
 
-HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "openai", "pandas", "bitsandbytes")
+HEAVY = "torch transformers trl peft datasets openai pandas bitsandbytes sentence_transformers faiss".split()
 
 
 def test_the_command_line_loads_nothing_heavy():

@@ -8,6 +8,7 @@ and then goes on by each method for as many steps. SHARED is a folder with data/
 
 import argparse
 import functools
+import json
 import os
 import queue
 import threading
@@ -136,10 +137,10 @@ def serve(folder: Path) -> object:
 
 def train(method: str, seed: int, rate: float, name: str, only: str) -> None:
     objective, settings = METHODS[method]
-    section = "sft" if objective == "ft" else objective
     keys = {key.replace(".", "__"): value for key, value in settings.items()}
-    keys |= {f"{section}__trainer__learning_rate": rate} if section != "sft" else {}
-    one = f'[{{objective="{objective}"' + (f", trainer={{learning_rate={rate}}}" if section == "sft" else "") + "}]"
+    trainer = {**load(CONFIG)["llmr"]["trainer"], "learning_rate": rate}  # as many steps, of as many rows, for all
+    table = ", ".join(f"{key}={json.dumps(value)}" for key, value in trainer.items())
+    one = f'[{{objective="{objective}", trainer={{{table}}}}}]'
     source = ["--from", f"logits-{seed}"]
     run(only, "--run", name, *source, "--config", CONFIG, **paths(), **keys, rounds=one, seed=seed)
 
