@@ -40,6 +40,7 @@ def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | Non
         data_collator=Collator(tokenizer),
         processing_class=tokenizer,
     )
+    trainer.model_accepts_loss_kwargs = False  # it would divide by the tokens of the teacher's jokes, not the student's
     trainers.finish(trainer, context, tokenizer)
 
 
