@@ -61,7 +61,7 @@ def _stages(args: argparse.Namespace) -> None:
             store.link(*asked)
     if args.command == "all" and not args.dry_run:
         store.check_splits(config)
-        if any(step.stage in ("sft", "dpo") and run.manifest(step) is None for step in chosen):
+        if any(step.stage in ("sft", "dpo", "retriever") and run.manifest(step) is None for step in chosen):
             from pipeline import trainers
 
             trainers.check(config, run.folder)

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from pipeline import fitting, index
 from pipeline.config import Config
 from pipeline.context import Context
-from pipeline.errors import StudentError
+from pipeline.errors import ConfigError, StudentError
 from pipeline.fitting import fit
 from pipeline.lessons import Retrieval
 from pipeline.recipe import folder_hash, local_folder
@@ -23,6 +23,11 @@ from pipeline.retriever import Retriever
 
 logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 NOT_THERE = float("-inf")
+REFUSED = {
+    "eval_strategy": "nothing is evaluated in training; recall on the validation literals is in the manifest.",
+    "prompts": "negatives and searched sentences would go without them.",
+}
+"""Keys of sentence-transformers' that its trainer cannot have here."""
 
 
 def cross_entropy(own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: torch.Tensor) -> torch.Tensor:
@@ -85,6 +90,10 @@ def arguments(config: Config, folder: Path) -> Any:
     """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not take."""
     settings: Any = config.retriever
     kind = _library().SentenceTransformerTrainingArguments
+    index.faiss()
+    for key, why in REFUSED.items():
+        if key in settings.trainer:
+            raise ConfigError(f"[retriever.trainer] {key}: {why}")
     table = {"gradient_checkpointing": False, **settings.trainer}
     page = "https://sbert.net/docs/package_reference/sentence_transformer/training_args.html"
     return fitting.arguments(kind, config, table, folder, "retriever", page)
@@ -112,8 +121,8 @@ def load(config: Config, folder: Path | None = None) -> Any:
         ) from None
 
 
-def train(context: Context, rows: Sequence[Retrieval]) -> Any:
-    """The encoder after training on rows; weights, curve and facts go to the context."""
+def train(context: Context, rows: Sequence[Retrieval]) -> None:
+    """Train the encoder on rows; weights, curve and facts go to the context."""
     from datasets import Dataset
 
     settings: Any = context.config.retriever
@@ -131,7 +140,6 @@ def train(context: Context, rows: Sequence[Retrieval]) -> Any:
     model.save_pretrained(str(partial), create_model_card=False)
     partial.rename(weights)
     context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": False}
-    return model.eval()
 
 
 def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
@@ -149,7 +157,8 @@ def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
 
 def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
     """Embeddings of length 1, (N, D) in float32."""
-    found = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True)
+    options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
+    found = model.encode(list(texts), convert_to_numpy=True, **options)
     return np.ascontiguousarray(found, dtype=np.float32)
 
 

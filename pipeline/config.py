@@ -19,6 +19,8 @@ TRL_LOSSES = frozenset(
 
 Split = Literal["train", "validation", "test", "ood"]
 SPLITS = get_args(Split)
+JUDGING = ("dpo", "brio", "sd")
+"""The objectives of rounds that judge candidates."""
 
 
 class Literals(Section):
@@ -109,6 +111,14 @@ class Sample(Generation):
     def a_beam_per_candidate(self) -> "Sample":
         if (self.num_beams or 1) > 1 and self.num_beams < self.k:  # type: ignore[operator]
             raise ValueError(f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams or more")
+        return self
+
+    @model_validator(mode="after")
+    def top_k_is_ours(self) -> "Sample":
+        if self.top_k and self.endpoint:
+            raise ValueError(
+                "sample.top_k is no key of the OpenAI protocol: set endpoint.extra_body, if the server has one"
+            )
         return self
 
 
@@ -245,6 +255,24 @@ class Config(Section):
                 raise ValueError(
                     f'objective = "{name}" needs [{name}] teacher = a folder or a Hub id: the model whose logits teach'
                 )
+        return self
+
+    @property
+    def samples_students(self) -> list[int]:
+        """The rounds, from 1, that judge a student's own jokes."""
+        return [
+            number
+            for number, one in enumerate(self.rounds, 1)
+            if one.objective in JUDGING and one.candidates == "student"
+        ]
+
+    @model_validator(mode="after")
+    def students_jokes_can_be_had(self) -> "Config":
+        if self.retriever and "student" in self.retriever.jokes and not self.samples_students:
+            raise ValueError(
+                'retriever.jokes names "student", but no round samples a student\'s jokes: add a round with candidates '
+                '= "student", or leave "student" out'
+            )
         return self
 
     @model_validator(mode="after")

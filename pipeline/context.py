@@ -33,6 +33,8 @@ class Context:
     inputs: dict[str, Step]
     dry: bool = False
     """Nothing is written."""
+    accept_failed: bool = False
+    """The step may go on without what the requests that failed for good would have given."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: weights, training figures, model identities."""
     files: list[Path] = field(default_factory=list)

@@ -68,6 +68,7 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     options: dict[str, Any] = {"do_sample": False, "num_beams": evaluate.beams(found.config.is_encoder_decoder)}
     if evaluate.temperature > 0 and options["num_beams"] == 1:
         options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
+        options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
     if found.config.is_encoder_decoder:
         options |= {key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")}
     else:

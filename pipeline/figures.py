@@ -16,7 +16,7 @@ class FigureTrainer(Trainer):
     def __init__(self, **arguments: Any) -> None:
         arguments["args"].remove_unused_columns = False
         super().__init__(**arguments)
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over prompts, whatever the accumulation
+        self.model_accepts_loss_kwargs = False  # compute_loss returns a mean, whatever the accumulation
         self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {True: defaultdict(list), False: defaultdict(list)}
 
     def note(self, training: bool, **figures: torch.Tensor) -> None:

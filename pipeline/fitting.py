@@ -9,6 +9,7 @@ from pipeline import student  # isort: skip - first, as it sets the environment 
 
 from transformers import PrinterCallback, TrainerState
 
+from pipeline import objective
 from pipeline.callbacks import Patience, StepProgress
 from pipeline.checkpoints import last_whole_checkpoint
 from pipeline.config import Config
@@ -71,9 +72,16 @@ def finite(context: Context, *values: float) -> None:
     if not all(map(math.isfinite, values)):
         raise StudentError(
             f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
-            f"in [{context.step.stage}.trainer], or train in float32 or bfloat16; then start it anew: "
+            f"in [{_section(context)}.trainer], or train in float32 or bfloat16; then start it anew: "
             f"{context.step.command(context.run.name)} --force"
         )
+
+
+def _section(context: Context) -> str:
+    """The section whose trainer's table the step reads."""
+    if context.step.stage != "dpo":
+        return context.step.stage
+    return objective.TABLES.get(objective.round_of(context.config, context.step.round).objective, "dpo")
 
 
 def _ended(trainer: Any, checkpoint: Path) -> float | None:

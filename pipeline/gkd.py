@@ -67,7 +67,7 @@ def total_variation(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 class Collator:
-    """Rows (prompt, completion) as GKDTrainer takes them: prompts padded on the left, completions on the right."""
+    """Rows (prompt, completion) as GKDTrainer takes them: padded on the right, and prompts alone on the left."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -77,14 +77,15 @@ class Collator:
             likelihood.encode(self.tokenizer, row["prompt"], [row["completion"]], separate=False) for row in rows
         ]
         pad = self.tokenizer.pad_token_id
-        turned, mask_BS = padded([row["prompt"][::-1] for row in encoded], pad, "cpu")
-        prompt_BS, mask_BS = turned.flip(1), mask_BS.flip(1)
-        answer_BT, there_BT = padded([row["answers"][0] for row in encoded], pad, "cpu")
-        labels_BT = answer_BT.masked_fill(there_BT == 0, IGNORED)
+        prompts, answers = [row["prompt"] for row in encoded], [row["answers"][0] for row in encoded]
+        pairs = list(zip(prompts, answers, strict=True))
+        ids_BT, mask_BT = padded([prompt + answer for prompt, answer in pairs], pad, "cpu")
+        labels_BT, _ = padded([[IGNORED] * len(prompt) + answer for prompt, answer in pairs], IGNORED, "cpu")
+        turned_BS, asked_BS = padded([prompt[::-1] for prompt in prompts], pad, "cpu")
         return {
-            "input_ids": torch.cat([prompt_BS, answer_BT], 1),
-            "attention_mask": torch.cat([mask_BS, there_BT], 1),
-            "labels": torch.cat([torch.full_like(prompt_BS, IGNORED), labels_BT], 1),
-            "prompts": prompt_BS,
-            "prompt_attention_mask": mask_BS,
+            "input_ids": ids_BT,
+            "attention_mask": mask_BT,
+            "labels": labels_BT,
+            "prompts": turned_BS.flip(1),
+            "prompt_attention_mask": asked_BS.flip(1),
         }

@@ -49,11 +49,6 @@ def number(identity: str) -> int:
     return int(identity[2:], 16)
 
 
-def ids(index: Any) -> list[str]:
-    """The jokes in an index."""
-    return [f"j_{one:012x}" for one in faiss().vector_to_array(index.id_map).tolist()]
-
-
 def save(index: Any, path: Path) -> None:
     """Whole or not there."""
     partial = path.with_name(path.name + ".partial")

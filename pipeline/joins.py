@@ -50,6 +50,9 @@ class Joins:
     def _imitation(self, row: Imitation, at: "Place") -> None:
         self._literal(row, at)
         self._has_joke(row, at, row.joke_id, row.completion)
+        self._in_split(row, at)
+
+    def _in_split(self, row: Any, at: "Place") -> None:
         wanted = "train" if at.file == RECORDS else "validation"
         split = self.literal_of.get(row.literal_id, ("", wanted))[1]
         self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
@@ -63,7 +66,9 @@ class Joins:
 
     def _retrieval(self, row: Retrieval, at: "Place") -> None:
         self._literal(row, at, row.literal)
-        for joke, text in zip(row.joke_ids, row.jokes, strict=True):
+        self._in_split(row, at)
+        self._unless(len(row.joke_ids) == len(row.jokes), at, row, "not as many jokes as ids")
+        for joke, text in zip(row.joke_ids, row.jokes, strict=False):
             self._has_joke(row, at, joke, text)
 
     def _verdict(self, row: Verdict, at: "Place") -> None:

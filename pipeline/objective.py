@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from pipeline import ROOT
-from pipeline.config import TRL_LOSSES, Config, Round
+from pipeline.config import JUDGING, TRL_LOSSES, Config, Round
 from pipeline.errors import ConfigError
 from pipeline.lessons import Imitation, Preference, Prompt, Ranking
 from pipeline.records import Row
@@ -38,7 +38,7 @@ def imitates(one: Round) -> bool:
 
 def judges(objective: str) -> bool:
     """Whether rounds with it judge candidates; the others learn from the teacher's jokes or logits."""
-    return objective not in ("ft", "gkd", "llmr")
+    return objective in JUDGING
 
 
 def table(config: Config, one: Round) -> dict[str, Any]:

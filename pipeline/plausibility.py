@@ -19,13 +19,17 @@ BATCH = 16
 
 
 def scores(context: Context, groups: Sequence[list[Joke]]) -> Iterator[list[float]]:
-    """The log-likelihood per token, in nats, of each literal's jokes, given it; for mi, less that without it."""
+    """The log-likelihood per token, in nats, of each literal's jokes, given it; for mi, less that without it.
+
+    A joke is scored as far as it fits the scorer's context.
+    """
     settings: Any = context.config.retriever
     config, weights = context.config, None
     if settings.scorer is None:
         weights = student.weights(context.run, context.inputs["scorer"])
     else:
-        config = config.model_copy(update={"student": Student(model=settings.scorer)})
+        same = {key: getattr(config.student, key) for key in ("dtype", "trust_remote_code")}
+        config = config.model_copy(update={"student": Student(model=settings.scorer, **same)})
     with teachers.named("retriever.scorer"):
         model, tokenizer = student.load(config, weights), student.load_tokenizer(config)
     separate, left = bool(model.config.is_encoder_decoder), student.room(config)

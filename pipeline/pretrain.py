@@ -95,7 +95,7 @@ def batches(documents: list[list[int]], size: int, rng: random.Random) -> Iterat
             yield [documents[i] for i in group]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sentences", type=Path, help="gzipped TSV: dialogue, turn, sentence")
     parser.add_argument("--steps", type=int, default=4000)
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="take this folder's vocabulary (default: make one)")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

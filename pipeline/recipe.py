@@ -12,11 +12,13 @@ from pipeline import ROOT, objective, prompts
 from pipeline.config import Config
 from pipeline.endpoint import LOCAL
 from pipeline.errors import DataError
+from pipeline.runs import INDEX
 
 if TYPE_CHECKING:
     from pipeline.runs import Run, Step
 
 PACKAGES = ["torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "openai", "pydantic", "jinja2"]
+PACKAGES += ["sentence-transformers", "faiss-cpu"]
 MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 """Endings of the files that make a model what it is: weights, configuration, tokenizer, chat template."""
 RUNTIME_TRAINER_KEYS = frozenset(
@@ -25,9 +27,11 @@ RUNTIME_TRAINER_KEYS = frozenset(
     "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
     "dataloader_persistent_workers dataloader_prefetch_factor".split()
 )
-"""Keys of [sft.trainer] and [dpo.trainer] that change no weight, and so are not part of a recipe."""
+"""Keys of a trainer's table that change no weight, and so are not part of a recipe."""
 NOT_IN_RECIPE = frozenset("price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split())
 """Keys of an endpoint that change no answer."""
+ADDED = {"top_k": None}
+"""Keys that earlier versions did not know, at the value that changes nothing: runs of those versions stay complete."""
 
 
 def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) -> dict[str, Any]:
@@ -44,8 +48,8 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
         keys = {"sample": ["candidates"], "critic": ["rankings"]}.get(step.stage, ["objective", "rankings", "trainer"])
         found = _without_runtime_keys("round", sections["rounds"][step.round - 1])
         recipe["round"] = {key: found[key] for key in keys}
-    if step.stage == "dpo" and objective.uses_own_losses(config, objective.round_of(config, step.round)):
-        recipe["losses"] = file_hash(Path(__file__).with_name("losses.py"))
+    if code := _code(step, config):
+        recipe["losses"] = file_hash(Path(__file__).with_name(code))
     if "literals" in module.SECTIONS:
         recipe["literals"] = {
             "limit": config.literals.limit,
@@ -73,10 +77,22 @@ def make(run: "Run", step: "Step", config: Config, inputs: dict[str, "Step"]) ->
     return recipe
 
 
+def _code(step: "Step", config: Config) -> str | None:
+    """The file of ours, if any, that says what the step's losses are."""
+    if step.stage == "retriever":
+        return "biencoder.py"
+    if step.stage != "dpo":
+        return None
+    one = objective.round_of(config, step.round)
+    ours = "losses.py" if objective.uses_own_losses(config, one) else None
+    return {"llmr": "rewards.py", "gkd": "gkd.py"}.get(one.objective, ours)
+
+
 def _identity(run: "Run", step: "Step") -> dict[str, str]:
     manifest = run.manifest(step) or {}
     weights = {"weights": manifest["weights"]["sha256"]} if "weights" in manifest else {}
-    return {"records": manifest["sha256"], **weights}
+    index = {"index": manifest["files"][INDEX]} if INDEX in manifest.get("files", {}) else {}
+    return {"records": manifest["sha256"], **weights, **index}
 
 
 def _without_runtime_keys(name: str, section: Any) -> Any:
@@ -88,7 +104,8 @@ def _without_runtime_keys(name: str, section: Any) -> Any:
         runtime = {*RUNTIME_TRAINER_KEYS}
         if section.get("load_best_model_at_end"):  # then the steps that are saved are those to choose from
             runtime -= {"save_steps", "save_strategy"}
-    return {key: _without_runtime_keys(key, value) for key, value in section.items() if key not in runtime}
+    kept = {key: value for key, value in section.items() if key not in runtime and (key, value) not in ADDED.items()}
+    return {key: _without_runtime_keys(key, value) for key, value in kept.items()}
 
 
 def literal_files(config: Config) -> list[Path]:
@@ -129,8 +146,9 @@ def folder_hash(folder: Path | None) -> str | None:
     if folder is None:
         return None
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.glob("*") if path.suffix in MODEL_FILES):
-        digest.update(f"{path.name} {file_hash(path)}\n".encode())
+    modules = (folder / "modules.json").exists()  # sentence-transformers', which has folders of its own
+    for path in sorted(path for path in folder.glob("**/*" if modules else "*") if path.suffix in MODEL_FILES):
+        digest.update(f"{path.relative_to(folder)} {file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

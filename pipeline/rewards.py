@@ -25,7 +25,7 @@ def rewards(taken_BT: torch.Tensor, values_BT: torch.Tensor, there_BT: torch.Ten
     k = 1, KETCHUP more.
     """
     next_BT = torch.zeros_like(values_BT)
-    next_BT[:, : values_BT.shape[1] - k] = (values_BT * there_BT)[:, k:]
+    next_BT[:, : max(0, values_BT.shape[1] - k)] = (values_BT * there_BT)[:, k:]
     return (taken_BT - next_BT) * there_BT
 
 

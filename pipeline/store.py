@@ -110,7 +110,7 @@ def _perform(
     write_json(folder / STARTED, {"recipe": wanted, "started": began})
     if kept:
         print(f"{step}: going on after {kept} rows")
-    context = Context(config, run, step, inputs)
+    context = Context(config, run, step, inputs, accept_failed=accept_failed)
     with (
         (folder / PARTIAL).open("wb", buffering=0) as file,
         closing(step.module.run(context)) as rows,

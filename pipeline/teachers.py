@@ -29,7 +29,8 @@ class Teacher:
         `prompts` has for each template the token ids of B prompts; tokens from `size` on are left out.
         """
         pad = self.tokenizer.pad_token_id
-        each = [answer_logits(self.model, list(ids), answers, pad)[..., :size].float() for ids in prompts]
+        known = [[min(token, size - 1) for token in ids] for ids in answers]  # the student may have more embeddings
+        each = [answer_logits(self.model, list(ids), known, pad)[..., :size].float() for ids in prompts]
         return torch.stack(each).mean(0)
 
 
@@ -55,8 +56,17 @@ def tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> Pre
 
 def vocabulary(config: Config, section: str) -> int:
     """How many tokens teacher and student both have embeddings of: some are padded to a round number."""
+    return min(_sizes(config, section))
+
+
+def same_size(config: Config, section: str) -> bool:
+    """Whether they have equally many."""
+    return len(set(_sizes(config, section))) == 1
+
+
+def _sizes(config: Config, section: str) -> list[int]:
     both = (config, _as_student(config, section))
-    return min(student.architecture(one).get_text_config().vocab_size for one in both)
+    return [student.architecture(one).get_text_config().vocab_size for one in both]
 
 
 def room(config: Config, section: str) -> Any:
@@ -67,7 +77,10 @@ def room(config: Config, section: str) -> Any:
 def _as_student(config: Config, section: str) -> Config:
     """The configuration in which the teacher is the student: it is loaded and given its prompts as one."""
     settings = getattr(config, section)
-    taught = Student(model=settings.teacher, revision=settings.revision, dtype=settings.dtype)
+    trusted = config.student.trust_remote_code
+    taught = Student(
+        model=settings.teacher, revision=settings.revision, dtype=settings.dtype, trust_remote_code=trusted
+    )
     return config.model_copy(update={"student": taught})
 
 

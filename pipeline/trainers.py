@@ -40,6 +40,10 @@ def check(config: Config, folder: Path) -> None:
     for one in config.rounds:
         arguments(config, one, folder)
     student.load_tokenizer(config)
+    if config.retriever:
+        from pipeline import biencoder
+
+        biencoder.arguments(config, folder)
 
 
 def arguments(config: Config, one: Round, folder: Path) -> Any:
@@ -62,6 +66,11 @@ def arguments(config: Config, one: Round, folder: Path) -> Any:
                 f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
             )
     teachers.tokenizer(config, one.objective, student.load_tokenizer(config))
+    if one.objective == "gkd" and not teachers.same_size(config, "gkd"):
+        raise ConfigError(
+            "gkd.teacher has the student's vocabulary, but another number of embeddings, which TRL's GKDTrainer "
+            'does not take. The objective "llmr" does.'
+        )
     return fitting.arguments(kind, config, objective.table(config, one), folder, one.objective, PAGES[kind.__name__])
 
 

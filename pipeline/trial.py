@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from pipeline import export, lookup
+from pipeline.errors import HumorDistillError
 from pipeline.show import clean
 
 
@@ -30,7 +31,10 @@ def run(args: argparse.Namespace) -> None:
         from pipeline.searching import NAME, Searcher
 
         print(f"loading {NAME}", file=sys.stderr, flush=True)
-        searcher = Searcher(found, config)
+        try:
+            searcher = Searcher(found, config)
+        except HumorDistillError as error:
+            print(f"without {NAME}: {error}", file=sys.stderr)
     room = student.room(config)
     console = Console(highlight=False)
     for sentence in args.sentence or _typed():

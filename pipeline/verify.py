@@ -20,6 +20,7 @@ from pipeline.runs import (
     CANDIDATES,
     DROPPED,
     HELD_OUT,
+    INDEX,
     LABELS,
     MANIFEST,
     MARGINS,
@@ -146,6 +147,7 @@ class _Checker:
                 self.faults.append(f"it read {name}, which is not complete in this run")
                 continue
             had = {"records": theirs["sha256"], "weights": theirs.get("weights", {}).get("sha256")}
+            had["index"] = theirs["files"].get(INDEX)
             if any(had[key] != value for key, value in identity.items()):
                 self.faults.append(f"it read other rows or weights of {name} than there are now")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
-from pipeline import critique, jsonl, objective
+from pipeline import critique, jsonl
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.errors import StageError
@@ -30,7 +30,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     settings: Any = config.retriever
     found = {"teacher": Step("teacher")}
     if "student" in settings.jokes:
-        found["student"] = Step("sample", _sampled(config))
+        found["student"] = Step("sample", config.samples_students[-1])
     if settings.scores in ("ll", "mi") and settings.scorer is None:
         found["scorer"] = Step("sft")
     return found
@@ -44,13 +44,21 @@ def run(context: Context) -> Iterator[Retrieval]:
     index.faiss()
     groups = _groups(context)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
+    groups.sort(key=lambda group: split_of[group[0].literal_id] != "train")
     _enough(context, [group for group in groups if split_of[group[0].literal_id] == "train"])
-    rows = list(_scored(context, groups))
-    train, held_out = ([row for row in rows if split_of[row.literal_id] == split] for split in ("train", "validation"))
-    yield from train
+    train, held_out = [], []
+    for row in _scored(context, groups):
+        if split_of[row.literal_id] == "train":
+            train.append(row)
+            yield row
+        else:
+            held_out.append(row)
+    if context.quarantine.now and not context.accept_failed:
+        return  # nothing is learned from a part of the critic's verdicts
     jsonl.write(context.folder / HELD_OUT, held_out)
     context.files.append(context.folder / HELD_OUT)
-    model = biencoder.train(context, train)
+    biencoder.train(context, train)
+    model = biencoder.load(context.config, context.folder / "weights")
     ids, jokes = ([value for row in train for value in getattr(row, name)] for name in ("joke_ids", "jokes"))
     found = index.build(biencoder.vectors(model, jokes), ids, settings.exact_below)
     index.save(found, context.folder / INDEX)
@@ -58,21 +66,6 @@ def run(context: Context) -> Iterator[Retrieval]:
     context.facts["index"] = {"jokes": len(jokes), "exact": len(jokes) < settings.exact_below}
     if held_out:
         context.facts["held_out"] = biencoder.figures(biencoder.ranks(model, held_out, train))
-
-
-def _sampled(config: Config) -> int:
-    """The last round that samples a student's jokes; StageError where there is none."""
-    own = [
-        number
-        for number, one in enumerate(config.rounds, 1)
-        if objective.judges(one.objective) and one.candidates == "student"
-    ]
-    if not own:
-        raise StageError(
-            'retriever.jokes names "student", but no round samples a student\'s jokes. Add a round with '
-            'candidates = "student", or leave "student" out.'
-        )
-    return own[-1]
 
 
 def _groups(context: Context) -> list[list[Joke]]:
@@ -110,24 +103,32 @@ def _enough(context: Context, train: list[list[Joke]]) -> None:
 
 
 def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
-    """A row for each group; the scores of an interrupted attempt are not made again."""
-    kept = {row.literal_id: row for row in context.kept(Retrieval)}
-    left = [group for group in groups if group[0].literal_id not in kept]
-    scores = iter(_scores(context, left))
+    """A row for each group, as its scores come; those of train literals that an interrupted attempt has are not made
+    again. The critic is asked for all of them, since its answers are kept elsewhere."""
+    settings: Any = context.config.retriever
+    kept = {} if settings.scores == "critic" else {row.literal_id: row for row in context.kept(Retrieval)}
+    scores = iter(_scores(context, [group for group in groups if group[0].literal_id not in kept]))
     for group in groups:
         literal = group[0].literal_id
-        yield kept.get(literal) or make(
+        if literal in kept:
+            yield kept[literal]
+            continue
+        found = next(scores)
+        if found is None and settings.scores != "none":
+            context.drop(literal, literal, "no verdict")
+            continue
+        yield make(
             Retrieval,
             literal_id=literal,
             literal=group[0].literal,
             joke_ids=[joke.id for joke in group],
             jokes=[joke.text for joke in group],
-            scores=next(scores),
+            scores=found,
         )
 
 
 def _scores(context: Context, groups: list[list[Joke]]) -> Iterable[list[float] | None]:
-    """What the teacher, or the critic, makes of each group's jokes."""
+    """What the teacher, or the critic, makes of each group's jokes; None where it made nothing."""
     settings: Any = context.config.retriever
     if settings.scores == "none" or not groups:
         return [None] * len(groups)
@@ -139,7 +140,7 @@ def _scores(context: Context, groups: list[list[Joke]]) -> Iterable[list[float] 
 
 
 def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[list[float] | None]:
-    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where no verdict is valid."""
+    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where none of them is valid."""
     from pipeline import schedule
 
     pairs = [list(combinations(range(len(group)), 2)) for group in groups]
@@ -151,4 +152,4 @@ def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[list[float] 
     said = iter(verdicts)
     for group, of in zip(groups, pairs, strict=True):
         judged = [(a, b, verdict.p_a) for (a, b), verdict in zip(of, said, strict=False) if verdict.p_a is not None]
-        yield [float(one) for one in schedule.scores(len(group), judged)[0]] if judged else None
+        yield None if of and not judged else [float(one) for one in schedule.scores(len(group), judged)[0]]

@@ -48,9 +48,10 @@ def test_two_step_returns_by_hand():
     assert rewards.returns(given, k=2).tolist() == [[0.0, 3.0, 0.0]]
 
 
-def test_a_k_beyond_the_answer_leaves_each_token_its_own_value():
+@pytest.mark.parametrize("k", [3, 4, 5, 6, 9])
+def test_a_k_beyond_the_answer_leaves_each_token_its_own_value(k):
     taken, values = taken_and_values()
-    assert rewards.returns(rewards.rewards(taken, values, THERE, k=9), k=9).tolist() == taken.tolist()
+    assert rewards.returns(rewards.rewards(taken, values, THERE, k), k).tolist() == taken.tolist()
 
 
 def test_the_softmax_value_is_the_mean_under_softmax():
@@ -183,6 +184,37 @@ def test_several_teacher_prompts_are_averaged(inside):
     assert not torch.allclose(one, other, atol=0.1)
     alone = teacher.model(torch.tensor([views[1][1] + answers[1]])).logits[0, len(views[1][1]) - 1, :4000]
     assert torch.allclose(other[1, 0], alone, atol=1e-4)
+
+
+def test_a_teacher_with_fewer_embeddings_is_given_no_token_that_it_lacks(inside):
+    data = tomllib.loads(SMALL) | {"rounds": [{"objective": "llmr"}], "llmr": {"teacher": "data/students/micro"}}
+    config = validate(data, "test")
+    tokenizer = student.load_tokenizer(config)
+    found = teachers.Teacher(config, "llmr", tokenizer).logits([[tokenizer("a")["input_ids"]]], [[5, 99_999]], 4096)
+    assert found.shape == (1, 2, 4096)
+
+
+def test_gkd_wants_as_many_embeddings(inside, cli, tmp_path):
+    """Models of one family pad their embeddings to different sizes."""
+    model = AutoModelForCausalLM.from_pretrained(models.MICRO)
+    model.resize_token_embeddings(4160)
+    model.save_pretrained(tmp_path / "wide")
+    AutoTokenizer.from_pretrained(models.MICRO).save_pretrained(tmp_path / "wide")
+    said = refused(cli, tmp_path / "wide", objective="gkd", code=3)
+    assert "another number of embeddings" in said
+    settings = [SETTINGS, f'llmr={{teacher="{tmp_path / "wide"}", max_new_tokens=16}}']
+    settings += ["llmr.trainer={max_steps=1, per_device_train_batch_size=2}"]
+    run("dpo", "--run", "wide", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+
+
+def test_what_a_gkd_student_writes_is_averaged_over_its_own_tokens(inside):
+    """However long the teacher's jokes: the total variation of two distributions is 1 at most."""
+    settings = ['rounds=[{objective="gkd"}]', 'gkd={teacher="data/students/micro", divergence="tvd"}']
+    keys = "lmbda=1.0, max_steps=3, per_device_train_batch_size=4, max_new_tokens=64, logging_steps=1"
+    settings += [f"gkd.trainer={{{keys}}}"]
+    run("dpo", "--run", "on-policy", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+    curve = rows(inside / "runs/on-policy/round-1/dpo/curve.jsonl")
+    assert all(0 < row["loss"] <= 1 for row in curve if "loss" in row)
 
 
 def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):

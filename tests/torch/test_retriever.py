@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
-from pipeline import ROOT, biencoder, index, runs, schedule, searching
+from pipeline import ROOT, biencoder, index, runs, schedule, searching, standin
 from pipeline.lookup import as_made
 from tests.conftest import rows
 from tests.torch.conftest import manifest, run
@@ -75,7 +76,7 @@ def test_an_index_finds_what_brute_force_finds(exact_below, tmp_path):
     ids = [f"j_{7 * number:012x}" for number in range(5000)]
     index.save(index.build(vectors, ids, exact_below), tmp_path / "index.faiss")
     found = index.load(tmp_path / "index.faiss")
-    assert index.ids(found) == ids
+    assert found.ntotal == len(ids)
     scores, near = index.search(found, queries, 10)
     best = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
     hits = [len({ids[place] for place in row} & set(of)) / 10 for row, of in zip(best, near, strict=True)]
@@ -84,8 +85,11 @@ def test_an_index_finds_what_brute_force_finds(exact_below, tmp_path):
 
 
 def test_the_largest_id_comes_back():
-    found = index.build(random_vectors(2), ["j_ffffffffffff", "j_000000000000"], 10)
-    assert sorted(index.ids(found)) == ["j_000000000000", "j_ffffffffffff"]
+    vectors = random_vectors(2)
+    found = index.build(vectors, ["j_ffffffffffff", "j_000000000000"], 10)
+    _, near = index.search(found, vectors, 5)
+    assert [row[0] for row in near] == ["j_ffffffffffff", "j_000000000000"]
+    assert [len(row) for row in near] == [2, 2]
 
 
 def test_ranks_and_figures():
@@ -237,7 +241,7 @@ def test_too_few_literals_are_refused(inside, cli):
 
 
 def test_a_student_that_nobody_samples_is_refused(inside, cli):
-    said = refused(cli, 'retriever.jokes=["student"]', 'rounds=[{objective="ft"}]', code=4)
+    said = refused(cli, 'retriever.jokes=["student"]', 'rounds=[{objective="ft"}]', code=3)
     assert "no round samples a student's jokes" in said
 
 
@@ -268,17 +272,66 @@ def test_a_run_without_a_retriever_has_no_such_stage(inside, cli):
 def test_an_index_older_than_its_jokes_is_refused(apart, cli):
     cli("retriever", "--run", "v1", *flags())
     cli("teacher", "--run", "v1", "--force", *flags("teacher.temperature=0.7"))
-    said = cli("try", "--run", "v1", "The kettle is on.", code=4)
-    assert "the index is older than its jokes: teacher was made anew" in said
+    old = "the index is older than its jokes: teacher was made anew"
+    said = cli("evaluate", "--run", "v1", "--force", *flags(), code=4)
+    assert old in said
     assert "humor-distill retriever --run v1 --force" in said
+    said = cli("try", "--run", "v1", "The kettle is on.")
+    assert "without retriever" in said
+    assert old in said
+    assert "round-1" in said
 
 
 def test_a_changed_index_is_refused(apart, cli):
     cli("retriever", "--run", "v1", *flags())
     path = apart / "runs/v1/retriever/index.faiss"
     path.write_bytes(path.read_bytes()[:-4] + b"0000")
-    assert "is not what its manifest records" in cli("try", "--run", "v1", "The kettle is on.", code=4)
+    assert "is not what its manifest records" in cli("try", "--run", "v1", "The kettle is on.")
     assert "index.faiss: its SHA-256 is not the manifest's" in cli("verify", "--run", "v1", code=5)
+
+
+def test_another_kind_of_index_makes_evaluate_another_recipe(apart, cli):
+    cli("retriever", "--run", "v1", *flags())
+    cli("evaluate", "--run", "v1", "--force", *flags())
+    cli("retriever", "--run", "v1", "--force", *flags("retriever.exact_below=0"))
+    assert "inputs.retriever.index" in cli("evaluate", "--run", "v1", *flags("retriever.exact_below=0"), code=4)
+
+
+def test_what_its_trainer_cannot_have_is_refused_before_anything_is_made(small, inside, cli):
+    settings = flags('retriever.trainer.eval_strategy="epoch"')
+    said = cli("all", "--run", "early", "--config", small, *settings, code=3)
+    assert "[retriever.trainer] eval_strategy: nothing is evaluated in training" in said
+    assert not (inside / "runs/early/teacher").exists()
+
+
+def test_failed_verdicts_are_asked_again_before_anything_is_learned(apart, cli, monkeypatch):
+    """One pair in five gets an answer that says nothing until the server is well again."""
+    sick, asked = [True], []
+
+    def respond(body):
+        asked.append(body)
+        status, answer = standin.respond(body)
+        if sick[0] and standin.chance("sick", body["messages"][0]["content"]) < 0.2:
+            return 500, {"error": {"message": "out of order"}}
+        return status, answer
+
+    server = standin.server(0, respond)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    settings = flags("retriever.scores=critic", f'critic.endpoint={{base_url="{url}", model="standin-critic"}}')
+    settings += ["--set", "runtime.retries=0"]
+    said = cli("retriever", "--run", "sick", "--from", "v1", *settings, code=10)
+    folder = apart / "runs/sick/retriever"
+    assert "calls failed for good" in said
+    assert not (folder / "weights").exists()
+    first, sick[0] = len(asked), False
+    cli("retriever", "--run", "sick", *settings)
+    assert 0 < len(asked) - first < first
+    row = rows(folder / "records.jsonl")[0]
+    assert len(rows(folder / "selection.jsonl")) > len(rows(folder / "records.jsonl"))
+    assert len(row["scores"]) == len(row["jokes"])
+    server.shutdown()
+    server.server_close()
 
 
 # --- SIGKILL
