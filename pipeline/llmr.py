@@ -16,7 +16,7 @@ from pipeline.behaviour import Behaviour
 from pipeline.candidates import without_dropout
 from pipeline.config import Config, Generation
 from pipeline.context import Context
-from pipeline.errors import DataError
+from pipeline.errors import DataError, StudentError
 from pipeline.figures import FigureTrainer
 from pipeline.lessons import Prompt, Rollout
 from pipeline.likelihood import answer_logits, padded
@@ -69,6 +69,12 @@ def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | Non
     )
     trainers.finish(trainer, context, tokenizer)
     written = _last_attempts(trainer.rollouts)
+    if not any(row.finished for row in written):
+        raise StudentError(
+            f"{context.step}: none of {len(written)} samples ended within llmr.max_new_tokens = "
+            f"{settings.max_new_tokens}, so that nothing was learned. Raise it, or train sft longer; then: "
+            f"{context.step.command(context.run.name)} --force"
+        )
     context.facts["rollouts"] = {"written": len(written), "unfinished": sum(not row.finished for row in written)}
     jsonl.write(context.folder / ROLLOUTS, written)
     context.files.append(context.folder / ROLLOUTS)
