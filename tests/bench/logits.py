@@ -135,14 +135,15 @@ def serve(folder: Path) -> object:
     return server
 
 
-def train(method: str, seed: int, rate: float, name: str, only: str) -> None:
+def train(method: str, seed: int, rate: float, name: str, *stages: str) -> None:
     objective, settings = METHODS[method]
     keys = {key.replace(".", "__"): value for key, value in settings.items()}
     trainer = {**load(CONFIG)["llmr"]["trainer"], "learning_rate": rate}  # as many steps, of as many rows, for all
     table = ", ".join(f"{key}={json.dumps(value)}" for key, value in trainer.items())
     one = f'[{{objective="{objective}", trainer={{{table}}}}}]'
-    source = ["--from", f"logits-{seed}"]
-    run(only, "--run", name, *source, "--config", CONFIG, **paths(), **keys, rounds=one, seed=seed)
+    for stage in stages:
+        source = ["--from", f"logits-{seed}"]
+        run(stage, "--run", name, *source, "--config", CONFIG, **paths(), **keys, rounds=one, seed=seed)
 
 
 # --- figures
@@ -280,7 +281,7 @@ def main() -> None:
         return
     for seed in range(args.seeds):
         for method in args.methods:
-            train(method, seed, RATES[method], run_name(method, seed), "all")
+            train(method, seed, RATES[method], run_name(method, seed), "dpo", "evaluate")
     print(table(args.seeds))
 
 
