@@ -240,11 +240,13 @@ def table(seeds: int) -> str:
         "| method | teacher's log-likelihood, per token | ROUGE-1 | BLEU | distinct-2 | WTR | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
+    own = likelihood(weights(TEACHER, "sft"), "test", teacher)
+    lines.append(f"| the teacher itself | {pooled([own], '{:.3f}')} | - | - | - | - | 1 |")
     for method in METHODS:
         runs = [name for seed in range(seeds) if Run(name := run_name(method, seed)).manifest(Step("evaluate"))]
         if not runs:
             continue
-        if len(lines) == 2:
+        if len(lines) == 3:
             sft = [weights(f"logits-{seed}", "sft") for seed in range(len(runs))]
             lines.append(row("imitation (sft)", "sft", sft, runs, teacher))
         lines.append(row(method, "round-1", [weights(run, "round-1/dpo") for run in runs], runs, teacher))
