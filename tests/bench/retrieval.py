@@ -9,6 +9,7 @@ index of up to a million vectors, those above the data's being copies with noise
 import argparse
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -68,7 +69,7 @@ def quality(seeds: int) -> str:
             *(f"{statistics.mean(metrics.distinct(one, n) for one in texts):.3f}" for n in (2, 3)),
         ]
         lines.append(f"| {level} | " + " | ".join(cells) + " |")
-        print(lines[-1], flush=True)
+        print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
@@ -155,7 +156,7 @@ def sizes(counts: list[int]) -> str:
             truth = truth or near
             recall = statistics.mean(len({*one} & {*other}) / 10 for one, other in zip(near, truth, strict=True))
             lines.append(f"| {count:,} | {kind} | {seconds:.1f} | {median:.3f} | {p99:.3f} | {recall:.3f} |")
-            print(lines[-1], flush=True)
+            print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
