@@ -202,8 +202,8 @@ def test_gkd_wants_as_many_embeddings(inside, cli, tmp_path):
     AutoTokenizer.from_pretrained(models.MICRO).save_pretrained(tmp_path / "wide")
     said = refused(cli, tmp_path / "wide", objective="gkd", code=3)
     assert "another number of embeddings" in said
-    settings = [SETTINGS, f'llmr={{teacher="{tmp_path / "wide"}", max_new_tokens=16}}']
-    settings += ["llmr.trainer={max_steps=1, per_device_train_batch_size=2}"]
+    settings = [SETTINGS, f'llmr={{teacher="{tmp_path / "wide"}"}}']
+    settings += ["llmr.trainer={max_steps=1, per_device_train_batch_size=8}"]
     run("dpo", "--run", "wide", "--from", "v1", *[part for one in settings for part in ("--set", one)])
 
 

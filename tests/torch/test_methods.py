@@ -114,7 +114,8 @@ def test_what_each_objective_trains_on(inside, student):
     folder = inside / "runs"
     if not (folder / f"{source}-ties/round-1/dpo/manifest.json").exists():
         pytest.skip("the runs of test_an_objective_trains_on_rows_of_its_own are not there")
-    learned = {name: rows(folder / f"{source}-{name}/round-1/dpo/records.jsonl") for name in OBJECTIVES}
+    judged = [name for name in OBJECTIVES if name not in ("gkd", "llmr")]
+    learned = {name: rows(folder / f"{source}-{name}/round-1/dpo/records.jsonl") for name in judged}
     author = {row["id"]: row["author"] for row in rows(folder / f"{source}/teacher/records.jsonl")}
     author |= {row["id"]: row["author"] for row in rows(folder / f"{source}/round-1/sample/records.jsonl")}
     assert {author[row["joke_id"]] for row in learned["ft"]} == {"teacher"}
