@@ -16,7 +16,6 @@ from pipeline import fitting, index
 from pipeline.config import Config
 from pipeline.context import Context
 from pipeline.errors import ConfigError, StudentError
-from pipeline.fitting import fit
 from pipeline.lessons import Retrieval
 from pipeline.recipe import folder_hash, local_folder
 from pipeline.retriever import Retriever
@@ -132,7 +131,7 @@ def train(context: Context, rows: Sequence[Retrieval]) -> None:
         model=model, args=arguments(context.config, context.folder), train_dataset=Dataset.from_list(examples(rows)),
         loss=loss,
     )  # fmt: skip
-    fit(trainer, context)
+    fitting.fit(trainer, context)
     weights = context.folder / "weights"
     partial = context.folder / "weights.partial"
     for folder in (partial, weights):

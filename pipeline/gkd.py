@@ -12,7 +12,7 @@ from trl.experimental.gkd import GKDTrainer
 from pipeline import likelihood, teachers, trainers
 from pipeline.context import Context
 from pipeline.likelihood import IGNORED, padded
-from pipeline.recipe import folder_hash, local_folder
+from pipeline.recipe import folder_hash
 
 logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)  # TRL 1.16 passes what it deprecates
 
@@ -29,7 +29,7 @@ def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | Non
     model = student.load(config, weights, train=True)
     teacher = teachers.Teacher(config, "gkd", tokenizer)
     context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
-    context.facts["teacher"] = {"model": settings.teacher, "sha256": folder_hash(local_folder(settings.teacher))}
+    context.facts["teacher"] = teacher.identity
     kind = TotalVariation if settings.divergence == "tvd" else GKDTrainer
     trainer = kind(
         model=model,

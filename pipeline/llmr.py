@@ -20,7 +20,7 @@ from pipeline.errors import DataError, StudentError
 from pipeline.figures import FigureTrainer
 from pipeline.lessons import Prompt, Rollout
 from pipeline.likelihood import answer_logits, padded
-from pipeline.recipe import folder_hash, local_folder
+from pipeline.recipe import folder_hash
 from pipeline.records import LiteralText, content_id, make
 from pipeline.runs import ROLLOUTS
 
@@ -57,7 +57,7 @@ def train(context: Context, arguments: Any, tokenizer: Any, held_out: Path | Non
     rows = [jsonl.load(path, Prompt) for path in (context.written, held_out) if path]
     trained, *held = (examples(config, part, text_of, tokenizer, teacher.tokenizer) for part in rows)
     context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
-    context.facts["teacher"] = {"model": settings.teacher, "sha256": folder_hash(local_folder(settings.teacher))}
+    context.facts["teacher"] = teacher.identity
     trainer = LlmrTrainer(
         config=config,
         teacher=teacher,

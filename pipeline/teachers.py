@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.config import Config, Student
 from pipeline.errors import StudentError
 from pipeline.likelihood import answer_logits
+from pipeline.recipe import folder_hash, local_folder
 
 
 class Teacher:
@@ -19,6 +20,9 @@ class Teacher:
 
     def __init__(self, config: Config, section: str, own: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer(config, section, own)
+        named_as = getattr(config, section).teacher
+        self.identity = {"model": named_as, "sha256": folder_hash(local_folder(named_as))}
+        """For the manifest."""
         with named(f"{section}.teacher"):
             self.model = student.load(_as_student(config, section)).requires_grad_(False)
 
