@@ -19,3 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def data_folder() -> Path:
     """Where runs/ and cache/ are: data/ in the project, or the environment variable HUMOR_DISTILL_DATA."""
     return Path(os.environ.get("HUMOR_DISTILL_DATA") or ROOT / "data")
+
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+"""What reports and cards are made of."""

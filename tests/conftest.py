@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import ROOT
 from pipeline.__main__ import main
+from tests.small_run import apart, inside, made, small  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,21 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from pipeline import data_folder, jsonl, judge, pairs, prompts, recipe
-from pipeline.configfile import load, validate
-from pipeline.lessons import Imitation, Margin
-from pipeline.records import Drop, Joke, LiteralText, Order, Verdict, make
-from pipeline.runs import MANIFEST_SCHEMA, Run, Step, seal, write_json
+from pipeline import data_folder
+from pipeline.config.file import load, validate
+from pipeline.execution import recipe
+from pipeline.execution.stage import stage_of
+from pipeline.judging import pairs, preferences
+from pipeline.judging.verdict import outcome
+from pipeline.rows import jsonl
+from pipeline.rows.records import Drop, Joke, LiteralText, Order, Verdict
+from pipeline.rows.row import make
+from pipeline.rows.training import Imitation, Margin, Measured
+from pipeline.runs.files import write_json
+from pipeline.runs.hashes import file_hash
+from pipeline.runs.manifest import MANIFEST_SCHEMA, made_with, seal
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
 from pipeline.stages import evaluate
 
 CONFIG = """
@@ -97,7 +107,7 @@ class Synthetic:
             b_text=b.text,
             orders=orders,
             p_a=sum(order.p_a for order in orders) / 2,
-            outcome=judge.outcome(orders, 0.05),
+            outcome=outcome(orders, 0.05),
         )
 
     def write(self) -> Run:
@@ -132,8 +142,10 @@ class Synthetic:
         self.step(Step("critic", 1), verdicts, drops=drops)
         prompts_of = {verdict.literal_id: verdict.literal + "\n" for verdict in verdicts}
         lengths = {joke.id: len(joke.text.split()) for joke in samples}
-        rows, left_out = pairs.preferences(verdicts, prompts_of, lengths, (0.5, 2.0))
-        drops = [_drop(verdict.literal_id, verdict.id, reason) for verdict, reason in left_out]
+        rows, left_out = preferences.preferences(
+            verdicts, Measured(prompts_of, lengths, dict.fromkeys(prompts_of, 10**6)), (0.5, 2.0)
+        )
+        drops = [_drop(*dropped) for dropped in left_out]
         held_out = [row for row in rows if split[row.literal_id] == "validation"]
         trained = [row for row in rows if split[row.literal_id] != "validation"]
         margins = [
@@ -178,15 +190,15 @@ class Synthetic:
             jsonl.write(folder / name, found)
         if curve:
             (folder / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in curve))
-        reads = step.module.reads(self.config, step.round)
+        reads = stage_of(step).reads(self.config, step.round)
         manifest = {
             "schema": MANIFEST_SCHEMA,
             "run": self.run.name,
             "step": str(step),
             "recipe": recipe.make(self.run, step, self.config, reads),
             "rows": count,
-            "sha256": recipe.file_hash(folder / "records.jsonl"),
-            "files": {name: recipe.file_hash(folder / name) for name in (*every, *(["curve.jsonl"] if curve else []))},
+            "sha256": file_hash(folder / "records.jsonl"),
+            "files": {name: file_hash(folder / name) for name in (*every, *(["curve.jsonl"] if curve else []))},
             "dropped": dict(sorted(Counter(drop.reason for drop in drops).items())),
             "spent": {
                 "calls": count,
@@ -198,8 +210,8 @@ class Synthetic:
             "started": "2026-11-22T10:00:00+00:00",
             "finished": "2026-11-22T10:01:00+00:00",
             "seconds": 60.0,
-            "made_with": {**recipe.made_with(), "git": None},
-            "prompts": {name: prompts.text(name) for name in step.module.PROMPTS},
+            "made_with": {**made_with(), "git": None},
+            "prompts": recipe.prompt_texts(step, self.config),
         }
         write_json(folder / "manifest.json", {**manifest, "seal": seal(manifest)})
 

@@ -1,13 +1,12 @@
 """The one door to hosted models: the OpenAI protocol, every answer kept in the call cache, nothing paid twice.
 
-    door         requests in, answers out in the same order
+    door         (tag, request) in, (tag, answer) out in the same order
     live         one by one, as a continuous stream
     batch, jobs  the same requests at half the price, by the Batch API
     hosts        the addresses of an endpoint: who is asked next, and how fast
     client       one HTTP request
     faults       every way that one can fail
-    call         what is asked, and the key of its answer
-    answer       what came back
+    call         what is asked, the key of its answer, and what came back
     account      what a step asks and pays
     cache        every answer ever paid for
     money        prices and caps

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
-from pipeline.llm import money
-from pipeline.llm.answer import Answer, Usage, call_id, parse
 from pipeline.llm.cache import Cache
-from pipeline.llm.call import Call
+from pipeline.llm.call import Answer, Call, Usage, call_id, parse
 from pipeline.llm.faults import Refused, Retry, plain
+from pipeline.llm.money import Purse, cost
 from pipeline.llm.quarantine import Quarantine
-from pipeline.runtime import Runtime
 
 FAILED_BEFORE_STOP = 8
 """If so many requests fail for the first time while nobody is answered, the fault is not the rows'."""
@@ -58,7 +57,7 @@ class Account:
         self.payer, self.endpoint, self.tally, self.quarantine = payer, endpoint, tally, quarantine
         self.cache = Cache(path)
         try:
-            self.purse = money.Purse(self.cache, runtime, payer.run, payer.step, endpoint)
+            self.purse = Purse(self.cache, runtime, payer.run, payer.step, endpoint)
         except BaseException:
             self.cache.close()
             raise
@@ -76,7 +75,7 @@ class Account:
             self._pay(f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer)
 
     def _pay(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer) -> None:
-        paid, price = money.cost(self.endpoint, usage), self.endpoint.price
+        paid, price = cost(self.endpoint, usage), self.endpoint.price
         self.cache.keep(
             key,
             payer.run,

@@ -17,16 +17,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm import client
 from pipeline.llm.account import Account, Payer
-from pipeline.llm.answer import Answer, parse
-from pipeline.llm.call import Call, prepare
+from pipeline.llm.call import Answer, Call, Done, parse, prepare
 from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, by_status
 from pipeline.llm.hosts import pause
 from pipeline.llm.jobs import URL, Jobs, Request
-from pipeline.runtime import Runtime
 
 FIRST_LOOK, LAST_LOOK = 5.0, 60.0
 """Seconds between looks at the jobs; they grow from the one to the other."""
@@ -44,7 +43,7 @@ class Missing(Exception):
     """What was there is not: a file or a job that the endpoint has forgotten."""
 
 
-class Batch:
+class BatchApi:
     """The jobs of one endpoint, inside a loop."""
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]) -> None:
@@ -70,21 +69,22 @@ class Batch:
 
     async def serve(
         self,
-        requests: Iterable[dict[str, Any]],
-        done: Callable[[int, str, Answer], None],
+        requests: Iterable[tuple[Any, dict[str, Any]]],
+        done: Callable[[Done], None],
         behind: Callable[[], bool],
     ) -> None:
         """Bring every request's answer into the cache, then give them all; `done` and `behind` as in live.py."""
 
         def unanswered() -> Iterator[Request]:
-            for request in requests:
+            for tag, request in requests:
                 call = prepare(self.endpoint, request)
-                self._keys[bytes.fromhex(call.key)] = None
-                order.append(bytes.fromhex(call.key))
+                key = bytes.fromhex(call.key)
+                self._keys[key] = None
+                order.append((tag, key))
                 if not self.jobs.is_asked(call.key):
                     yield call.key, call.text
 
-        order: list[bytes] = []
+        order: list[tuple[Any, bytes]] = []
         try:
             await self._find_lost()
             waiting: Iterator[Request] = unanswered()
@@ -96,11 +96,11 @@ class Batch:
         finally:
             self.jobs.sweep()
             await self.api.close()
-        for index, key in enumerate(map(bytes.hex, order)):
-            done(index, key, self._answer(key))
+        for place, (tag, key) in enumerate(order):
+            done(Done(place, tag, key.hex(), self._answer(key.hex())))
             while behind():
                 await pause(0.005, self._halted)
-            if index % 64 == 0:
+            if place % 64 == 0:
                 await asyncio.sleep(0)
 
     def _answer(self, key: str) -> Answer:

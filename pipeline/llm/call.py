@@ -1,12 +1,113 @@
-"""One request: what it says, where it goes, and the key under which its answer is kept."""
+"""One request: what it says, where it goes, the key under which its answer is kept, and what came back."""
 
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import standin
-from pipeline.endpoint import STANDIN, Endpoint
+from pipeline.config.endpoint import STANDIN, Endpoint
+from pipeline.llm.faults import Unusable, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request: text, or refusal, or error."""
+
+    id: str
+    text: str | None = None
+    refusal: str | None = None
+    finish: str | None = None
+    tokens: list[dict[str, Any]] | None = None
+    """logprobs.content of the answer: token, logprob and top_logprobs for each position."""
+    written: int | None = None
+    """Tokens that the model wrote, as the endpoint counts them."""
+    error: str | None = None
+    """Why there is no answer: bad_request or unavailable, then what the endpoint said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer took, as the endpoint counts; None where it does not say."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int = 0
+    """Prompt tokens that the endpoint had read before."""
+
+
+class Done(NamedTuple):
+    """A request that was answered."""
+
+    place: int
+    """In the order of requests."""
+    tag: Any
+    key: str
+    answer: Answer
+
+
+def call_id(key: str) -> str:
+    """The id by which rows name an answer: enough of its key in the call cache."""
+    return f"c_{key[:12]}"
+
+
+def parse(key: str, raw: str) -> tuple[Answer, Usage]:
+    """The answer and its usage in the body of a 200; Unusable where it is no completion, or one without an answer."""
+    usage = Usage()
+    try:
+        body = json.loads(raw)
+        usage = _usage(body.get("usage") or {})
+        answer = read(key, body)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise Unusable(f"the body of a 200 is not a chat completion ({error!r})", usage) from None
+    if answer.text is None and answer.refusal is None and answer.finish not in ("length", "content_filter"):
+        raise Unusable(f"the message has no content (finish_reason {answer.finish!r})", usage)
+    return answer, usage
+
+
+def read(key: str, body: dict[str, Any]) -> Answer:
+    """An Answer from the JSON of a completion; LookupError, TypeError, AttributeError or ValueError if it is none.
+
+    Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question mark.
+    """
+    choice, written = body["choices"][0], (body.get("usage") or {}).get("completion_tokens")
+    if "message" not in choice:
+        return _completion(key, choice, written)
+    message = choice["message"]
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    return Answer(
+        id=call_id(key),
+        text=plain(content),
+        refusal=plain(message.get("refusal")),
+        finish=choice.get("finish_reason"),
+        tokens=(choice.get("logprobs") or {}).get("content"),
+        written=written,
+    )
+
+
+def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer:
+    """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no logprob."""
+    found = choice.get("logprobs") or {}
+    spelled = zip(found.get("tokens") or [], found.get("token_logprobs") or [], strict=True)
+    tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]
+    return Answer(
+        id=call_id(key), text=plain(choice["text"]), finish=choice.get("finish_reason"), tokens=tokens, written=written
+    )
+
+
+def _usage(said: dict[str, Any]) -> Usage:
+    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
+    details = said.get("prompt_tokens_details") or {}
+    return Usage(
+        None if prompt is None else int(prompt),
+        None if completion is None else int(completion),
+        int(details.get("cached_tokens") or 0),
+    )
+
+
+"""One request: what it says, where it goes, and the key under which its answer is kept."""
 
 
 @dataclass(slots=True)

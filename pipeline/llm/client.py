@@ -13,7 +13,7 @@ import urllib.request
 from typing import Any, Protocol
 
 from pipeline import standin
-from pipeline.endpoint import STANDIN, Endpoint
+from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.llm.faults import Gone, Retry, by_status
 

@@ -1,4 +1,4 @@
-"""Ask hosted models: requests in, answers out in the same order.
+"""Ask hosted models: (tag, request) in, (tag, answer) out in the same order.
 
 An answer that reached the call cache is never paid again, whichever run or stage asks; a failure is never cached and
 never an answer. Async inside, a plain iterator outside.
@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.llm.account import Account, Payer, Tally
-from pipeline.llm.answer import Answer, parse
 from pipeline.llm.cache import Cache, storage_errors
+from pipeline.llm.call import Answer, Done, parse
 from pipeline.llm.quarantine import Quarantine
-from pipeline.runtime import Runtime
 
 if TYPE_CHECKING:
     from pipeline.llm.jobs import Jobs
@@ -32,8 +32,17 @@ BEHIND = 100
 AHEAD = 20_000
 """So many answers that wait for an earlier one, and nothing more is asked: memory ends somewhere."""
 
-Done = tuple[int, str, Answer]
-"""The place of a request, its key, and its answer."""
+T = TypeVar("T")
+"""What a caller knows a request by."""
+
+
+class Early(NamedTuple):
+    """An answer that waits for an earlier one."""
+
+    tag: Any
+    key: str
+    answer: Answer | None
+    """None where it waits in the call cache."""
 
 
 @dataclass
@@ -50,10 +59,11 @@ class Door:
     """Where requests go that failed for good; without one, their failed answers say it alone."""
     tally: Tally = field(default_factory=Tally)
 
-    def ask(self, endpoint: Endpoint, requests: Iterable[dict[str, Any]]) -> Iterator[Answer]:
-        """One Answer per request, in order.
+    def ask(self, endpoint: Endpoint, requests: Iterable[tuple[T, dict[str, Any]]]) -> Iterator[tuple[T, Answer]]:
+        """For each (tag, request) a (tag, answer), in order.
 
-        A request is the body of a chat completion without `model`. Raises EndpointError or BudgetError when no
+        A tag is whatever the caller knows the request by; a request is the body of a chat completion without `model`.
+        Raises EndpointError or BudgetError when no
         further request can succeed, ConfigError where a key is missing, OSError or DataError where the cache cannot be
         written; answers already under way are still awaited and cached.
         """
@@ -74,18 +84,21 @@ class Door:
             thread.join()
             account.close()
 
-    def _ordered(self, asking: "_Asking", cache: Cache) -> Iterator[Answer]:
+    def _ordered(self, asking: "_Asking", cache: Cache) -> Iterator[tuple[Any, Answer]]:
         early = asking.early
         due = 0
         while (items := asking.done.get()) is not None:
             if isinstance(items, BaseException):
                 raise items
-            for index, key, answer in items:
-                early[index] = key if len(early) >= EARLY and answer.error is None else answer
+            for done in items:
+                in_cache = len(early) >= EARLY and done.answer.error is None
+                early[done.place] = Early(done.tag, done.key, None if in_cache else done.answer)
             while due in early:
-                found = early.pop(due)
+                tag, key, answer = early.pop(due)
+                if answer is None:
+                    answer, _ = parse(key, cache.answer(key) or "")
                 self.notice()
-                yield parse(found, cache.answer(found) or "")[0] if isinstance(found, str) else found
+                yield tag, answer
                 due += 1
 
 
@@ -96,11 +109,11 @@ class _Asking:
         self.endpoint, self.runtime, self.account = endpoint, runtime, account
         self.done: queue.SimpleQueue[list[Done] | BaseException | None] = queue.SimpleQueue()
         self.halt = threading.Event()
-        self.early: dict[int, Answer | str] = {}
-        """Answers that wait for an earlier one; where there are many, the keys that they have in the cache."""
+        self.early: dict[int, Early] = {}
+        """By place."""
         self._ready: list[Done] = []
 
-    def run(self, requests: Iterable[dict[str, Any]], path: Path) -> None:
+    def run(self, requests: Iterable[tuple[Any, dict[str, Any]]], path: Path) -> None:
         try:
             with storage_errors(path):
                 asyncio.run(self._serve(requests))
@@ -108,12 +121,12 @@ class _Asking:
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             self.done.put(error)
 
-    async def _serve(self, requests: Iterable[dict[str, Any]]) -> None:
+    async def _serve(self, requests: Iterable[tuple[Any, dict[str, Any]]]) -> None:
         try:
             if self.endpoint.mode == "batch":
-                from pipeline.llm.batch import Batch
+                from pipeline.llm.batch import BatchApi
 
-                batch = Batch(self.endpoint, self.runtime, self.account, self.halt.is_set)
+                batch = BatchApi(self.endpoint, self.runtime, self.account, self.halt.is_set)
                 await batch.serve(requests, self._give, self._behind)
             else:
                 from pipeline.llm.live import Live
@@ -130,16 +143,16 @@ class _Asking:
 
         jobs = Jobs(self.endpoint, self.account)
         if jobs.waiting():
-            from pipeline.llm.batch import Batch
+            from pipeline.llm.batch import BatchApi
 
-            await Batch(self.endpoint, self.runtime, self.account, self.halt.is_set).collect()
+            await BatchApi(self.endpoint, self.runtime, self.account, self.halt.is_set).collect()
         return jobs if jobs.waiting() else None
 
     def _behind(self) -> bool:
         return self.done.qsize() > BEHIND or len(self.early) > AHEAD
 
-    def _give(self, index: int, key: str, answer: Answer) -> None:
-        self._ready.append((index, key, answer))
+    def _give(self, done: Done) -> None:
+        self._ready.append(done)
         if len(self._ready) == 1:
             asyncio.get_running_loop().call_later(TOGETHER, self._hand_over)
 

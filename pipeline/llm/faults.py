@@ -12,7 +12,7 @@ import email.utils
 import json
 from typing import Any
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
 from pipeline.errors import EndpointError
 
 

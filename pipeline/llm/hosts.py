@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.llm.client import Client, connect
 from pipeline.llm.faults import Gone

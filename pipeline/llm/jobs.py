@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
 from pipeline.llm import money
 from pipeline.llm.account import Account
 

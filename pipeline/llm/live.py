@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm import money
 from pipeline.llm.account import Account
-from pipeline.llm.answer import Answer, parse
-from pipeline.llm.call import Call, prepare
+from pipeline.llm.call import Answer, Call, Done, parse, prepare
 from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, plain
 from pipeline.llm.hosts import Halted, Host, Hosts, jitter, unreachable
 from pipeline.llm.jobs import Jobs
-from pipeline.runtime import Runtime
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""
@@ -55,8 +54,8 @@ class Live:
 
     async def serve(
         self,
-        requests: Iterable[dict[str, Any]],
-        done: Callable[[int, str, Answer], None],
+        requests: Iterable[tuple[Any, dict[str, Any]]],
+        done: Callable[[Done], None],
         behind: Callable[[], bool],
         halt: Callable[[], None],
     ) -> None:
@@ -69,9 +68,10 @@ class Live:
         async def work() -> None:
             try:
                 while not self._halted() and self._working <= self._most:
-                    index, request = next(pending)
+                    place, (tag, request) = next(pending)
                     call = prepare(self.endpoint, request)
-                    done(index, call.key, await self._one(call))
+                    answer = await self._one(call)
+                    done(Done(place, tag, call.key, answer))
                     while behind():
                         await self.hosts.pause(BREAK)
             except (StopIteration, Halted):

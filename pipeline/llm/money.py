@@ -4,12 +4,12 @@ import fcntl
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.endpoint import STANDIN, Endpoint
+from pipeline.config.endpoint import STANDIN, Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError
-from pipeline.llm.answer import Usage
 from pipeline.llm.cache import Cache
+from pipeline.llm.call import Usage
 from pipeline.llm.hosts import Hosts
-from pipeline.runtime import Runtime
 
 UNKNOWN_LENGTH = 4096
 """Tokens that a request without a limit is expected to write."""

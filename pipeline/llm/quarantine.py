@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import jsonl
-from pipeline.records import Failure, make
+from pipeline.rows import jsonl
+from pipeline.rows.records import Failure
+from pipeline.rows.row import make
 
 
 def _lines(path: Path) -> Iterator[Failure]:

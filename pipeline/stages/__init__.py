@@ -1,1 +1,1 @@
-"""One module per stage: SECTIONS and PROMPTS of its recipe, what it `writes`, the steps that it `reads`, and `run`."""
+"""One module per stage; execution/stage.py says what each has."""

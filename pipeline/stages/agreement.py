@@ -4,23 +4,34 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import ROOT, critique, jsonl, metrics, prompts
-from pipeline.config import Agreement, Config
-from pipeline.context import Context
-from pipeline.endpoint import Endpoint
+from pipeline import ROOT
+from pipeline import prompts as templates
+from pipeline.config.whole import Agreement, Config
 from pipeline.errors import DataError
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Requests
+from pipeline.judging import critic, metrics
+from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
-from pipeline.records import Joke, Label, Verdict, content_id, make
-from pipeline.runs import LABELS, Step
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Label, Verdict
+from pipeline.rows.row import Row, content_id, make
+from pipeline.runs.files import LABELS
+from pipeline.runs.step import Step
 
-SECTIONS = ("critic", "agreement")
-PROMPTS = prompts.CRITIC
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("critic", "agreement")
 
 
-def writes(config: Config, round: int | None) -> type[Verdict]:
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return templates.CRITIC
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Verdict
 
 
@@ -28,30 +39,32 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     return {}
 
 
+def requests(context: Context) -> Requests | None:
+    """The bodies of every pair; None where nobody is asked."""
+    return critic.requests(context.config.critic, _pairs(_labels(context)))
+
+
 def run(context: Context) -> Iterator[Verdict]:
     labels = _labels(context)
     jsonl.write(context.folder / LABELS, labels)
     context.files.append(context.folder / LABELS)
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     with Progress(str(context.step), 2 * len(labels)) as progress:
-        for verdict in critique.verdicts(context, progress, _pairs(labels)):
-            found.append(verdict)
+        for verdict in critic.verdicts(context, progress, _pairs(labels)):
+            verdicts.append(verdict)
             yield verdict
-    context.facts["agreement"] = metrics.agreement(found, labels)
-    for key, value in context.facts["agreement"].items():
-        print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")
-
-
-def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]] | None:
-    """The endpoint, and the bodies of every pair; None where nobody is asked."""
-    return critique.requests(context.config.critic, _pairs(_labels(context)))
+    figures = metrics.agreement(verdicts, labels)
+    context.facts["agreement"] = figures
+    for key, value in figures.items():
+        shown = f"{value:.3f}" if isinstance(value, float) else value
+        print(f"{key.replace('_', ' ')}: {shown}")
 
 
 def _labels(context: Context) -> list[Label]:
     """The pairs of agreement.labels; a pair that is there twice counts once, and is dropped."""
     settings = context.config.agreement or Agreement(labels="")
     path = ROOT / settings.labels
-    found: dict[str, Label] = {}
+    labels: dict[str, Label] = {}
     lines = path.read_text("utf-8").split("\n")  # a line of JSON may hold what splitlines would split at
     for number, line in enumerate(lines[: settings.limit], 1):
         if not line.strip():
@@ -64,21 +77,35 @@ def _labels(context: Context) -> list[Label]:
                 f"{path}:{number}: not a pair that people judged ({error!r}). It needs the keys a, b, label (a or b) "
                 f"and {settings.literal_key} (agreement.literal_key)."
             ) from None
-        if label.id in found:
+        if label.id in labels:
             context.drop(label.literal_id, label.literal_id, "same pair twice", line)
-        found.setdefault(label.id, label)
-    return list(found.values())
+        labels.setdefault(label.id, label)
+    return list(labels.values())
 
 
-def _label(literal: str, a: str, b: str, label: Any) -> Label:
+def _label(literal: str, a: str, b: str, preferred: Any) -> Label:
+    """The jokes' ids are those that `_joke` gives them."""
     literal_id = content_id("l", literal)
-    one, other = (content_id("j", literal_id, "people", 0, text) for text in (a, b))
-    return make(Label, literal_id=literal_id, literal=literal, a=one, b=other, a_text=a, b_text=b, label=label)
+    return make(
+        Label,
+        literal_id=literal_id,
+        literal=literal,
+        a=_joke(literal_id, literal, a).id,
+        b=_joke(literal_id, literal, b).id,
+        a_text=a,
+        b_text=b,
+        label=preferred,
+    )
 
 
-def _pairs(labels: list[Label]) -> list[tuple[Joke, Joke]]:
-    def joke(label: Label, text: str) -> Joke:
-        about = {"literal_id": label.literal_id, "literal": label.literal, "author": "people"}
-        return make(Joke, **about, text=text, index=0, call=None)
+def _pairs(labels: list[Label]) -> list[Pair]:
+    pairs = []
+    for label in labels:
+        a = _joke(label.literal_id, label.literal, label.a_text)
+        b = _joke(label.literal_id, label.literal, label.b_text)
+        pairs.append((a, b))
+    return pairs
 
-    return [(joke(label, label.a_text), joke(label, label.b_text)) for label in labels]
+
+def _joke(literal_id: str, literal: str, text: str) -> Joke:
+    return make(Joke, literal_id=literal_id, literal=literal, text=text, author="people", index=0, call=None)

@@ -4,23 +4,33 @@
 largest n-gram edit distance.
 """
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import critique, objective, pairs, prompts
-from pipeline.config import Config
-from pipeline.context import Context
-from pipeline.endpoint import Endpoint
+from pipeline import prompts as templates
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected, Requests
+from pipeline.judging import critic, pairs
+from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
-from pipeline.records import Joke, Verdict
-from pipeline.runs import Step
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import Row
+from pipeline.runs.step import Step
 
-SECTIONS = ("critic",)
-PROMPTS = prompts.CRITIC
+ROUND_KEYS = ("rankings",)
 
 
-def writes(config: Config, round: int | None) -> type[Verdict]:
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("critic",)
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return templates.CRITIC
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Verdict
 
 
@@ -28,71 +38,80 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     return {"sample": Step("sample", round)}
 
 
+def requests(context: Context) -> Requests | None:
+    """The bodies of every pair; None where nobody is asked, or later pairs follow from verdicts."""
+    if _which(context.config, context.step.round) == "swiss":
+        return None
+    return critic.requests(context.config.critic, _pairs(context, _candidates(context)))
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    from pipeline.judging.swiss import quota
+
+    settings = config.critic
+    k = config.teacher.jokes if config.round(round).candidates == "teacher" else config.sample.k
+    which = _which(config, round)
+    each = quota(k, settings.share if which == "swiss" else 1.0)
+    if which == "farthest":
+        each = 1
+    calls = 2 * each * sum(literals[split] for split in config.sample.splits)
+    return [Expected(settings.endpoint, "critic", calls, settings.max_tokens)]
+
+
 def run(context: Context) -> Iterator[Verdict]:
     groups = _candidates(context)
-    if _which(context) == "swiss":
+    if _which(context.config, context.step.round) == "swiss":
         yield from _swiss(context, groups)
         return
     chosen = _pairs(context, groups)
     with Progress(str(context.step), 2 * len(chosen)) as progress:
-        yield from critique.verdicts(context, progress, chosen)
-
-
-def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]] | None:
-    """The endpoint, and the bodies of every pair; None where nobody is asked, or later pairs follow from verdicts."""
-    if _which(context) == "swiss":
-        return None
-    return critique.requests(context.config.critic, _pairs(context, _candidates(context)))
+        yield from critic.verdicts(context, progress, chosen)
 
 
 def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
     """Rounds of pairs, each chosen by the verdicts before it, until each literal has had its share of all pairs."""
-    from pipeline import schedule
+    from pipeline.judging.swiss import Tournament
 
-    left = [schedule.quota(len(group), context.config.critic.share) for group in groups]
-    judged: list[list[tuple[int, int, float]]] = [[] for _ in groups]
-    met: list[set[tuple[int, int]]] = [set() for _ in groups]
-    with Progress(str(context.step), 2 * sum(left)) as progress:
-        while any(left):
-            due = [
-                (number, *pair)
-                for number, group in enumerate(groups)
-                if left[number]
-                for pair in schedule.next_round(len(group), judged[number], met[number], left[number])
-            ]
-            shown = [(groups[number][i], groups[number][j]) for number, i, j in due]
-            for (number, i, j), verdict in zip(due, critique.verdicts(context, progress, shown), strict=True):
-                left[number] -= 1
-                met[number].add((i, j))
-                if verdict.p_a is not None:
-                    judged[number].append((i, j, verdict.p_a))
+    share = context.config.critic.share
+    tournaments = {jokes[0].literal_id: Tournament(jokes, share) for jokes in groups if jokes}
+    total = sum(tournament.left for tournament in tournaments.values())
+    with Progress(str(context.step), 2 * total) as progress:
+        while any(tournament.left for tournament in tournaments.values()):
+            due: list[Pair] = []
+            for tournament in tournaments.values():
+                due += tournament.next_pairs()
+            for verdict in critic.verdicts(context, progress, due):
+                tournaments[verdict.literal_id].note(verdict)
                 yield verdict
 
 
-def _which(context: Context) -> str:
-    critic = context.config.critic
-    every = objective.round_of(context.config, context.step.round).rankings and critic.pairs == "farthest"
-    return "all" if every else critic.pairs
+def _which(config: Config, round: int | None) -> str:
+    """Which pairs are judged; rankings need all."""
+    which = config.critic.pairs
+    if which == "farthest" and config.round(round).rankings:
+        return "all"
+    return which
 
 
 def _candidates(context: Context) -> list[list[Joke]]:
     """Of each literal, the candidates that can be compared."""
-    found: list[list[Joke]] = []
-    for literal, group in groupby(
-        sorted(context.rows("sample", Joke), key=lambda joke: joke.literal_id), key=lambda joke: joke.literal_id
-    ):
-        candidates, dropped = pairs.candidates(list(group))
-        found.append(candidates)
+    sampled: dict[str, list[Joke]] = defaultdict(list)
+    for joke in sorted(context.rows("sample", Joke), key=lambda joke: joke.literal_id):
+        sampled[joke.literal_id].append(joke)
+    groups = []
+    for literal, jokes in sampled.items():
+        candidates, dropped = pairs.candidates(jokes)
+        groups.append(candidates)
         for identity, reason in dropped:
             context.drop(literal, identity, reason)
-    return found
+    return groups
 
 
-def _pairs(context: Context, groups: list[list[Joke]]) -> list[tuple[Joke, Joke]]:
-    which: Any = _which(context)
-    found: list[tuple[Joke, Joke]] = []
+def _pairs(context: Context, groups: list[list[Joke]]) -> list[Pair]:
+    which: Any = _which(context.config, context.step.round)
+    chosen: list[Pair] = []
     with Progress(f"{context.step}, choosing pairs", len(groups)) as progress:
-        for group in groups:
-            found += pairs.choose(group, which, context.config.critic.ngram)
+        for jokes in groups:
+            chosen += pairs.choose(jokes, which, context.config.critic.ngram)
             progress.advance()
-    return found
+    return chosen

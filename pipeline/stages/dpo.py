@@ -5,108 +5,201 @@ arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft, on
 gkd (Agarwal et al., arXiv 2306.13649) and llmr (Li et al., arXiv 2409.12500) need no verdicts.
 """
 
-import importlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import jsonl, objective, pairs
-from pipeline.config import Config
-from pipeline.context import Context
+from pipeline import ROOT
+from pipeline import prompts as templates
+from pipeline.config.rounds import TRL_LOSSES
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.judging import preferences
+from pipeline.judging.preferences import LeftOut
 from pipeline.llm.cache import cache_path, spent_on
 from pipeline.progress import Progress
-from pipeline.records import Joke, Row, Verdict
-from pipeline.runs import HELD_OUT, Step, student_step
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import Row
+from pipeline.rows.training import Measured
+from pipeline.runs.step import Step, student_step
 
-SECTIONS = ("literals", "student", "sft", "dpo")
-PROMPTS = ("student",)
+ROUND_KEYS = ("objective", "rankings", "trainer")
+LOSSES = "training/losses"
+"""What decides weights beside the configuration, where TRL's losses alone do not."""
+
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    """The stage's own, and those beside them that decide what this round learns."""
+    own = ("literals", "student", "sft", "dpo")
+    learned = config.round(round)
+    if learned.learning.reads_logits:
+        return (*own, learned.objective)
+    if config.stops_by_rate(learned):
+        return (*own, "critic", "evaluate")
+    return own
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    learned = config.round(round)
+    names = ["student"]
+    if config.stops_by_rate(learned):
+        names += templates.CRITIC
+    if learned.objective == "llmr" and config.llmr:
+        names += config.llmr.prompts
+    return list(dict.fromkeys(names))
+
+
+def code(config: Config, round: int | None) -> str | None:
+    """The file of losses of ours, where it may decide what is learned; an encoder-decoder always uses it."""
+    learned = config.round(round)
+    if learned.objective == "llmr":
+        return f"{LOSSES}/reward.py"
+    if learned.objective == "gkd":
+        return f"{LOSSES}/divergence.py"
+    if not learned.learning.has_reference:
+        return None
+    names = {name for name, _ in config.loss_terms(learned)}
+    if names <= TRL_LOSSES and not _may_be_encoder_decoder(config):
+        return None
+    return f"{LOSSES}/preference.py"
+
+
+def _may_be_encoder_decoder(config: Config) -> bool:
+    """As the model's own config.json says; true where it is not here to be read."""
+    try:
+        settings = json.loads((ROOT / config.student.model / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return True
+    return not isinstance(settings, dict) or bool(settings.get("is_encoder_decoder"))
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
-    return objective.row(objective.round_of(config, round))
+    return config.round(round).learning.row
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    one, start = objective.round_of(config, round), student_step(config, round or 1)
-    if not objective.judges(one.objective):
-        return {"student": start} if one.objective == "llmr" else {"teacher": Step("teacher"), "student": start}
-    needed = {"teacher": Step("teacher")} if objective.watched(config, round) else {}
-    return {"critic": Step("critic", round), "student": start, **needed}
+    learned = config.round(round)
+    start = student_step(config, round or 1)
+    teacher = Step("teacher")
+    if learned.learning.reads == "prompts":
+        return {"student": start}
+    if learned.learning.reads == "jokes":
+        return {"teacher": teacher, "student": start}
+    read = {"critic": Step("critic", round), "student": start}
+    if config.stops_by_rate(learned):
+        read["teacher"] = teacher
+    return read
 
 
 def run(context: Context) -> Iterator[Row]:
-    from pipeline import imitation, student, trainers
+    from pipeline.models import student
+    from pipeline.training import arguments
 
-    one = objective.round_of(context.config, context.step.round)
-    arguments = trainers.arguments(context.config, one, context.folder)
+    trainer_arguments = arguments.of_round(context.config, context.round, context.folder)
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
-    learned = list(_learn(context, arguments, tokenizer, set(split_of)))
-    held_out = [row for row in learned if split_of[row.literal_id] == "validation"]
-    yield from (row for row in learned if split_of[row.literal_id] == "train")
-    jsonl.write(context.folder / HELD_OUT, held_out)
-    context.files.append(context.folder / HELD_OUT)
-    if len(learned) == len(held_out):
-        return
-    context.facts["objective"] = one.objective
-    if "critic" in context.inputs:
-        context.facts["critic_cost"] = _paid(context, len(learned))
-    held = context.folder / HELD_OUT if held_out else None
-    if objective.imitates(one):
-        imitation.train(context, arguments, tokenizer, held, context.inputs["student"])
-    elif objective.learns_from_verdicts(one):
-        trainers.train_preferences(context, arguments, tokenizer, held)
+    rows = list(_rows(context, trainer_arguments, tokenizer, set(split_of)))
+    yield from (row for row in rows if split_of[row.literal_id] == "train")
+    context.hold_out([row for row in rows if split_of[row.literal_id] == "validation"])
+    context.facts["objective"] = context.round.objective
+    if "critic" in context.inputs and rows:
+        context.facts["critic_cost"] = _critic_cost(context, len(rows))
+
+
+def learn(context: Context) -> None:
+    from pipeline.models import student
+    from pipeline.training import arguments
+
+    trainer_arguments = arguments.of_round(context.config, context.round, context.folder)
+    tokenizer = student.load_tokenizer(context.config)
+    trainer = context.round.learning.trainer
+    if trainer == "sft":
+        from pipeline.training import imitation
+
+        imitation.train(context, trainer_arguments, tokenizer, context.inputs["student"])
+    elif trainer == "gkd":
+        from pipeline.training.logits import gkd
+
+        gkd.train(context, trainer_arguments, tokenizer)
+    elif trainer == "llmr":
+        from pipeline.training.logits import llmr
+
+        llmr.train(context, trainer_arguments, tokenizer)
     else:
-        importlib.import_module(f"pipeline.{one.objective}").train(context, arguments, tokenizer, held)
+        from pipeline.training import feedback
+
+        feedback.train(context, trainer_arguments, tokenizer)
 
 
-def _paid(context: Context, rows: int) -> dict[str, Any]:
+def _critic_cost(context: Context, rows: int) -> dict[str, Any]:
     """What the critic's answers cost for each row that came of them, whoever paid; None where a price is unknown."""
-    verdicts = context.rows("critic", Verdict)
-    calls = dict.fromkeys(order.call for verdict in verdicts for order in verdict.orders if order.call)
+    calls: dict[str, None] = {}
+    for verdict in context.rows("critic", Verdict):
+        for order in verdict.orders:
+            if order.call:
+                calls[order.call] = None
     paid = spent_on(cache_path(), list(calls))
-    return {**paid, "per_row": None if paid["cost"] is None else paid["cost"] / rows}
+    per_row = None
+    if paid["cost"] is not None:
+        per_row = paid["cost"] / rows
+    return {**paid, "per_row": per_row}
 
 
-def _learn(context: Context, arguments: Any, tokenizer: Any, literals: set[str]) -> Sequence[Any]:
+def _rows(context: Context, trainer_arguments: Any, tokenizer: Any, literals: set[str]) -> Sequence[Any]:
     """The rows about these literals that the objective trains on; what is left out goes to the context."""
-    one, settings = objective.round_of(context.config, context.step.round), context.config.dpo
-    if one.objective == "llmr":
-        from pipeline import llmr
+    reads = context.round.learning.reads
+    if reads == "prompts":
+        from pipeline.training.logits import llmr
 
         return list(llmr.prompts(context, tokenizer, context.literals("train", "validation")))
-    if one.objective in ("ft", "gkd"):
+    if reads == "jokes":
         jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
-        told = {joke.literal_id: joke.literal for joke in jokes}
-        found = _measured(context, arguments, tokenizer, told, {joke.id: joke.text for joke in jokes})
-        learned, without = pairs.imitations(jokes, *found)
-        return _less(context, learned, without)
-    verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
-    told = {verdict.literal_id: verdict.literal for verdict in verdicts}
-    texts = {joke: text for of in verdicts for joke, text in ((of.a, of.a_text), (of.b, of.b_text))}
-    found = _measured(context, arguments, tokenizer, told, texts)
-    if one.rankings:
-        ranked, without = pairs.rankings(verdicts, *found)
-        return _less(context, ranked, without)
-    ties = settings.ties != "drop" and one.objective == "dpo"
-    rows, dropped = pairs.preferences(verdicts, found.prompts, found.lengths, settings.length_ratio, found.room, ties)
-    _less(context, rows, [(verdict.literal_id, verdict.id, reason) for verdict, reason in dropped])
-    if one.objective == "dpo":
+        measured = _measured(context, trainer_arguments, tokenizer, jokes)
+        rows, left_out = preferences.imitations(jokes, measured)
+        _drop(context, left_out)
         return rows
-    if one.objective == "brio":
-        return [pairs.as_ranking(row) for row in rows]
+    verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
+    return _from_verdicts(context, verdicts, _measured(context, trainer_arguments, tokenizer, verdicts))
+
+
+def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured) -> Sequence[Any]:
+    """Preferences; for brio as rankings; for sd the preferred jokes alone."""
+    learned = context.round
+    settings = context.config.dpo
+    if learned.rankings:
+        ranked, left_out = preferences.rankings(verdicts, measured)
+        _drop(context, left_out)
+        return ranked
+    ties = settings.ties != "drop" and learned.objective == "dpo"
+    rows, left_out = preferences.preferences(verdicts, measured, settings.length_ratio, ties)
+    _drop(context, left_out)
+    if learned.objective == "dpo":
+        return rows
+    if learned.objective == "brio":
+        return [preferences.as_ranking(row) for row in rows]
     best = {row.chosen_id: row for row in rows}  # where all pairs are judged, a joke may win more than once
-    return [pairs.imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
+    return [preferences.imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
 
 
-def _measured(context: Context, arguments: Any, tokenizer: Any, literals: dict[str, str], jokes: dict[str, str]) -> Any:
-    from pipeline import student
+def _measured(context: Context, trainer_arguments: Any, tokenizer: Any, rows: Sequence[Joke | Verdict]) -> Measured:
+    """Prompts, lengths and room of the literals and jokes that rows are about."""
+    from pipeline.models import student_prompt
+    from pipeline.training import arguments
 
-    longest = getattr(arguments, "max_length", None)  # transformers' own trainer has none
-    with Progress(f"{context.step}, rows", len(jokes)) as progress:
-        return student.measure(context.config, tokenizer, longest, literals, jokes, progress)
+    literals: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for row in rows:
+        literals[row.literal_id] = row.literal
+        if isinstance(row, Joke):
+            texts[row.id] = row.text
+        else:
+            texts[row.a] = row.a_text
+            texts[row.b] = row.b_text
+    longest = arguments.max_length(trainer_arguments)
+    with Progress(f"{context.step}, rows", len(texts)) as progress:
+        return student_prompt.measure(context.config, tokenizer, longest, literals, texts, progress)
 
 
-def _less(context: Context, rows: Sequence[Any], dropped: Sequence[tuple[str, str, str]]) -> Sequence[Any]:
-    for literal, what, reason in dropped:
-        context.drop(literal, what, reason)
-    return rows
+def _drop(context: Context, left_out: Sequence[LeftOut]) -> None:
+    for dropped in left_out:
+        context.drop(*dropped)

@@ -4,37 +4,64 @@ The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
+from typing import Any
 
-from pipeline import best_of, jsonl, judge, metrics, prompts
-from pipeline.config import Config
-from pipeline.context import Context
+from pipeline import prompts as templates
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected
+from pipeline.judging import best_of, choice, metrics
 from pipeline.progress import Progress
-from pipeline.records import Joke, LiteralText, Metric, Verdict, make
-from pipeline.runs import ANSWERS, CANDIDATES, METRICS, SELECTION, Step
-
-SECTIONS = ("literals", "student", "sample", "critic", "evaluate", "judge")
-"""sample and critic: best-of-N is made with them."""
-PROMPTS = ("student", *prompts.CRITIC, "judge")
-
-
-def writes(config: Config, round: int | None) -> type[Verdict]:
-    return Verdict
-
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, LiteralText, Metric, Verdict
+from pipeline.rows.row import Row, make
+from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION
+from pipeline.runs.step import Step
 
 Verdicts = dict[tuple[str, str], list[Verdict]]
 """The judge's, by aspect and contestant."""
 
 
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    """sample and critic are among them, as best-of-N is made with them."""
+    return ("literals", "student", "sample", "critic", "evaluate", "judge")
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("student", *templates.CRITIC, "judge")
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
+    return Verdict
+
+
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    rounds = {f"round-{r}": Step("dpo", r) for r in range(1, len(config.rounds) + 1)}
-    found = {"retriever": Step("retriever")} if config.retriever else {}
-    return {"teacher": Step("teacher"), "sft": Step("sft"), **rounds, **found}
+    """The teacher, and the students that it is compared with, in the order of their training."""
+    read = {"teacher": Step("teacher"), "sft": Step("sft")}
+    for number in range(1, len(config.rounds) + 1):
+        read[f"round-{number}"] = Step("dpo", number)
+    if config.retriever:
+        read["retriever"] = Step("retriever")
+    return read
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    judge = config.judge
+    critic = config.critic
+    n = config.evaluate.best_of
+    about = sum(literals[split] for split in config.evaluate.splits)
+    contestants = 2 + len(config.rounds) + bool(n) + bool(config.retriever)
+    calls = 2 * contestants * about * len(judge.aspects)
+    asked = [Expected(judge.endpoint, "judge", calls, judge.max_tokens)]
+    if n:
+        asked.append(Expected(critic.endpoint, "critic", 2 * (n - 1) * about, critic.max_tokens))
+    return asked
 
 
 def run(context: Context) -> Iterator[Verdict]:
-    settings, aspects = context.config.judge, context.config.judge.aspects
+    settings = context.config.judge
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
@@ -42,9 +69,9 @@ def run(context: Context) -> Iterator[Verdict]:
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
     verdicts: Verdicts = defaultdict(list)
-    with Progress(str(context.step), 2 * len(pairs) * len(aspects)) as progress:
-        for aspect in aspects:
-            for verdict in judge.verdicts("judge", settings, context.door(progress), pairs, aspect):
+    with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects)) as progress:
+        for aspect in settings.aspects:
+            for verdict in choice.verdicts("judge", settings, context.door(progress), pairs, aspect):
                 verdicts[aspect, author_of[verdict.a]].append(verdict)
                 yield verdict
     train = {literal.id for literal in context.literals("train")}
@@ -74,54 +101,66 @@ def _leave_out(context: Context, literals: list[LiteralText], reference: dict[st
 def _contestants(context: Context) -> dict[str, str]:
     """The contestants, and the student that answers for each."""
     n = context.config.evaluate.best_of
-    sft, *rounds = (name for name in context.inputs if name not in ("teacher", "retriever"))
-    found = {"retriever": "retriever"} if "retriever" in context.inputs else {}
-    chosen = {best_of.name(n): sft} if n else {}
-    return {"base": "base", **found, sft: sft, **chosen, **{name: name for name in rounds}}
+    contestants = {"base": "base"}
+    if "retriever" in context.inputs:
+        contestants["retriever"] = "retriever"
+    contestants["sft"] = "sft"
+    if n:
+        contestants[best_of.name(n)] = "sft"
+    for name in context.inputs:
+        if name not in ("teacher", "retriever"):
+            contestants[name] = name
+    return contestants
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """One answer per contestant and literal; a contestant that an interrupted attempt finished is read back."""
-    from pipeline import generation, student
-
-    path, n = context.folder / ANSWERS, context.config.evaluate.best_of
-    contestants = _contestants(context)
-    weights = {name: student.weights(context.run, step) for name, step in context.inputs.items() if name != "teacher"}
-    parts = {name: context.folder / f"answers-{name}.jsonl" for name in contestants}
-    tokenizer = student.load_tokenizer(context.config)
-    for name, who in contestants.items():
-        if path.exists() or parts[name].exists():
-            continue
-        if name == "retriever":
-            jsonl.write(parts[name], _retrieved(context, literals))
-            continue
-        model = student.load(context.config, weights.get(who))
-        if name == who:
-            tasks = [generation.Task(literal, name, 0) for literal in literals]
-            jokes = generation.write_jokes(context, model, tokenizer, tasks, context.config.evaluate)
-        else:
-            jokes = iter(best_of.answers(context, model, tokenizer, literals))
-        jsonl.write(parts[name], jokes)
+    path = context.folder / ANSWERS
     if not path.exists():
-        jsonl.write(path, [joke for part in parts.values() for joke in jsonl.read(part, Joke)])
-    for part in parts.values():
-        part.unlink(missing_ok=True)
+        parts = []
+        for name, student in _contestants(context).items():
+            part = context.folder / f"answers-{name}.jsonl"
+            if not part.exists():
+                jsonl.write(part, _answers_of(context, name, student, literals))
+            parts.append(part)
+        jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
+    for part in context.folder.glob("answers-*.jsonl"):
+        part.unlink()
+    answers = jsonl.load(path, Joke)
+    n = context.config.evaluate.best_of
     if n:
         context.files += [context.folder / CANDIDATES, context.folder / SELECTION]
-    found = jsonl.load(path, Joke)
-    if n:
-        chosen = sum(joke.author == best_of.name(n) for joke in found)
+        chosen = sum(joke.author == best_of.name(n) for joke in answers)
         context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}
-    return found
+    return answers
+
+
+def _answers_of(context: Context, name: str, student_name: str, literals: list[LiteralText]) -> Iterable[Joke]:
+    """A contestant's answers, by the student that answers for it."""
+    from pipeline.models import generation, student
+
+    if name == "retriever":
+        return _retrieved(context, literals)
+    weights = None
+    if student_name in context.inputs:
+        weights = student.weights(context.run, context.inputs[student_name])
+    tokenizer = student.load_tokenizer(context.config)
+    model = student.load(context.config, weights)
+    if name != student_name:
+        return best_of.answers(context, model, tokenizer, literals)
+    tasks = [generation.Task(literal, name, 0) for literal in literals]
+    writing = generation.Writing(context.config, str(context.step), context.drop, context.kept(Joke))
+    return generation.write_jokes(writing, model, tokenizer, tasks, context.config.evaluate)
 
 
 def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
     """The nearest of the retriever's jokes to each literal."""
-    from pipeline.searching import NAME, Searcher
+    from pipeline.retrieval.searcher import NAME, Searcher
 
     searcher = Searcher(context.run, context.config)
-    for literal, found in zip(literals, searcher.nearest([literal.text for literal in literals]), strict=True):
-        yield make(Joke, literal_id=literal.id, literal=literal.text, text=found.text, author=NAME, index=0, call=None)
+    nearest = searcher.nearest([literal.text for literal in literals])
+    for literal, near in zip(literals, nearest, strict=True):
+        yield make(Joke, literal_id=literal.id, literal=literal.text, text=near.text, author=NAME, index=0, call=None)
 
 
 def figures(

@@ -5,67 +5,105 @@ Model level: what it, or the critic, makes of each of them is learned, too.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations
 from typing import Any
 
-from pipeline import critique, jsonl
-from pipeline.config import Config
-from pipeline.context import Context
+from pipeline import prompts as templates
+from pipeline.config.whole import Config
 from pipeline.errors import StageError
-from pipeline.lessons import Retrieval
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected
+from pipeline.judging import critic
+from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
-from pipeline.records import Joke, make
-from pipeline.runs import HELD_OUT, INDEX, SELECTION, Step
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import Row, make
+from pipeline.rows.training import Retrieval
+from pipeline.runs.files import INDEX, SELECTION, WEIGHTS
+from pipeline.runs.step import Step
 
-SECTIONS = ("literals", "student", "retriever")
-PROMPTS = ("student",)
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    own = ("literals", "student", "retriever")
+    return (*own, "critic") if _scored_by_critic(config) else own
 
 
-def writes(config: Config, round: int | None) -> type[Retrieval]:
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("student", *templates.CRITIC) if _scored_by_critic(config) else ("student",)
+
+
+def _scored_by_critic(config: Config) -> bool:
+    return config.retriever is not None and config.retriever.scores == "critic"
+
+
+def code(config: Config, round: int | None) -> str | None:
+    return "training/losses/retrieval.py"
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Retrieval
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     settings: Any = config.retriever
-    found = {"teacher": Step("teacher")}
+    read = {"teacher": Step("teacher")}
     if "student" in settings.jokes:
-        found["student"] = Step("sample", config.samples_students[-1])
+        read["student"] = Step("sample", config.samples_students[-1])
     if settings.scores in ("ll", "mi") and settings.scorer is None:
-        found["scorer"] = Step("sft")
-    return found
+        read["scorer"] = Step("sft")
+    return read
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    if not _scored_by_critic(config):
+        return []
+    settings: Any = config.retriever
+    jokes = {"teacher": config.teacher.jokes, "student": config.sample.k}
+    k = sum(jokes[whose] for whose in settings.jokes)
+    calls = k * (k - 1) * (literals["train"] + literals["validation"])
+    return [Expected(config.critic.endpoint, "critic", calls, config.critic.max_tokens)]
 
 
 def run(context: Context) -> Iterator[Retrieval]:
-    from pipeline import biencoder, index
+    from pipeline.retrieval import encoder, index
 
-    settings: Any = context.config.retriever
-    biencoder.arguments(context.config, context.folder)  # a typo, and a library that is missing, are said at once
+    encoder.arguments(context.config, context.folder)  # a typo, and a library that is missing, are said at once
     index.faiss()
-    groups = _groups(context)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
-    groups.sort(key=lambda group: split_of[group[0].literal_id] != "train")
-    _enough(context, [group for group in groups if split_of[group[0].literal_id] == "train"])
-    train, held_out = [], []
-    for row in _scored(context, groups):
+    groups = _groups(context)
+    train = [group for group in groups if split_of[group[0].literal_id] == "train"]
+    others = [group for group in groups if split_of[group[0].literal_id] != "train"]
+    _enough(context, train)
+    held_out = []
+    for row in _scored(context, train + others):
         if split_of[row.literal_id] == "train":
-            train.append(row)
             yield row
         else:
             held_out.append(row)
-    if context.quarantine.now and not context.accept_failed:
-        return  # nothing is learned from a part of the critic's verdicts
-    jsonl.write(context.folder / HELD_OUT, held_out)
-    context.files.append(context.folder / HELD_OUT)
-    biencoder.train(context, train)
-    model = biencoder.load(context.config, context.folder / "weights")
-    ids, jokes = ([value for row in train for value in getattr(row, name)] for name in ("joke_ids", "jokes"))
-    found = index.build(biencoder.vectors(model, jokes), ids, settings.exact_below)
-    index.save(found, context.folder / INDEX)
+    context.hold_out(held_out)
+
+
+def learn(context: Context) -> None:
+    from pipeline.retrieval import encoder, index
+
+    settings: Any = context.config.retriever
+    train = jsonl.load(context.records, Retrieval)
+    encoder.train(context, train)
+    model = encoder.load(context.config, context.folder / WEIGHTS)
+    ids: list[str] = []
+    jokes: list[str] = []
+    for row in train:
+        ids += row.joke_ids
+        jokes += row.jokes
+    built = index.build(encoder.vectors(model, jokes), ids, settings.exact_below)
+    index.save(built, context.folder / INDEX)
     context.files.append(context.folder / INDEX)
     context.facts["index"] = {"jokes": len(jokes), "exact": len(jokes) < settings.exact_below}
-    if held_out:
-        context.facts["held_out"] = biencoder.figures(biencoder.ranks(model, held_out, train))
+    if context.held_out:
+        held_out = jsonl.load(context.held_out, Retrieval)
+        context.facts["held_out"] = encoder.figures(encoder.ranks(model, held_out, train))
 
 
 def _groups(context: Context) -> list[list[Joke]]:
@@ -103,18 +141,23 @@ def _enough(context: Context, train: list[list[Joke]]) -> None:
 
 
 def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
-    """A row for each group, as its scores come; those of train literals that an interrupted attempt has are not made
-    again. The critic is asked for all of them, since its answers are kept elsewhere."""
-    settings: Any = context.config.retriever
-    kept = {} if settings.scores == "critic" else {row.literal_id: row for row in context.kept(Retrieval)}
-    scores = iter(_scores(context, [group for group in groups if group[0].literal_id not in kept]))
+    """A row for each group, as its scores come.
+
+    Those of train literals that an interrupted attempt has are not made again. The critic is asked for all of them,
+    since its answers are kept elsewhere.
+    """
+    scores = context.config.retriever.scores if context.config.retriever else "none"
+    kept: dict[str, Retrieval] = {}
+    if scores != "critic":
+        kept = {row.literal_id: row for row in context.kept(Retrieval)}
+    scored = _scores(context, [group for group in groups if group[0].literal_id not in kept])
     for group in groups:
         literal = group[0].literal_id
         if literal in kept:
             yield kept[literal]
             continue
-        found = next(scores)
-        if found is None and settings.scores != "none":
+        _, values = next(scored)
+        if values is None and scores != "none":
             context.drop(literal, literal, "no verdict")
             continue
         yield make(
@@ -123,33 +166,46 @@ def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
             literal=group[0].literal,
             joke_ids=[joke.id for joke in group],
             jokes=[joke.text for joke in group],
-            scores=found,
+            scores=values,
         )
 
 
-def _scores(context: Context, groups: list[list[Joke]]) -> Iterable[list[float] | None]:
-    """What the teacher, or the critic, makes of each group's jokes; None where it made nothing."""
-    settings: Any = context.config.retriever
-    if settings.scores == "none" or not groups:
-        return [None] * len(groups)
-    if settings.scores == "critic":
-        return _judged(context, groups)
-    from pipeline import plausibility
+def _scores(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
+    """Each group's literal, and what the teacher, or the critic, makes of its jokes; None where it made nothing."""
+    scores = context.config.retriever.scores if context.config.retriever else "none"
+    if scores == "critic":
+        yield from _judged(context, groups)
+    elif scores == "none":
+        for group in groups:
+            yield group[0].literal_id, None
+    elif groups:
+        from pipeline.retrieval.scores import likelihoods
 
-    return plausibility.scores(context, groups)
+        yield from likelihoods(context, groups)
 
 
-def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[list[float] | None]:
+def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
     """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where none of them is valid."""
-    from pipeline import schedule
+    from pipeline.judging import swiss
 
-    pairs = [list(combinations(range(len(group)), 2)) for group in groups]
-    asked = [(group[a], group[b]) for group, of in zip(groups, pairs, strict=True) for a, b in of]
-    with Progress(f"{context.step}, critic", 2 * len(asked)) as progress:
-        verdicts = list(critique.verdicts(context, progress, asked))
-    jsonl.write(context.folder / SELECTION, verdicts)
+    pairs: list[Pair] = []
+    for group in groups:
+        pairs += combinations(group, 2)
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    with Progress(f"{context.step}, critic", 2 * len(pairs)) as progress:
+        for verdict in critic.verdicts(context, progress, pairs):
+            verdicts[verdict.literal_id].append(verdict)
+    jsonl.write(context.folder / SELECTION, chain.from_iterable(verdicts.values()))
     context.files.append(context.folder / SELECTION)
-    said = iter(verdicts)
-    for group, of in zip(groups, pairs, strict=True):
-        judged = [(a, b, verdict.p_a) for (a, b), verdict in zip(of, said, strict=False) if verdict.p_a is not None]
-        yield None if of and not judged else [float(one) for one in schedule.scores(len(group), judged)[0]]
+    for group in groups:
+        literal = group[0].literal_id
+        place = {joke.id: number for number, joke in enumerate(group)}
+        judged = []
+        for verdict in verdicts[literal]:
+            if verdict.p_a is not None:
+                judged.append((place[verdict.a], place[verdict.b], verdict.p_a))
+        if judged or len(group) == 1:
+            scores, _ = swiss.scores(len(group), judged)
+            yield literal, [float(score) for score in scores]
+        else:
+            yield literal, None

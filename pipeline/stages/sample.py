@@ -3,27 +3,36 @@
 "Small But Funny" (arXiv 2402.18113), critique phase, has the critic choose among six candidates of the student.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import prompts
-from pipeline.config import Config
-from pipeline.context import Context
-from pipeline.endpoint import Endpoint
+from pipeline import prompts as templates
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected, Requests
+from pipeline.llm.call import Answer
 from pipeline.progress import Progress
-from pipeline.records import Joke, LiteralText, content_id, make
-from pipeline.runs import Step, student_step
+from pipeline.rows.records import Joke, LiteralText
+from pipeline.rows.row import Row, content_id, make
+from pipeline.runs.step import Step, student_step
 
-SECTIONS = ("literals", "student", "sample")
-PROMPTS = ("student",)
+ROUND_KEYS = ("candidates",)
 
 
-def writes(config: Config, round: int | None) -> type[Joke]:
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("literals", "student", "sample")
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("student",)
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Joke
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    candidates = config.rounds[(round or 1) - 1].candidates
+    candidates = config.round(round).candidates
     if candidates == "teacher":
         return {"teacher": Step("teacher")}
     if candidates == "base" or config.sample.endpoint:
@@ -31,60 +40,78 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     return {"student": student_step(config, round or 1)}
 
 
+def requests(context: Context) -> Requests | None:
+    """A chat-completions body per candidate, for a student that is served elsewhere; None for one that is not."""
+    endpoint = context.config.sample.endpoint
+    return None if endpoint is None else (endpoint, _bodies(context))
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    sample = config.sample
+    if sample.endpoint is None:
+        return []
+    calls = sample.k * sum(literals[split] for split in sample.splits)
+    return [Expected(sample.endpoint, "student", calls, sample.max_new_tokens)]
+
+
 def run(context: Context) -> Iterator[Joke]:
-    candidates = context.config.rounds[(context.step.round or 1) - 1].candidates
+    candidates = context.round.candidates
     literals = context.literals(*context.config.sample.splits)
     if candidates == "teacher":
         wanted = {literal.id for literal in literals}
         yield from (joke for joke in context.rows("teacher", Joke) if joke.literal_id in wanted)
     elif context.config.sample.endpoint:
-        yield from _served(context, literals, "base" if candidates == "base" else "sft")
+        yield from _served(context, "base" if candidates == "base" else "sft")
     else:
         yield from _local(context, literals)
 
 
 def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
-    from pipeline import generation, student
+    """Candidates of a student that is loaded here."""
+    from pipeline.models import generation, student
 
     config = context.config
+    author = "base"
+    weights = None
     start = context.inputs.get("student")
-    author = "base" if start is None else "sft" if start.round is None else f"round-{start.round}"
+    if start:
+        author = "sft" if start.round is None else f"round-{start.round}"
+        weights = student.weights(context.run, start)
+    tasks = []
+    for literal in literals:
+        tasks += [generation.Task(literal, author, index) for index in range(config.sample.k)]
     tokenizer = student.load_tokenizer(config)
-    model = student.load(config, student.weights(context.run, start) if start else None)
-    tasks = [generation.Task(literal, author, index) for literal in literals for index in range(config.sample.k)]
-    yield from generation.write_jokes(context, model, tokenizer, tasks, config.sample)
+    model = student.load(config, weights)
+    writing = generation.Writing(config, str(context.step), context.drop, context.kept(Joke))
+    yield from generation.write_jokes(writing, model, tokenizer, tasks, config.sample)
 
 
-def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]] | None:
-    """A chat-completions body per candidate, for a student that is served elsewhere; None for one that is not."""
+def _bodies(context: Context) -> Iterator[tuple[tuple[LiteralText, int], dict[str, Any]]]:
+    """Tagged with the literal and the candidate's index."""
+    sample = context.config.sample
+    for literal in context.literals(*sample.splits):
+        content = templates.render("student", literal=literal.text)
+        for index in range(sample.k):
+            body = {
+                "messages": [{"role": "user", "content": content}],
+                "temperature": sample.temperature,
+                "top_p": sample.top_p,
+                "max_tokens": sample.max_new_tokens,
+                "seed": int(content_id("s", context.config.seed, literal.id, index)[2:9], 16),
+            }
+            yield (literal, index), body
+
+
+def _served(context: Context, author: str) -> Iterator[Joke]:
+    """Candidates of a student that is served elsewhere."""
     sample = context.config.sample
     if sample.endpoint is None:
-        return None
-    bodies = (
-        {
-            "messages": [{"role": "user", "content": prompts.render("student", literal=literal.text)}],
-            "temperature": sample.temperature,
-            "top_p": sample.top_p,
-            "max_tokens": sample.max_new_tokens,
-            "seed": int(content_id("s", context.config.seed, literal.id, index)[2:9], 16),
-        }
-        for literal in context.literals(*sample.splits)
-        for index in range(sample.k)
-    )
-    return sample.endpoint, bodies
-
-
-def _served(context: Context, literals: list[LiteralText], author: str) -> Iterator[Joke]:
-    asked, k = requests(context), context.config.sample.k
-    if asked is None:
         return
-    with Progress(str(context.step), len(literals) * k) as progress:
-        answers = context.door(progress).ask(*asked)
-        for number, answer in enumerate(answers):
-            literal = literals[number // k]
+    calls = len(context.literals(*sample.splits)) * sample.k
+    with Progress(str(context.step), calls) as progress:
+        for (literal, index), answer in context.door(progress).ask(sample.endpoint, _bodies(context)):
             if not answer.text:
-                why = (answer.error or "").partition(":")[0] or ("refused" if answer.refusal else "empty")
-                context.drop(literal.id, literal.id, f"no answer: {why}", answer.error or answer.refusal)
+                context.drop(literal.id, literal.id, f"no answer: {_why(answer)}", answer.error or answer.refusal)
                 continue
             yield make(
                 Joke,
@@ -92,6 +119,12 @@ def _served(context: Context, literals: list[LiteralText], author: str) -> Itera
                 literal=literal.text,
                 text=answer.text.strip(),
                 author=author,
-                index=number % k,
+                index=index,
                 call=answer.id,
             )
+
+
+def _why(answer: Answer) -> str:
+    if answer.error:
+        return answer.error.partition(":")[0]
+    return "refused" if answer.refusal else "empty"

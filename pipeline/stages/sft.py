@@ -3,21 +3,27 @@
 "Small But Funny" (arXiv 2402.18113), imitation phase: maximum likelihood on the teacher's paraphrases.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pipeline import jsonl, pairs
-from pipeline.config import Config
-from pipeline.context import Context
-from pipeline.lessons import Imitation
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.judging.preferences import imitations
 from pipeline.progress import Progress
-from pipeline.records import Joke
-from pipeline.runs import HELD_OUT, Step
+from pipeline.rows.records import Joke
+from pipeline.rows.row import Row
+from pipeline.rows.training import Imitation
+from pipeline.runs.step import Step
 
-SECTIONS = ("literals", "student", "sft")
-PROMPTS = ("student",)
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("literals", "student", "sft")
 
 
-def writes(config: Config, round: int | None) -> type[Imitation]:
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("student",)
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Imitation
 
 
@@ -26,23 +32,28 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def run(context: Context) -> Iterator[Imitation]:
-    from pipeline import imitation, student, trainers
+    from pipeline.models import student, student_prompt
+    from pipeline.training import arguments
 
-    arguments = trainers.imitation_arguments(context.config, context.folder)
+    trainer_arguments = arguments.imitation(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
-    told, texts = {joke.literal_id: joke.literal for joke in jokes}, {joke.id: joke.text for joke in jokes}
-    longest = getattr(arguments, "max_length", None)  # transformers' own trainer has none
+    literals = {joke.literal_id: joke.literal for joke in jokes}
+    texts = {joke.id: joke.text for joke in jokes}
+    longest = arguments.max_length(trainer_arguments)
     with Progress(f"{context.step}, rows", len(jokes)) as progress:
-        found = student.measure(context.config, tokenizer, longest, told, texts, progress)
-    rows, dropped = pairs.imitations(jokes, *found)
-    for literal, what, reason in dropped:
-        context.drop(literal, what, reason)
-    held_out = [row for row in rows if split_of[row.literal_id] == "validation"]
+        measured = student_prompt.measure(context.config, tokenizer, longest, literals, texts, progress)
+    rows, left_out = imitations(jokes, measured)
+    for dropped in left_out:
+        context.drop(*dropped)
     yield from (row for row in rows if split_of[row.literal_id] == "train")
-    jsonl.write(context.folder / HELD_OUT, held_out)
-    context.files.append(context.folder / HELD_OUT)
-    if len(rows) == len(held_out):
-        return
-    imitation.train(context, arguments, tokenizer, context.folder / HELD_OUT if held_out else None)
+    context.hold_out([row for row in rows if split_of[row.literal_id] == "validation"])
+
+
+def learn(context: Context) -> None:
+    from pipeline.models import student
+    from pipeline.training import arguments, imitation
+
+    trainer_arguments = arguments.imitation(context.config, context.folder)
+    imitation.train(context, trainer_arguments, student.load_tokenizer(context.config))

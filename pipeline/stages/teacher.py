@@ -5,24 +5,22 @@
 
 import json
 import re
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import prompts
-from pipeline.config import Config
-from pipeline.context import Context, literals
-from pipeline.endpoint import Endpoint
-from pipeline.llm.answer import Answer
+from pipeline import prompts as templates
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Requests
+from pipeline.llm.call import Answer
 from pipeline.progress import Progress
-from pipeline.records import Joke, LiteralText, make
-from pipeline.runs import Step
-
-SECTIONS = ("literals", "teacher")
-PROMPTS = ("teacher",)
+from pipeline.rows.records import Joke, LiteralText
+from pipeline.rows.row import Row, make
+from pipeline.runs.literals import literals
+from pipeline.runs.step import Step
 
 ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
-SCHEMA = prompts.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
+SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
 WORDS = re.compile(r"\w+")
 THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
@@ -39,7 +37,15 @@ WARNING = re.compile(
 )
 
 
-def writes(config: Config, round: int | None) -> type[Joke]:
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("literals", "teacher")
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("teacher",)
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
     return Joke
 
 
@@ -47,37 +53,34 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     return {}
 
 
-def requests(context: Context) -> tuple[Endpoint, Iterator[dict[str, Any]]]:
-    """The endpoint, and a chat-completions body per literal."""
-    return context.config.teacher.endpoint, (request(context, literal) for literal in literals(context.config))
+def requests(context: Context) -> Requests:
+    """A chat-completions body per literal, tagged with it: one by one, as there may be millions."""
+    bodies = ((literal, request(context, literal)) for literal in literals(context.config))
+    return context.config.teacher.endpoint, bodies
 
 
 def request(context: Context, literal: LiteralText) -> dict[str, Any]:
     """The chat-completions body, without the model, for one literal."""
     teacher = context.config.teacher
-    schema = teacher.endpoint.json_schema
-    content = prompts.render("teacher", n=teacher.jokes, literal=literal.text, **({"json": True} if schema else {}))
-    return {
-        "messages": [{"role": "user", "content": content}],
+    values: dict[str, Any] = {"n": teacher.jokes, "literal": literal.text}
+    if teacher.endpoint.json_schema:
+        values["json"] = True
+    body: dict[str, Any] = {
+        "messages": [{"role": "user", "content": templates.render("teacher", **values)}],
         "temperature": teacher.temperature,
         "top_p": teacher.top_p,
         "max_tokens": teacher.max_tokens,
         "seed": context.config.seed,
-        **({"response_format": SCHEMA} if schema else {}),
     }
+    if teacher.endpoint.json_schema:
+        body["response_format"] = SCHEMA
+    return body
 
 
 def run(context: Context) -> Iterator[Joke]:
-    asked: deque[LiteralText] = deque()  # those whose answers are still to come: there may be millions of others
-
-    def bodies() -> Iterator[dict[str, Any]]:
-        for literal in literals(context.config):
-            asked.append(literal)
-            yield request(context, literal)
-
-    with Progress(str(context.step), sum(1 for _ in literals(context.config))) as progress:
-        for answer in context.door(progress).ask(context.config.teacher.endpoint, bodies()):
-            literal = asked.popleft()
+    total = sum(1 for _ in literals(context.config))
+    with Progress(str(context.step), total) as progress:
+        for literal, answer in context.door(progress).ask(*requests(context)):
             texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
             for reason, left_out in dropped:
                 context.drop(literal.id, literal.id, reason, left_out)

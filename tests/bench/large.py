@@ -11,8 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import data_folder, jsonl, records, store
-from pipeline.records import Joke, Verdict
+from pipeline import data_folder
+from pipeline.execution.execute import put
+from pipeline.rows import jsonl, records
+from pipeline.rows.records import Joke, Verdict
 
 LITERALS, TURNS = 12_000, 5
 
@@ -64,7 +66,7 @@ def rows(folder: Path) -> None:
             read.append(len(found) / (time.perf_counter() - began))
             with tempfile.TemporaryDirectory() as place, (Path(place) / "rows").open("wb") as file:
                 began = time.perf_counter()
-                store.put(file, iter(found), "bench")
+                put(file, iter(found), "bench")
                 written.append(len(found) / (time.perf_counter() - began))
         print(
             f"{kind.kind:<10} {len(found):>7,} rows: read and validated {statistics.median(read):>9,.0f}/s, "

@@ -16,12 +16,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from statistics import mean
 
-from pipeline import ROOT, data_folder, jsonl, metrics, standin
+from pipeline import ROOT, data_folder, standin
 from pipeline.__main__ import main as distil
-from pipeline.config import Generation
-from pipeline.configfile import load, validate
-from pipeline.records import Joke, LiteralText, Verdict
-from pipeline.runs import ANSWERS, RECORDS, Run, Step
+from pipeline.config.file import load, validate
+from pipeline.config.student import Generation
+from pipeline.judging import metrics
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, LiteralText, Verdict
+from pipeline.runs.files import ANSWERS, RECORDS
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
 
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
 CONFIG, PORT, JOKES = ROOT / "tests/bench/logits.toml", 18417, 3
@@ -77,7 +81,7 @@ def prepare(seeds: int) -> None:
         limit = ["--limit", "train=1500,validation=100,test=400", "--split-field", "split"]
         run("import", SHARED / "data/literals/self_dialogue.jsonl", "--out", sentences, *limit)
     if not (nano / "config.json").exists():
-        from pipeline import pretrain
+        from pipeline.models import pretrain
 
         size = ["--hidden", 96, "--layers", 3, "--steps", 2500, "--tokenizer", ROOT / "data/students/micro"]
         pretrain.main([str(part) for part in (SHARED / "data/chat_sentences.tsv.gz", *size, "--out", nano)])
@@ -96,7 +100,7 @@ def prepare(seeds: int) -> None:
 
 def serve(folder: Path) -> object:
     """A trained student on loopback, that writes the list of jokes which prompts/teacher.j2 asks for."""
-    from pipeline import generation, student
+    from pipeline.models import generation, student, student_prompt
 
     config = validate(load(CONFIG) | {"student": {"model": str(folder)}}, str(CONFIG))
     model, tokenizer = student.load(config), student.load_tokenizer(config)
@@ -110,7 +114,9 @@ def serve(folder: Path) -> object:
                 batch.append(waiting.get())
             settings = Generation(temperature=batch[0][0]["temperature"], top_p=batch[0][0]["top_p"])
             texts = [
-                student.prompt(tokenizer, standin.quoted(said(body))[0]) for body, _ in batch for _ in range(JOKES)
+                student_prompt.prompt(tokenizer, standin.quoted(said(body))[0])
+                for body, _ in batch
+                for _ in range(JOKES)
             ]
             seeds = [JOKES * body["seed"] + number for body, _ in batch for number in range(JOKES)]
             answers = generation.generate(model, tokenizer, texts, settings, seeds)
@@ -160,7 +166,7 @@ def told() -> dict[str, list[str]]:
 
 def model_of(folder: Path) -> tuple[object, object]:
     """A student in evaluation, and its tokenizer."""
-    from pipeline import student
+    from pipeline.models import student
 
     config = validate(load(CONFIG) | {"student": {"model": str(folder)}}, str(CONFIG))
     return student.load(config), student.load_tokenizer(config)
@@ -173,14 +179,14 @@ def literals(split: str) -> list[LiteralText]:
 
 def likelihood(folder: Path, split: str, teacher: object) -> dict[str, float]:
     """By literal, the teacher's log-probability of one sample of the student's, a mean over its tokens, in nats."""
-    from pipeline import generation, student
-    from pipeline.likelihood import answer_logits
+    from pipeline.models import generation, student_prompt
+    from pipeline.models.likelihood import answer_logits
 
     model, tokenizer = model_of(folder)
     rows, found = literals(split), {}
     for start in range(0, len(rows), 100):
         batch = rows[start : start + 100]
-        ids = tokenizer([student.prompt(tokenizer, row.text) for row in batch])["input_ids"]
+        ids = tokenizer([student_prompt.prompt(tokenizer, row.text) for row in batch])["input_ids"]
         answers = generation.write(model, tokenizer, ids, SAMPLED, range(start, start + len(batch)))
         logps = answer_logits(teacher, ids, answers, tokenizer.pad_token_id).log_softmax(-1)
         for place, (row, answer) in enumerate(zip(batch, answers, strict=True)):

@@ -55,7 +55,7 @@ def six_passes(model, candidates, pad):
     """(B, K) by the plain model, a forward pass for each place."""
     import torch
 
-    from pipeline.likelihood import padded
+    from pipeline.models.likelihood import padded
 
     columns = []
     for place in range(ANSWERS):
@@ -79,14 +79,13 @@ def six_passes(model, candidates, pad):
 
 def child(name, way):
     """One turn; prints tokens per second and the peak memory of the steps in MiB."""
-    from pipeline import student  # isort: skip - first, as it sets the environment of the libraries below
-
     import torch
 
-    from pipeline import losses
-    from pipeline.candidates import without_dropout
-    from pipeline.config import Dpo
-    from pipeline.likelihood import Candidates, scorer
+    from pipeline.config.rounds import Dpo
+    from pipeline.models import student
+    from pipeline.models.likelihood import Candidates, scorer
+    from pipeline.training.candidate_trainer import without_dropout
+    from pipeline.training.losses import preference
 
     student.keep_memory()
     draw = torch.Generator().manual_seed(0)
@@ -118,8 +117,8 @@ def child(name, way):
         logps = score(model, batch, 1)
         count = batch.tokens.to(logps.device)
         tie = torch.zeros(PROMPTS, dtype=torch.bool, device=logps.device)
-        rows = losses.Batch(logps, logps.detach(), count, tie, 24.0)
-        (losses.sft(rows, 0.1, Dpo()) + 100 * losses.brio(rows, 0.1, Dpo())).mean().backward()
+        rows = preference.Batch(logps, logps.detach(), count, tie, 24.0)
+        (preference.sft(rows, 0.1, Dpo()) + 100 * preference.brio(rows, 0.1, Dpo())).mean().backward()
         tokens += int(count.sum())
     seconds = time.perf_counter() - began
     after = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

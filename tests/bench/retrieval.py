@@ -15,13 +15,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline import ROOT, biencoder, data_folder, index, jsonl, metrics
+from pipeline import ROOT, data_folder
 from pipeline.__main__ import main as distil
-from pipeline.lessons import Retrieval
-from pipeline.lookup import as_made
-from pipeline.records import Joke, Verdict, make
-from pipeline.runs import ANSWERS, RECORDS, Run, Step
-from pipeline.searching import STEP, Searcher
+from pipeline.judging import metrics
+from pipeline.reading.made import as_made
+from pipeline.retrieval import encoder, index
+from pipeline.retrieval.searcher import STEP, Searcher
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import make
+from pipeline.rows.training import Retrieval
+from pipeline.runs.files import ANSWERS, RECORDS
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
 
 TRAINER = "max_steps=300, per_device_train_batch_size=32, learning_rate=0.05, logging_steps=20, save_steps=100"
 LEVELS = {
@@ -89,7 +95,7 @@ def held_out_ranks(made: Run) -> dict[str, int]:
         )
         for literal, jokes in groups.items()
     ]  # fmt: skip
-    found = biencoder.ranks(searcher.encoder, held_out, learned)
+    found = encoder.ranks(searcher.encoder, held_out, learned)
     return {row.literal_id: rank for row, rank in zip(held_out, found, strict=True)}
 
 
@@ -100,7 +106,7 @@ def pooled(seeds: list[dict[str, float]]) -> str:
 
 def latency() -> str:
     """Milliseconds of one answer, looked up and generated."""
-    from pipeline import generation, student
+    from pipeline.models import generation, student, student_prompt
 
     made = Run("retrieval-1-0")
     config = as_made(made)
@@ -110,7 +116,7 @@ def latency() -> str:
     sentences = sentences[:200]
 
     def generate(sentence: str) -> None:
-        generation.generate(model, tokenizer, [student.prompt(tokenizer, sentence)], config.evaluate, [0])
+        generation.generate(model, tokenizer, [student_prompt.prompt(tokenizer, sentence)], config.evaluate, [0])
 
     found = {
         "looked up": timed(lambda one: searcher.nearest([one]), sentences),
@@ -137,8 +143,8 @@ def sizes(counts: list[int]) -> str:
     made = Run("retrieval-1-0")
     searcher = Searcher(made, as_made(made))
     rows = jsonl.load(made.at(STEP) / RECORDS, Retrieval)
-    real = biencoder.vectors(searcher.encoder, [text for row in rows for text in row.jokes])
-    queries = biencoder.vectors(searcher.encoder, [row.literal for row in rows[:QUERIES]])
+    real = encoder.vectors(searcher.encoder, [text for row in rows for text in row.jokes])
+    queries = encoder.vectors(searcher.encoder, [row.literal for row in rows[:QUERIES]])
     lines = ["| vectors | index | build, s | query, median ms | p99 ms | recall@10 |", "|---|---|---|---|---|---|"]
     for count in counts:
         rng = np.random.default_rng(0)

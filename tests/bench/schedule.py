@@ -10,8 +10,10 @@ import random
 import statistics
 from itertools import combinations
 
-from pipeline import ROOT, jsonl, prompts, schedule, standin
-from pipeline.records import LiteralText
+from pipeline import ROOT, prompts, standin
+from pipeline.judging import swiss
+from pipeline.rows import jsonl
+from pipeline.rows.records import LiteralText
 
 LITERALS = 250
 CANDIDATES = (6, 8, 12, 16)
@@ -48,16 +50,16 @@ def borda(k: int, table: dict[tuple[int, int], float]) -> list[float]:
 
 
 def by_rounds(k: int, table: dict[tuple[int, int], float], most: int) -> list[float]:
-    judged: list[schedule.Judged] = []
+    judged: list[swiss.Judged] = []
     while len(judged) < most:
         met = {(i, j) for i, j, _ in judged}
-        judged += [(i, j, table[i, j]) for i, j in schedule.next_round(k, judged, met, most - len(judged))]
-    return list(schedule.scores(k, judged)[0])
+        judged += [(i, j, table[i, j]) for i, j in swiss.next_round(k, judged, met, most - len(judged))]
+    return list(swiss.scores(k, judged)[0])
 
 
 def at_random(k: int, table: dict[tuple[int, int], float], most: int) -> list[float]:
     drawn = random.Random(0).sample(sorted(table.items()), most)
-    return list(schedule.scores(k, [(i, j, p) for (i, j), p in drawn])[0])
+    return list(swiss.scores(k, [(i, j, p) for (i, j), p in drawn])[0])
 
 
 def interval(values: list[float]) -> str:
@@ -76,7 +78,7 @@ def main() -> None:
                 tables.append({(i, j): preferred(text, jokes[i], jokes[j]) for i, j in combinations(range(k), 2)})
         rounded = [{pair: float(p > 0.5) for pair, p in table.items()} for table in tables]
         for share in (1 / 3, 1 / 2):
-            most = schedule.quota(k, share)
+            most = swiss.quota(k, share)
             shown = [
                 interval([tau(how(k, table, most), borda(k, table)) for table in whose])
                 for how, whose in ((by_rounds, tables), (by_rounds, rounded), (at_random, tables))

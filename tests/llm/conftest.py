@@ -8,6 +8,13 @@ import pytest
 from tests.bench.server import Connection, Server
 
 
+def answers_of(door, endpoint, bodies):
+    """The answers alone; each is tagged with its request's place, and none with another's."""
+    for place, (tag, answer) in enumerate(door.ask(endpoint, enumerate(bodies))):
+        assert tag == place
+        yield answer
+
+
 class Running(Server):
     """The bench's server in a thread; `url` is its base_url."""
 

@@ -8,16 +8,17 @@ import threading
 import pytest
 from pydantic import ValidationError
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.judging import Critic
+from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, EndpointError
-from pipeline.judging import Critic
 from pipeline.llm.account import Account, Payer, Tally
-from pipeline.llm.batch import Batch
+from pipeline.llm.batch import BatchApi
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.jobs import Jobs
 from pipeline.llm.quarantine import Quarantine
-from pipeline.runtime import Runtime
+from tests.llm.conftest import answers_of
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01", "batch": 0.5}
 
@@ -31,7 +32,7 @@ def quick(monkeypatch):
 def ask(tmp_path, url, rows=10, quarantine=None, **runtime):
     door = Door(tmp_path / "calls.sqlite", Runtime(**{"retries": 1, **runtime}), "r", "teacher", quarantine=quarantine)
     bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
-    return list(door.ask(endpoint(url), bodies))
+    return list(answers_of(door, endpoint(url), bodies))
 
 
 def endpoint(url):
@@ -82,22 +83,22 @@ class Killed(BaseException):
 def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch, moment):
     with monkeypatch.context() as patch:
         if moment == "files.create":
-            send = Batch._send
+            send = BatchApi._send
 
             async def before(self, file, name):
                 raise Killed
 
-            patch.setattr(Batch, "_send", before)
+            patch.setattr(BatchApi, "_send", before)
         elif moment == "batches.create":  # made there, and not known here
             patch.setattr(Jobs, "found", lambda *_: (_ for _ in ()).throw(Killed()))
         elif moment == "sent":
-            send = Batch._send
+            send = BatchApi._send
 
             async def after(self, file, name):
                 await send(self, file, name)
                 raise Killed
 
-            patch.setattr(Batch, "_send", after)
+            patch.setattr(BatchApi, "_send", after)
         elif moment == "waiting":
 
             async def pause(seconds, halted):
@@ -105,14 +106,14 @@ def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch,
 
             patch.setattr("pipeline.llm.batch.pause", pause)
         else:
-            count, keep = itertools.count(), Batch._read
+            count, keep = itertools.count(), BatchApi._read
 
             def half(self, *given):
                 if next(count) == 5:
                     raise Killed
                 return keep(self, *given)
 
-            patch.setattr(Batch, "_read", half)
+            patch.setattr(BatchApi, "_read", half)
         with pytest.raises(Killed):
             ask(tmp_path, server.url)
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
@@ -208,7 +209,7 @@ def test_batch_mode_goes_with_a_server_alone():
 def live(tmp_path, url, rows=10, **runtime):
     door = Door(tmp_path / "calls.sqlite", Runtime(retries=1, **runtime), "r", "teacher")
     bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
-    return list(door.ask(endpoint(url).model_copy(update={"mode": "live"}), bodies))
+    return list(answers_of(door, endpoint(url).model_copy(update={"mode": "live"}), bodies))
 
 
 def kill_while_waiting(tmp_path, server, monkeypatch, **more):
@@ -237,7 +238,7 @@ def test_another_step_s_leftovers_are_not_sent_again_here(tmp_path, server, monk
     server.batches.options |= {"expire": 0.5, "polls": 0}
     door = Door(tmp_path / "calls.sqlite", Runtime(retries=1), "other", "teacher")
     bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in (9, 10)]
-    assert texts(door.ask(endpoint(server.url), bodies)) == rows(9, 10)
+    assert texts(answers_of(door, endpoint(server.url), bodies)) == rows(9, 10)
     assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 5
     assert usage(tmp_path / "calls.sqlite", "other")["calls"] == 2
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline import standin
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
-from pipeline.llm.answer import read
 from pipeline.llm.cache import usage
+from pipeline.llm.call import read
 from pipeline.llm.door import Door
 from pipeline.llm.faults import retry_after
-from pipeline.runtime import Runtime
+from tests.llm.conftest import answers_of
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
 
@@ -79,14 +80,14 @@ def test_answers_come_in_the_order_of_their_requests(tmp_path):
         return reply(text)
 
     with served(respond) as (url, _):
-        answers = list(door(tmp_path).ask(endpoint(url), bodies(*map(str, range(12)))))
+        answers = list(answers_of(door(tmp_path), endpoint(url), bodies(*map(str, range(12)))))
     assert [answer.text for answer in answers] == list(map(str, range(12)))
 
 
 def test_an_answer_is_paid_once_whoever_asks(tmp_path):
     with served(lambda body, _: reply()) as (url, got):
-        first = list(door(tmp_path).ask(endpoint(url, price=PRICE), bodies("a", "b")))
-        second = list(door(tmp_path, run="other").ask(endpoint(url, price=PRICE), bodies("b", "a", "c")))
+        first = list(answers_of(door(tmp_path), endpoint(url, price=PRICE), bodies("a", "b")))
+        second = list(answers_of(door(tmp_path, run="other"), endpoint(url, price=PRICE), bodies("b", "a", "c")))
     assert len(got) == 3
     assert [answer.id for answer in second][:2] == [answer.id for answer in first][::-1]
     spent = usage(tmp_path / "calls.sqlite", "r")
@@ -96,16 +97,16 @@ def test_an_answer_is_paid_once_whoever_asks(tmp_path):
 
 def test_whatever_changes_the_answer_changes_the_key(tmp_path):
     with served(lambda body, _: reply()) as (url, got):
-        list(door(tmp_path).ask(endpoint(url), bodies("a")))
-        list(door(tmp_path).ask(endpoint(url), [{**bodies("a")[0], "seed": 1}]))
-        list(door(tmp_path).ask(endpoint(url, extra_body={"top_k": 5}), bodies("a")))
-        list(door(tmp_path).ask(endpoint(url).model_copy(update={"model": "n"}), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url), [{**bodies("a")[0], "seed": 1}]))
+        list(answers_of(door(tmp_path), endpoint(url, extra_body={"top_k": 5}), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url).model_copy(update={"model": "n"}), bodies("a")))
     assert [body.get("top_k") for body in got] == [None, None, 5, None]
 
 
 def test_an_unknown_price_stays_unknown(tmp_path):
     with served(lambda body, _: reply()) as (url, _):
-        list(door(tmp_path).ask(endpoint(url), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
     assert usage(tmp_path / "calls.sqlite", "r")["cost"] is None
 
 
@@ -128,7 +129,7 @@ def test_an_unknown_price_stays_unknown(tmp_path):
 )
 def test_a_passing_fault_is_tried_again(tmp_path, fault):
     with served(lambda body, n: fault() if n == 1 else reply()) as (url, got):
-        answers = list(door(tmp_path).ask(endpoint(url), bodies("a")))
+        answers = list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
     assert [answer.text for answer in answers] == ["fine"]
     assert len(got) == 2
 
@@ -136,7 +137,7 @@ def test_a_passing_fault_is_tried_again(tmp_path, fault):
 def test_a_429_never_uses_up_the_attempts(tmp_path):
     busy = error(429, headers={"Retry-After": "0.01"})
     with served(lambda body, n: busy if n <= 4 else reply()) as (url, _):
-        assert next(door(tmp_path, retries=0).ask(endpoint(url), bodies("a"))).text == "fine"
+        assert next(answers_of(door(tmp_path, retries=0), endpoint(url), bodies("a"))).text == "fine"
 
 
 def test_retry_after_is_seconds_or_a_date():
@@ -152,11 +153,11 @@ def test_one_poison_row_fails_alone_and_is_not_cached(tmp_path):
 
     with served(respond) as (url, got):
         asked = door(tmp_path, retries=1)
-        answers = list(asked.ask(endpoint(url), bodies("a", "b", "c")))
+        answers = list(answers_of(asked, endpoint(url), bodies("a", "b", "c")))
         assert [answer.error and answer.error.partition(":")[0] for answer in answers] == [None, "unavailable", None]
         assert "boom" in answers[1].error
         before = len(got)
-        list(door(tmp_path).ask(endpoint(url), bodies("a", "c")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a", "c")))
         assert len(got) == before
 
 
@@ -166,7 +167,7 @@ def test_a_context_overflow_fails_that_row_only(tmp_path):
         return error(400, "maximum context length is 8 tokens") if long else reply()
 
     with served(respond) as (url, got):
-        answers = list(door(tmp_path).ask(endpoint(url), bodies("a", "long", "c")))
+        answers = list(answers_of(door(tmp_path), endpoint(url), bodies("a", "long", "c")))
     assert [answer.text for answer in answers] == ["fine", None, "fine"]
     assert "maximum context length" in answers[1].error
     assert len(got) == 3
@@ -175,14 +176,14 @@ def test_a_context_overflow_fails_that_row_only(tmp_path):
 def test_a_400_for_everybody_stops(tmp_path):
     with served(lambda body, _: error(400, "logprobs is not supported")) as (url, got):
         with pytest.raises(EndpointError, match="one after another: HTTP 400: .*logprobs is not supported"):
-            list(door(tmp_path).ask(endpoint(url), bodies(*map(str, range(100)))))
+            list(answers_of(door(tmp_path), endpoint(url), bodies(*map(str, range(100)))))
     assert len(got) < 20
 
 
 def test_a_server_that_fails_everybody_stops(tmp_path):
     with served(lambda body, _: error(502, "bad gateway")) as (url, got):
         with pytest.raises(EndpointError, match="failed 8 requests one after another: HTTP 502"):
-            list(door(tmp_path, retries=0).ask(endpoint(url), bodies(*map(str, range(100)))))
+            list(answers_of(door(tmp_path, retries=0), endpoint(url), bodies(*map(str, range(100)))))
     assert len(got) < 20
 
 
@@ -193,7 +194,7 @@ def test_a_request_that_times_out_fails_alone(tmp_path):
 
     with served(respond) as (url, _):
         asked = door(tmp_path, timeout=0.5, retries=0)
-        answers = list(asked.ask(endpoint(url), bodies("a", "slow", "c")))
+        answers = list(answers_of(asked, endpoint(url), bodies("a", "slow", "c")))
     assert [answer.text for answer in answers] == ["fine", None, "fine"]
     assert answers[1].error == "unavailable: no answer within runtime.timeout seconds"
 
@@ -203,7 +204,7 @@ def test_leaving_does_not_wait_for_a_retry(tmp_path):
         return reply() if body["messages"][0]["content"] == "a" else error(429, headers={"Retry-After": "60"})
 
     with served(respond) as (url, _):
-        answers = door(tmp_path).ask(endpoint(url), bodies("a", "b"))
+        answers = answers_of(door(tmp_path), endpoint(url), bodies("a", "b"))
         assert next(answers).text == "fine"
         began = time.monotonic()
         answers.close()
@@ -216,7 +217,7 @@ def test_equal_requests_on_their_way_are_sent_once(tmp_path):
         return reply()
 
     with served(respond) as (url, got):
-        answers = list(door(tmp_path).ask(endpoint(url), bodies("a", "a", "a")))
+        answers = list(answers_of(door(tmp_path), endpoint(url), bodies("a", "a", "a")))
     assert len(got) == 1
     assert [answer.text for answer in answers] == ["fine"] * 3
 
@@ -225,7 +226,7 @@ def test_content_in_parts_is_joined_and_half_a_surrogate_is_replaced(tmp_path):
     parts = b'[{"type": "text", "text": "one "}, {"type": "text", "text": "two \\ud83d"}]'
     with served(lambda body, _: (200, {}, b'{"choices": [{"message": {"content": %s}}]}' % parts)) as (url, _):
         for _ in range(2):
-            assert next(door(tmp_path).ask(endpoint(url), bodies("a"))).text == "one two ?"
+            assert next(answers_of(door(tmp_path), endpoint(url), bodies("a"))).text == "one two ?"
 
 
 def test_a_request_that_cannot_be_made_is_raised(tmp_path):
@@ -234,14 +235,14 @@ def test_a_request_that_cannot_be_made_is_raised(tmp_path):
         raise ConfigError("a prompt is broken")
 
     with served(lambda body, _: reply()) as (url, _), pytest.raises(ConfigError, match="a prompt is broken"):
-        list(door(tmp_path).ask(endpoint(url), broken()))
+        list(answers_of(door(tmp_path), endpoint(url), broken()))
 
 
 def test_401_stops_at_once_and_names_the_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-secret")
     with served(lambda body, _: error(401, "bad key")) as (url, got):
         with pytest.raises(EndpointError, match="MY_KEY") as caught:
-            list(door(tmp_path, concurrency=1).ask(endpoint(url, api_key_env="MY_KEY"), bodies(*"abcdef")))
+            list(answers_of(door(tmp_path, concurrency=1), endpoint(url, api_key_env="MY_KEY"), bodies(*"abcdef")))
     assert len(got) == 1
     assert "sk-secret" not in str(caught.value)
 
@@ -249,7 +250,7 @@ def test_401_stops_at_once_and_names_the_variable(tmp_path, monkeypatch):
 def test_an_empty_variable_is_named_before_anything_is_sent(tmp_path, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(ConfigError, match="export MY_KEY="):
-        list(door(tmp_path).ask(endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY"), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY"), bodies("a")))
 
 
 def test_404_names_the_model(tmp_path):
@@ -257,13 +258,13 @@ def test_404_names_the_model(tmp_path):
         served(lambda body, _: error(404, "unknown model")) as (url, _),
         pytest.raises(EndpointError, match="model 'm'"),
     ):
-        list(door(tmp_path).ask(endpoint(url), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
 
 
 def test_a_used_up_quota_does_not_wait(tmp_path):
     fault = error(429, "You exceeded your quota: insufficient_quota", "insufficient_quota")
     with served(lambda body, _: fault) as (url, _), pytest.raises(EndpointError, match="quota"):
-        list(door(tmp_path).ask(endpoint(url), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
 
 
 def test_an_endpoint_that_is_down_is_named(tmp_path):
@@ -271,7 +272,7 @@ def test_an_endpoint_that_is_down_is_named(tmp_path):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with pytest.raises(EndpointError, match=f"{url} cannot be reached"):
-        list(door(tmp_path, retries=1).ask(endpoint(url), bodies("a")))
+        list(answers_of(door(tmp_path, retries=1), endpoint(url), bodies("a")))
 
 
 def test_answers_on_their_way_when_another_fails_for_good_are_kept(tmp_path):
@@ -282,13 +283,13 @@ def test_answers_on_their_way_when_another_fails_for_good_are_kept(tmp_path):
         return reply()
 
     with served(respond) as (url, _), pytest.raises(EndpointError):
-        list(door(tmp_path).ask(endpoint(url), bodies("a", "b", "bad")))
+        list(answers_of(door(tmp_path), endpoint(url), bodies("a", "b", "bad")))
     assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 2
 
 
 def test_content_null_and_refusals_are_answers_without_text(tmp_path):
     with served(lambda body, _: reply(None, refusal="I would rather not")) as (url, _):
-        answer = next(door(tmp_path).ask(endpoint(url), bodies("a")))
+        answer = next(answers_of(door(tmp_path), endpoint(url), bodies("a")))
     assert (answer.text, answer.refusal, answer.error) == (None, "I would rather not", None)
 
 
@@ -300,7 +301,7 @@ def test_the_budget_is_a_hard_cap(tmp_path):
     with served(respond) as (url, got):
         asked = door(tmp_path, budget=0.002, concurrency=3)
         with pytest.raises(BudgetError, match="has spent"):
-            list(asked.ask(endpoint(url, price=PRICE), bodies(*map(str, range(99)))))
+            list(answers_of(asked, endpoint(url, price=PRICE), bodies(*map(str, range(99)))))
     spent = usage(tmp_path / "calls.sqlite", "r")
     assert 0.001 < spent["cost"] <= 0.002
     assert spent["calls"] == len(got)
@@ -308,22 +309,22 @@ def test_the_budget_is_a_hard_cap(tmp_path):
 
 def test_a_budget_without_prices_is_refused(tmp_path):
     with pytest.raises(BudgetError, match="price of m is unknown"):
-        list(door(tmp_path, budget=1.0).ask(endpoint("http://127.0.0.1:1/v1"), bodies("a")))
+        list(answers_of(door(tmp_path, budget=1.0), endpoint("http://127.0.0.1:1/v1"), bodies("a")))
 
 
 def test_a_budget_needs_an_endpoint_that_counts_tokens(tmp_path):
     with served(lambda body, _: (200, {"choices": [{"message": {"content": "x"}}]})) as (url, got):
         with pytest.raises(BudgetError, match="does not say how many tokens"):
-            list(door(tmp_path, budget=1.0, concurrency=1).ask(endpoint(url, price=PRICE), bodies("a", "b")))
+            list(answers_of(door(tmp_path, budget=1.0, concurrency=1), endpoint(url, price=PRICE), bodies("a", "b")))
         with pytest.raises(BudgetError, match="1 calls whose cost is unknown"):
-            list(door(tmp_path, budget=1.0).ask(endpoint(url, price=PRICE), bodies("c")))
+            list(answers_of(door(tmp_path, budget=1.0), endpoint(url, price=PRICE), bodies("c")))
     assert len(got) == 1
 
 
 def test_no_key_reaches_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-secret")
     with served(lambda body, _: reply()) as (url, _):
-        list(door(tmp_path).ask(endpoint(url, api_key_env="MY_KEY"), bodies("a")))
+        list(answers_of(door(tmp_path), endpoint(url, api_key_env="MY_KEY"), bodies("a")))
     sqlite3.connect(tmp_path / "calls.sqlite").close()
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"sk-secret" not in path.read_bytes()
@@ -334,7 +335,7 @@ def test_the_stand_in_is_the_same_in_process_and_on_a_port(tmp_path):
     inside = Endpoint(base_url="standin:", model="standin-teacher")
     with served(lambda body, _: standin.respond(body)) as (url, _):
         outside = inside.model_copy(update={"base_url": url})
-        texts = [next(door(tmp_path).ask(place, [body])).text for place in (inside, outside)]
+        texts = [next(answers_of(door(tmp_path), place, [body])).text for place in (inside, outside)]
     assert texts[0] == texts[1]
 
 

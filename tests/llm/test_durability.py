@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeline import ROOT
-from tests.bench import door as bench
+from tests.bench import door
 from tests.conftest import rows
 
 
 @pytest.fixture(scope="module")
 def url():
-    with bench.served() as url:
+    with door.served() as url:
         yield url
 
 
@@ -23,39 +23,39 @@ def teacher(data, cli):
 
     def run(url: str, count: int, *flags: str, code: int = 0) -> str:
         data.mkdir(exist_ok=True)
-        command = bench.prepare(data, url, count, 8)
+        command = door.prepare(data, url, count, 8)
         return cli(*command[3:], "--set", "runtime.retries=0", *flags, code=code)
 
     return run
 
 
 def test_killed_at_twenty_random_moments(url, tmp_path):
-    found = bench.kill(url, tmp_path, times=20, rows=4_000)
+    found = door.kill(url, tmp_path, times=20, rows=4_000)
     assert found["lost"] == found["doubled"] == 0
     assert found["killed"] == 20
     assert found["twice"] <= 20 * 64
 
 
 def test_what_always_fails_leaves_the_step_open_and_is_asked_again_alone(url, data, teacher):
-    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500", "7": "400"})
+    door.reset(url, latency_ms=1, numbered=3, poison={"3": "500", "7": "400"})
     said = teacher(url, 12, code=10)
     folder = data / "runs/bench/teacher"
     assert "2 calls failed for good" in said
     assert f"{folder}/failed.jsonl" in said
     assert not (folder / "manifest.json").exists()
     assert [row["schema"] for row in rows(folder / "failed.jsonl")] == ["failure/1"] * 2
-    before = bench.stats(url)["requests"]
+    before = door.stats(url)["requests"]
     assert "going on after" in teacher(url, 12, code=10)
-    assert bench.stats(url)["requests"] == before + 2
-    bench.reset(url, latency_ms=1, numbered=3)
+    assert door.stats(url)["requests"] == before + 2
+    door.reset(url, latency_ms=1, numbered=3)
     teacher(url, 12)
-    assert bench.stats(url)["requests"] == 2
+    assert door.stats(url)["requests"] == 2
     assert not (folder / "failed.jsonl").exists()
     assert len({row["literal_id"] for row in rows(folder / "records.jsonl")}) == 12
 
 
 def test_failed_calls_can_be_left_out(url, data, teacher):
-    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    door.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
     teacher(url, 12, code=10)
     teacher(url, 12, "--accept-failed")
     folder = data / "runs/bench/teacher"
@@ -66,9 +66,9 @@ def test_failed_calls_can_be_left_out(url, data, teacher):
 
 
 def test_a_second_process_on_a_step_refuses_and_one_on_its_cache_works(url, data, teacher):
-    bench.reset(url, latency_ms=300, numbered=3)
+    door.reset(url, latency_ms=300, numbered=3)
     data.mkdir()
-    first = bench.start("humor-distill", data, url, 400)
+    first = door.start("humor-distill", data, url, 400)
     while not (data / "runs/bench/teacher/.lock").exists():
         assert first.poll() is None
     try:
@@ -76,7 +76,7 @@ def test_a_second_process_on_a_step_refuses_and_one_on_its_cache_works(url, data
         teacher(url, 20, "--run", "other")
     finally:
         assert first.wait() == 0
-    paid = bench.stats(url)
+    paid = door.stats(url)
     assert 400 <= paid["ok"] <= 420  # the other's 20 are the same requests, and may be on their way already
     assert len({row["literal_id"] for row in rows(data / "runs/bench/teacher/records.jsonl")}) == 400
 
@@ -84,13 +84,13 @@ def test_a_second_process_on_a_step_refuses_and_one_on_its_cache_works(url, data
 def test_keys_are_in_no_file_and_in_no_message(url, data, teacher, monkeypatch, tmp_path):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
     monkeypatch.setenv("GATEWAY", "gateway-secret")
-    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    door.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
     settings = ('api_key_env="MY_KEY"', 'extra_headers.X-Key="$GATEWAY"')
     flags = [part for setting in settings for part in ("--set", f"teacher.endpoint.{setting}")]
     said = teacher(url, 12, *flags, code=10)
-    bench.reset(url, latency_ms=1, faults={"401": 1.0}, fault_attempts=9)
+    door.reset(url, latency_ms=1, faults={"401": 1.0}, fault_attempts=9)
     said += teacher(url, 12, *flags, code=6)
-    bench.reset(url, latency_ms=1, numbered=3)
+    door.reset(url, latency_ms=1, numbered=3)
     said += teacher(url, 12, *flags)
     said += teacher(url, 12, "--set", 'teacher.endpoint.extra_headers.X-Key="in the clear"', code=3)
     assert "X-Key holds a secret" in said
@@ -100,9 +100,9 @@ def test_keys_are_in_no_file_and_in_no_message(url, data, teacher, monkeypatch, 
 
 
 def test_keys_are_not_in_the_process_title(url, data):
-    bench.reset(url, latency_ms=200, numbered=3)
+    door.reset(url, latency_ms=200, numbered=3)
     data.mkdir()
-    command = [*bench.prepare(data, url, 64), "--set", 'teacher.endpoint.api_key_env="MY_KEY"']
+    command = [*door.prepare(data, url, 64), "--set", 'teacher.endpoint.api_key_env="MY_KEY"']
     environment = {"MY_KEY": "sk-very-secret", "HUMOR_DISTILL_DATA": str(data), "PATH": "/usr/bin:/bin"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -120,7 +120,7 @@ def test_keys_are_not_in_the_process_title(url, data):
 def test_many_rows_that_always_fail_stop_nobody(url, data, teacher):
     """Retries make them fail together at the end, and alone at the next start: the endpoint answers all the same."""
     bad = {str(row): "500" for row in range(0, 60, 5)}
-    bench.reset(url, latency_ms=1, numbered=3, poison=bad)
+    door.reset(url, latency_ms=1, numbered=3, poison=bad)
     assert "12 calls failed for good" in teacher(url, 60, "--set", "runtime.retries=1", code=10)
     assert "12 calls failed for good" in teacher(url, 60, code=10)
     found = rows(data / "runs/bench/teacher/failed.jsonl")
@@ -128,7 +128,7 @@ def test_many_rows_that_always_fail_stop_nobody(url, data, teacher):
 
 
 def test_a_torn_or_doubled_line_in_failed_jsonl_is_read(url, data, teacher):
-    bench.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
+    door.reset(url, latency_ms=1, numbered=3, poison={"3": "500"})
     teacher(url, 12, code=10)
     path = data / "runs/bench/teacher/failed.jsonl"
     path.write_bytes(path.read_bytes() * 2 + b'{"id": "f_')

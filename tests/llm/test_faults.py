@@ -9,13 +9,14 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
-from pipeline.runtime import Runtime
 from tests.bench.server import Options
+from tests.llm.conftest import answers_of
 from tests.llm.test_door import error, reply, served
 
 ROWS = 12
@@ -25,7 +26,7 @@ def ask(tmp_path, url, rows=ROWS, quarantine=None, endpoint=None, **runtime):
     settings = Runtime(**{"concurrency": 6, "retries": 2, "timeout": 0.5, **runtime})
     door = Door(tmp_path / "calls.sqlite", settings, "r", "teacher", quarantine=quarantine)
     bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
-    return list(door.ask(Endpoint(base_url=url, model="m", **(endpoint or {})), bodies))
+    return list(answers_of(door, Endpoint(base_url=url, model="m", **(endpoint or {})), bodies))
 
 
 PASSING = ("408", "409", "429", "500", "502", "503", "529", "truncated", "html", "null", "empty", "reset", "hang")

@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError
-from pipeline.forecast import Dry, Forecast, of_requests
+from pipeline.execution.forecast import Dry, Forecast, of_requests
 from pipeline.llm import money
-from pipeline.llm.answer import Usage
 from pipeline.llm.cache import usage
+from pipeline.llm.call import Usage
 from pipeline.llm.door import Door
-from pipeline.runs import Step
-from pipeline.runtime import Runtime
-from tests.bench import door as bench
+from pipeline.runs.step import Step
+from tests.bench.door import prepare
+from tests.llm.conftest import answers_of
 from tests.llm.test_door import bodies
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}
@@ -38,7 +39,7 @@ def test_what_an_answer_costs():
 def test_a_cap_is_kept_over_restarts_and_across_steps(tmp_path, server, cap):
     def ask(step, rows):
         door = Door(tmp_path / "calls.sqlite", Runtime(concurrency=4, **{cap: 0.005}), "r", step)
-        return list(door.ask(endpoint(server.url), bodies(*(f"row={row} {step}" for row in range(rows)))))
+        return list(answers_of(door, endpoint(server.url), bodies(*(f"row={row} {step}" for row in range(rows)))))
 
     assert len(ask("teacher", 20)) == 20  # 120 micro-units each, 0.0024
     with pytest.raises(BudgetError, match=f"of its {cap} of 0.005 USD"):
@@ -58,7 +59,7 @@ def test_a_forecast_before_and_after_answers(tmp_path, server):
     before = of_requests(path, step, endpoint(server.url), asked)
     assert (before.calls, before.cached, before.fitted, before.completion) == (40, 0, 0, 40 * 100)
     assert not path.exists()
-    list(Door(path, Runtime(), "r", "teacher").ask(endpoint(server.url), asked[:10]))
+    list(answers_of(Door(path, Runtime(), "r", "teacher"), endpoint(server.url), asked[:10]))
     after = of_requests(path, step, endpoint(server.url), asked)
     assert (after.calls, after.cached, after.fitted) == (40, 10, 10)
     assert after.completion == 30 * 40  # the server writes 40 tokens
@@ -93,7 +94,7 @@ def test_the_ledger_grows_over_restarts(server, data, cli):
     url = server.url.removesuffix("/v1")
     price = 'teacher.endpoint.price={input=1.0, output=2.0, date="2026-11-01"}'
     server.reset({"latency_ms": 1.0, "numbered": 3, "poison": {"3": "500"}})
-    command = bench.prepare(data, url, 12, 4)[3:]
+    command = prepare(data, url, 12, 4)[3:]
     flags = ["--set", price, "--set", "runtime.retries=0"]
     cli(*command, *flags, code=10)
     server.options.poison = {}
@@ -114,14 +115,18 @@ def test_a_cap_ends_the_run_whatever_the_amounts(tmp_path, server):
     """Sums of unequal amounts leave a rest that is not 0, and is nobody's."""
     door = Door(tmp_path / "calls.sqlite", Runtime(concurrency=8, budget=0.004), "r", "teacher")
     with pytest.raises(BudgetError):
-        list(door.ask(endpoint(server.url), bodies(*(f"row={row} " + "x" * (row * 7 % 97) for row in range(200)))))
+        list(
+            answers_of(
+                door, endpoint(server.url), bodies(*(f"row={row} " + "x" * (row * 7 % 97) for row in range(200)))
+            )
+        )
 
 
 def test_a_200_without_an_answer_is_paid_and_capped(tmp_path, server):
     server.options.poison = {"1": "null"}
     door = Door(tmp_path / "calls.sqlite", Runtime(budget=0.0005, retries=6), "r", "teacher")
     with pytest.raises(BudgetError):
-        list(door.ask(endpoint(server.url), bodies("row=1")))
+        list(answers_of(door, endpoint(server.url), bodies("row=1")))
     spent = usage(tmp_path / "calls.sqlite", "r")
     assert spent["cost"] == pytest.approx(spent["calls"] * 120 / 1e6)
     assert 0.00012 <= spent["cost"] <= 0.0005
@@ -129,15 +134,15 @@ def test_a_200_without_an_answer_is_paid_and_capped(tmp_path, server):
 
 
 def test_two_processes_do_not_share_a_cap(tmp_path, server):
-    first = Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "teacher").ask(
-        endpoint(server.url), bodies("a", "b")
+    first = answers_of(
+        Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "teacher"), endpoint(server.url), bodies("a", "b")
     )
     next(first)
     second = Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "round-1/critic")
     with pytest.raises(BudgetError, match="Another process spends the money of run r"):
-        list(second.ask(endpoint(server.url), bodies("c")))
+        list(answers_of(second, endpoint(server.url), bodies("c")))
     assert len(list(first)) == 1
-    assert len(list(second.ask(endpoint(server.url), bodies("c")))) == 1
+    assert len(list(answers_of(second, endpoint(server.url), bodies("c")))) == 1
 
 
 def test_the_worst_is_the_worst():

@@ -6,17 +6,18 @@ import subprocess
 
 import pytest
 
-from pipeline.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.judging import Critic
+from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
-from pipeline.judge import read_order, request
-from pipeline.judging import Critic
-from pipeline.llm.answer import Answer
-from pipeline.llm.call import prepare
+from pipeline.judging.choice import read_order, request
+from pipeline.llm.call import Answer, prepare
 from pipeline.llm.client import proxy
 from pipeline.llm.door import Door
-from pipeline.records import Joke, make
-from pipeline.runtime import Runtime
+from pipeline.rows.records import Joke
+from pipeline.rows.row import make
 from pipeline.stages import teacher
+from tests.llm.conftest import answers_of
 from tests.llm.test_door import bodies, reply, served
 
 A, B = (make(Joke, literal_id="l_1", literal="It rains.", text=text, author="sft", index=0, call=None) for text in "ab")
@@ -24,7 +25,7 @@ A, B = (make(Joke, literal_id="l_1", literal="It rains.", text=text, author="sft
 
 def ask(tmp_path, url, **more):
     door = Door(tmp_path / "calls.sqlite", Runtime(concurrency=2, retries=0), "r", "teacher")
-    return list(door.ask(Endpoint(base_url=url, model="m", **more), bodies("row=1")))
+    return list(answers_of(door, Endpoint(base_url=url, model="m", **more), bodies("row=1")))
 
 
 def test_a_reasoning_model_gets_its_limit_and_no_temperature():
@@ -47,7 +48,7 @@ def test_a_reasoning_model_gets_its_limit_and_no_temperature():
 def test_logprobs_are_as_many_as_the_endpoint_allows():
     def body(**more):
         critic = Critic(endpoint=Endpoint(base_url="http://x", model="m", **more))
-        return request("critic", critic, A, B, "ab")
+        return request("critic", critic, (A, B), "ab")
 
     assert (body()["logprobs"], body()["top_logprobs"]) == (True, 5)
     assert body(top_logprobs=2)["top_logprobs"] == 2
@@ -56,7 +57,7 @@ def test_logprobs_are_as_many_as_the_endpoint_allows():
 
 def test_a_critic_that_answers_by_schema():
     critic = Critic(endpoint=Endpoint(base_url="http://x", model="m", json_schema=True))
-    body = request("critic", critic, A, B, "ab")
+    body = request("critic", critic, (A, B), "ab")
     schema = body["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["answer"]["enum"] == ["1", "2"]
     assert "Answer with a JSON object" in body["messages"][0]["content"]

@@ -1,0 +1,149 @@
+"""The flags of every command, and nothing heavier than argparse."""
+
+import argparse
+from pathlib import Path
+
+from pipeline import ROUND_STAGES, STAGES
+from pipeline.vocabulary import OUTCOMES, SPLITS
+
+STAGE_HELP = {
+    "teacher": "the teacher writes jokes for every literal",
+    "sft": "the student imitates them",
+    "sample": "the round's student writes its own",
+    "critic": "the teacher judges them in pairs, in both orders",
+    "dpo": "the student learns from the verdicts, by the round's objective",
+    "retriever": "a student that finds the nearest of the teacher's jokes",
+    "evaluate": "the judge compares every student with the teacher",
+    "agreement": "the critic judges pairs that people judged",
+    "all": "every stage that is not complete, in order",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="humor-distill",
+        description="Distil a funny large language model into a small one, with the large one as teacher and critic.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in STAGE_HELP.items():
+        _stage(commands.add_parser(name, help=text, description=text), name)
+    for add, name, text in (
+        (_status, "status", "what is complete, what it cost"),
+        (_show, "show", "one joke's whole life, or the rows of a stage"),
+        (_diff, "diff", "what two runs did differently, and what came of it"),
+        (_verify, "verify", "check every row, hash, join and count of a run"),
+        (_report, "report", "one HTML page that says how the run went"),
+        (_try, "try", "type a sentence, and see every student's answer"),
+        (_export, "export", "a student to keep, or the run's rows as a data set"),
+        (_import, "import", "bring your own sentences"),
+        (_tables, "tables", "the paper's tables from finished runs, beside the paper's numbers"),
+    ):
+        add(commands.add_parser(name, help=text, description=text))
+    return top
+
+
+def _stage(command: argparse.ArgumentParser, name: str) -> None:
+    _run(command)
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the run's configuration (default: what it last ran with, or demo)",
+    )
+    command.add_argument("--from", dest="source", metavar="RUN", help="link the earlier steps of another run")
+    if name in (*ROUND_STAGES, "all"):
+        command.add_argument(
+            "--round", type=int, metavar="N", help="the round, from 1 (default: the first that is not complete)"
+        )
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key, e.g. seed=1"
+    )
+    command.add_argument("--force", action="store_true", help="make the step again, even if it is complete")
+    command.add_argument(
+        "--accept-failed", action="store_true", help="complete the step without the rows of calls that failed for good"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", required=True, metavar="NAME", help="the run, a folder in data/runs")
+
+
+def _status(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", metavar="NAME", help="the run (default: list the runs)")
+
+
+def _show(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "id", nargs="?", metavar="ID", help="any row's id, or the start of one: the whole life of its literal"
+    )
+    _run(command)
+    command.add_argument("--stage", choices=STAGES, help="without ID: list this stage's rows")
+    command.add_argument("--round", type=int, default=1, metavar="N", help="the round (default: 1)")
+    command.add_argument("--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student")
+    command.add_argument("--author", metavar="NAME", help="only jokes by, or verdicts on, e.g. teacher, sft, round-1")
+    command.add_argument("--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why")
+    command.add_argument("--limit", type=_positive, default=20, metavar="N", help="rows to list (default: 20)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _diff(command: argparse.ArgumentParser) -> None:
+    command.add_argument("one", metavar="RUN")
+    command.add_argument("other", metavar="RUN")
+
+
+def _verify(command: argparse.ArgumentParser) -> None:
+    _run(command)
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    _run(command)
+    command.add_argument("--against", metavar="RUN", help="another run, to compare with")
+    command.add_argument("--out", type=Path, metavar="FILE", help="where to (default: report.html in the run's folder)")
+
+
+def _try(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sentence", nargs="*", metavar="SENTENCE", help="sentences (default: asked for, one by one)")
+    _run(command)
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    _run(command)
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--contestant", metavar="NAME", help="the student: base, sft, round-1, ...")
+    what.add_argument("--rows", action="store_true", help="the run's JSONL files, as a data set")
+    command.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
+    command.add_argument("--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student")
+
+
+def _tables(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--make", action="store_true", help="first make the runs that are missing")
+    command.add_argument("--prefix", default="tables", help="the runs are PREFIX-METHOD-SEED (default: tables)")
+    command.add_argument(
+        "--labels", type=Path, metavar="FILE", help="with --make: pairs that people judged, for table 1"
+    )
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)")
+
+
+def _import(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id")
+    command.add_argument("--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files")
+    command.add_argument("--field", default="text", help="the column that holds the sentence (default: text)")
+    command.add_argument("--split-field", help="the column that names each row's split; see --split-map")
+    command.add_argument("--split", choices=SPLITS, help="put every row into this split")
+    command.add_argument(
+        "--split-map", default="", metavar="THEIRS=OURS,...", help="what their split names mean, e.g. valid=validation"
+    )
+    command.add_argument("--hub-split", default="train", help="which split of a Hub data set to read (default: train)")
+    command.add_argument(
+        "--limit", default="", metavar="SPLIT=N,...", help="keep at most N rows of a split, e.g. train=2000,test=500"
+    )
+    command.add_argument("--min-words", type=int, default=3, help="shorter sentences are dropped (default: 3)")
+    command.add_argument("--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)")
+    command.add_argument("--source-name", help="what to record as the rows' source (default: the file's name)")
+    command.add_argument("--licence", default="unknown", help="what to record as the rows' licence (default: unknown)")

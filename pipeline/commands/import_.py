@@ -1,0 +1,153 @@
+"""import: a user's own sentences, from JSONL, CSV, TSV, plain text or the Hub, as literal/1 rows."""
+
+import argparse
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError, DataError
+from pipeline.rows import jsonl
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import make
+from pipeline.vocabulary import SPLITS
+
+ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the literals and say what was kept and dropped."""
+    if bool(args.split) == bool(args.split_field):
+        raise ConfigError("import: say where rows go: either --split train (all of them) or --split-field COLUMN.")
+    limits = _limits(args.limit)
+    if args.out.is_dir():
+        raise ConfigError(f"import: --out {args.out} is a folder; name a file in it.")
+    source = Path(args.source)
+    is_file = source.is_file() or (not source.exists() and source.suffix in ENDINGS)
+    rows = _file(source) if is_file else _hub(args.source, args.hub_split)
+    dropped: Counter[str] = Counter()
+    found = literals(rows, args, _mapping(args.split_map, "--split-map"), limits, dropped)
+    kept = list(found)
+    if not kept:
+        raise DataError(
+            f"{args.source}: no sentence is left. Dropped: {dict(dropped) or 'nothing; the source is empty'}"
+        )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    jsonl.write(args.out, kept)
+    counts = Counter(row.split for row in kept)
+    print(f"{args.out}: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split]))
+    for reason, count in sorted(dropped.items()):
+        print(f"  dropped: {count} {reason}")
+
+
+def literals(
+    rows: Iterable[tuple[str, dict[str, Any]]],
+    args: argparse.Namespace,
+    split_map: dict[str, str],
+    limits: dict[str, int],
+    dropped: Counter[str],
+) -> Iterator[LiteralText]:
+    """literal/1 rows of (where, columns) pairs; what is left out is counted in `dropped`, by reason."""
+    seen: set[str] = set()
+    counts: Counter[str] = Counter()
+    for where, columns in rows:
+        if args.field not in columns:
+            raise DataError(f"{where}: no column {args.field!r}; there are {', '.join(columns)}. Use --field COLUMN.")
+        text = " ".join(str(columns[args.field] or "").split())
+        words = len(text.split())
+        split = args.split or str(columns.get(args.split_field))
+        split = split_map.get(split, split)
+        if split not in SPLITS:
+            raise DataError(
+                f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map {split}=train (or another)."
+            )
+        folded = text.casefold()
+        if not text:
+            dropped["empty"] += 1
+        elif not _writable(text):
+            dropped["not Unicode text"] += 1
+        elif words < args.min_words:
+            dropped[f"shorter than {args.min_words} words"] += 1
+        elif words > args.max_words:
+            dropped[f"longer than {args.max_words} words"] += 1
+        elif folded in seen:
+            dropped["duplicate"] += 1
+        elif counts[split] >= limits.get(split, 10**12):
+            dropped[f"over the limit of {limits[split]} {split}"] += 1
+        else:
+            seen.add(folded)
+            counts[split] += 1
+            source = args.source_name or Path(args.source).name
+            yield make(LiteralText, text=text, split=split, source=source, licence=args.licence)
+
+
+def _limits(text: str) -> dict[str, int]:
+    found = _mapping(text, "--limit")
+    if any(split not in SPLITS or not count.isdigit() for split, count in found.items()):
+        raise ConfigError(f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}.")
+    return {split: int(count) for split, count in found.items()}
+
+
+def _writable(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _mapping(text: str, flag: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if any(not equals or not value for _, equals, value in pairs):
+        raise ConfigError(f"import: {flag} {text}: write NAME=VALUE, separated by commas.")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file:line, columns) of a file; its name's ending says what it is."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix in (".csv", ".tsv"):
+                csv.field_size_limit(2**31 - 1)
+                if path.suffix == ".csv":
+                    table = csv.DictReader(file)
+                else:  # TSV knows no quotes
+                    table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+                for row in table:
+                    yield f"{path}:{table.line_num}", row
+            elif path.suffix == ".jsonl":
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield f"{path}:{number}", _object(line, f"{path}:{number}")
+            elif path.suffix == ".txt":
+                for number, line in enumerate(file, 1):
+                    yield f"{path}:{number}", {"text": line}
+            else:
+                raise DataError(f"{path}: cannot tell what this is. Known endings: .jsonl, .csv, .tsv and .txt.")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}). Convert it: iconv -t utf-8 {path}") from None
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: not a JSON object.")
+    return row
+
+
+def _hub(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name:row, columns) of a data set on the Hub or in a folder."""
+    import datasets
+
+    try:
+        data = datasets.load_dataset(name, split=split)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: neither a file nor a data set that can be loaded from the Hub: {error}") from None
+    for number, row in enumerate(data, 1):
+        yield f"{name}:{number}", row

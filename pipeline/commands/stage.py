@@ -1,0 +1,119 @@
+"""One stage, or all that are not complete: which configuration, which steps, linked from where."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROOT
+from pipeline.config.file import assign, load, parse_assignment, validate
+from pipeline.config.whole import Config
+from pipeline.errors import DataError
+from pipeline.execution import linking
+from pipeline.execution.execute import execute
+from pipeline.execution.forecast import Dry
+from pipeline.execution.stage import Learns, stage_of
+from pipeline.runs.files import SETTINGS, read_json
+from pipeline.runs.literals import literals
+from pipeline.runs.run import Run, choose
+from pipeline.runs.step import Step, steps
+
+
+def run(args: argparse.Namespace) -> None:
+    """Execute the steps that a command names, in order."""
+    run = Run(args.run)
+    config = _configured(run, args)
+    planned = steps(config)
+    chosen = _chosen(run, planned, args)
+    if args.source:
+        run = _linked(run, planned, chosen, config, args)
+    if args.command == "all" and not args.dry_run:
+        _check_splits(config)
+        _check_training(run, chosen, config)
+    dry = Dry() if args.dry_run else None
+    for step in chosen:
+        execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
+    if dry and dry.total():
+        print(dry.total())
+
+
+def _configured(run: Run, args: argparse.Namespace) -> Config:
+    """The run's configuration: --config, else what it (or the run given to --from) last ran with, else the demo's.
+
+    --set comes on top.
+    """
+    own = run.folder / SETTINGS
+    theirs = Run(args.source or run.name).folder / SETTINGS
+    path: Path = args.config or ROOT / "configs/demo.toml"
+    data: dict[str, Any] = {}
+    if args.config is None:
+        for stored in (theirs, own):
+            if stored.exists():
+                path = stored
+                data = read_json(stored)
+    data = data or load(path)
+    if not own.exists():
+        print(f"run {run.name} is new; its configuration is {path}")
+    for text in args.set:
+        assign(data, *parse_assignment(text))
+    where = f"{path} with --set" if args.set else str(path)
+    return validate(data, where)
+
+
+def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Step]:
+    """The steps that the command names."""
+    if args.command != "all":
+        return [choose(run, planned, args.command, getattr(args, "round", None))]
+    if args.round is None:
+        return planned
+    choose(run, planned, "dpo", args.round)  # which refuses a round that is not there
+    return [step for step in planned if step.round == args.round]
+
+
+def _linked(run: Run, planned: list[Step], chosen: list[Step], config: Config, args: argparse.Namespace) -> Run:
+    """The run with the steps of --from in place of its own; a dry run only reads them from there."""
+    source = Run(args.source)
+    every = args.command == "all"
+    wanted = planned if every else planned[: planned.index(chosen[0])]
+    if args.dry_run:
+        return linking.linkable(run, source, wanted, config, but_seed=not every)
+    linking.link(run, source, wanted, config, but_seed=not every)
+    return run
+
+
+def _repeated(args: argparse.Namespace) -> str:
+    """The flags that the commands it suggests must repeat."""
+    flags = ""
+    if args.config:
+        flags += f" --config {args.config}"
+    for text in args.set:
+        flags += f" --set {shlex.quote(text)}"
+    return flags
+
+
+def _check_splits(config: Config) -> None:
+    """DataError where a split is missing that a later stage will need."""
+    there = {row.split for row in literals(config)}
+    missing = {"train", *config.evaluate.splits} - there
+    if missing:
+        raise DataError(
+            f"{', '.join(config.literals.files)}: no literal of split {', '.join(sorted(missing))}, which sft or "
+            f"evaluate needs. Splits there are: {', '.join(sorted(there))}."
+        )
+
+
+def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
+    """Build what a long run will need late, so that a typo ends it before it has begun."""
+    if not any(isinstance(stage_of(step), Learns) and run.manifest(step) is None for step in chosen):
+        return
+    from pipeline.models import student
+    from pipeline.training import arguments
+
+    arguments.imitation(config, run.folder)
+    for learned in config.rounds:
+        arguments.of_round(config, learned, run.folder)
+    student.load_tokenizer(config)
+    if config.retriever:
+        from pipeline.retrieval import encoder
+
+        encoder.arguments(config, run.folder)

@@ -1,0 +1,71 @@
+"""status: every step of a run at a glance, from its manifests alone."""
+
+import argparse
+from typing import Any
+
+from pipeline.llm.cache import cache_path, usage
+from pipeline.runs.files import MANIFEST, PARTIAL, RECORDS, STARTED, read_json
+from pipeline.runs.manifest import Manifest, complaint, misshapen, stale
+from pipeline.runs.run import Run, existing, run_names
+from pipeline.runs.step import Step
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table of one run, or the names of all."""
+    print(show(args.run))
+
+
+def show(name: str | None) -> str:
+    """The table of one run, or the names of all."""
+    if name is None:
+        return "\n".join(run_names()) or "No runs yet. Start one: make demo"
+    return "\n".join(lines(existing(name)))
+
+
+def lines(run: Run) -> list[str]:
+    """A head, and a line for each step."""
+    head = f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} {'seconds':>8}  dropped"
+    steps = run.steps()
+    manifests = [read_json(run.folder / str(step) / MANIFEST) for step in steps]
+    whole = [manifest for manifest in manifests if manifest and not misshapen(manifest)]
+    return [head, *(line(run, step, whole) for step in steps)]
+
+
+def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
+    """One step; `manifests` are those of the run's complete steps, by which a step that read others is stale."""
+    folder = run.folder / str(step)
+    manifest = read_json(folder / MANIFEST)
+    if manifest is None:
+        return _unfinished(run, step)
+    wrong = complaint(manifest)
+    if wrong:
+        return f"{step!s:<18} {'damaged':<11} {wrong}"
+    dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
+    state = "linked" if folder.is_symlink() else "complete"
+    old = stale(manifest, manifests)
+    if old:
+        state = "stale"
+        dropped = f"read other rows or weights of {', '.join(old)}; {dropped}"
+    spent = _spent(manifest["spent"])
+    return f"{step!s:<18} {state:<11} {manifest['rows']:>8} {spent} {manifest['seconds']:>8.1f}  {dropped}".rstrip()
+
+
+def _unfinished(run: Run, step: Step) -> str:
+    """A step that was not started, or was interrupted: while it wrote its rows, or while it learned from them."""
+    folder = run.folder / str(step)
+    if read_json(folder / STARTED) is None:
+        return f"{step!s:<18} -"
+    written = 0
+    for name in (RECORDS, PARTIAL):
+        if (folder / name).exists():
+            written = (folder / name).read_bytes().count(b"\n")
+    spent = _spent(usage(cache_path(), run.name, str(step)))
+    return f"{step!s:<18} {'incomplete':<11} {written:>8} {spent}"
+
+
+def _spent(spent: dict[str, Any]) -> str:
+    tokens = spent["prompt_tokens"] + spent["completion_tokens"]
+    cost = "-"
+    if spent["calls"]:
+        cost = "unknown" if spent["cost"] is None else f"{spent['cost']:.4f}"
+    return f"{spent['calls']:>7} {tokens:>11,} {cost:>10}"

@@ -1,0 +1,1 @@
+"""A run's configuration: one TOML file, every key known."""

@@ -1,0 +1,82 @@
+"""A configuration from a TOML file and --set flags, or a ConfigError that names every key at fault."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config.section import Section
+from pipeline.config.whole import Config
+from pipeline.errors import ConfigError
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`key.path=value` as given to --set; the value is TOML, null for nothing, or a plain string if it is neither."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
+    if value.strip() == "null":
+        return key.strip().split("."), None
+    try:
+        return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip().split("."), value
+
+
+def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
+    """Put value at a dotted path of nested tables and lists; a table that is not there yet is made."""
+    at: Any = data
+    for place, key in enumerate(path):
+        if not (isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))):
+            raise ConfigError(f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}.")
+        slot: Any = int(key) if isinstance(at, list) else key
+        if place == len(path) - 1:
+            at[slot] = value
+        elif isinstance(at, dict) and at.get(slot) is None:
+            at[slot] = {}
+        at = at[slot]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, not yet validated."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Copy configs/demo.toml and edit it.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def validate(data: dict[str, Any], where: str) -> Config:
+    """A Config, or a ConfigError that names every key at fault and the closest known one."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}: {_complaint(e)}" for e in error.errors())) from None
+
+
+def _complaint(error: Any) -> str:
+    import difflib
+
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path) or "configuration"
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    section: Any = Config
+    for part in path[:-1]:
+        if part.isdigit():
+            continue
+        section = section_of(section.model_fields[part].annotation)
+    close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(section.model_fields)}."
+    return f"{name}: unknown key.{hint}"
+
+
+def section_of(annotation: Any) -> Any:
+    """The Section inside an annotation such as `Lora | None` or `list[Round]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found = [section_of(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((section for section in found if section is not None), None)

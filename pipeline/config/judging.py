@@ -1,0 +1,53 @@
+"""Who compares jokes, and how: the sections [critic] and [judge] of the configuration."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.section import Positive, Section
+from pipeline.vocabulary import Aspect
+
+
+class Judging(Section):
+    """Who compares two jokes, and how."""
+
+    endpoint: Endpoint
+    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """A tie is a probability within this of 0.5 in both orders."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy."""
+    max_tokens: Positive = 256
+    """Reason and answer together."""
+
+
+class Critic(Judging):
+    method: Literal["choice", "cloze"] = "choice"
+    """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with each."""
+    aspect: Aspect = "overall"
+    """What the choice is about."""
+    pairs: Literal["farthest", "all", "swiss"] = "farthest"
+    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, all, or rounds
+    of pairs that follow from the verdicts before them, until `share` of all are judged."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
+    """swiss: of all pairs, how many."""
+    ngram: Positive = 1
+    """n of the n-gram edit distance."""
+
+    @model_validator(mode="after")
+    def cloze_is_live(self) -> "Critic":
+        if self.method == "cloze" and self.endpoint.mode == "batch":
+            raise ValueError('critic.method = "cloze" needs mode = "live"')
+        return self
+
+
+class Judge(Judging):
+    """Who decides the win-tie rate; it may be another model than the critic."""
+
+    aspects: Annotated[list[Aspect], Field(min_length=1)] = ["overall"]
+    """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency alone (WTR-C)."""
+
+    @field_validator("aspects")
+    @classmethod
+    def each_once(cls, aspects: list[Aspect]) -> list[Aspect]:
+        return list(dict.fromkeys(aspects))

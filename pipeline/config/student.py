@@ -1,0 +1,99 @@
+"""The student, and how it writes: the sections [student], [sample] and [evaluate]."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.section import Dtype, Fraction, Positive, Section
+
+PAPER_BEAMS = 5
+"""Beams of an encoder-decoder that is not sampled ("Small But Funny", arXiv 2402.18113)."""
+
+
+class Lora(Section):
+    """peft's LoraConfig."""
+
+    r: Positive = 16
+    """Rank of the adapter."""
+    lora_alpha: Positive = 32
+    """The adapter is scaled by lora_alpha / r."""
+    lora_dropout: Fraction = 0.0
+    """Dropout in front of the adapter."""
+    target_modules: str | list[str] = "all-linear"
+    """Which layers get an adapter."""
+
+
+class Student(Section):
+    model: str
+    """A local folder or a Hub id."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
+    dtype: Dtype = "float32"
+    """Of the weights in memory and on disk; auto is the checkpoint's own."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model; never unless this says so."""
+    quantization: Literal["none", "4bit", "8bit"] = "none"
+    """4bit with [student.lora] is QLoRA."""
+    lora: Lora | None = None
+    """Absent: full fine-tuning."""
+
+    @model_validator(mode="after")
+    def quantized_needs_adapter(self) -> "Student":
+        if self.quantization != "none" and self.lora is None:
+            raise ValueError("a quantized student cannot be trained in full: add [student.lora]")
+        return self
+
+
+class Generation(Section):
+    num_beams: Positive | None = None
+    """Above 1, beam search, in which temperature and top_p play no part. None: sampling where temperature is above 0,
+    else greedy, or 5 beams for an encoder-decoder (the paper's)."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Nucleus sampling's mass."""
+    top_k: Positive | None = None
+    """Only so many of the likeliest tokens are sampled from; none: all."""
+    max_new_tokens: Positive = 64
+    """The longest answer."""
+
+    def beams(self, encoder_decoder: bool) -> int:
+        """The beams of a search; 1 is none."""
+        if self.num_beams:
+            return self.num_beams
+        if encoder_decoder and self.temperature == 0:
+            return PAPER_BEAMS
+        return 1
+
+
+class Sample(Generation):
+    k: Positive = 6
+    """Candidates per literal."""
+    splits: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train", "validation"]
+    """Candidates for validation literals become held-out preferences."""
+    endpoint: Endpoint | None = None
+    """Where the student is served, if not here; round 1 only, since later students live in the run."""
+
+    @model_validator(mode="after")
+    def a_beam_per_candidate(self) -> "Sample":
+        if (self.num_beams or 1) > 1 and self.num_beams < self.k:  # type: ignore[operator]
+            raise ValueError(f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams or more")
+        return self
+
+    @model_validator(mode="after")
+    def top_k_is_ours(self) -> "Sample":
+        if self.top_k and self.endpoint:
+            raise ValueError(
+                "sample.top_k is no key of the OpenAI protocol: set endpoint.extra_body, if the server has one"
+            )
+        return self
+
+
+class Evaluate(Generation):
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy."""
+    splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = ["test", "ood"]
+    """Whose literals the contestants answer."""
+    best_of: Annotated[int, Field(ge=2)] | None = None
+    """Adds a contestant: of so many sampled answers of the sft student, the one that the critic prefers."""

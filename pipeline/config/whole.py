@@ -1,0 +1,148 @@
+"""The shape of a run's configuration: one TOML file, every key known, every default stated here."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
+from pipeline.config.judging import Critic, Judge
+from pipeline.config.retriever import Retriever
+from pipeline.config.rounds import Dpo, Gkd, Llmr, Round, Sft, loss_terms
+from pipeline.config.runtime import Runtime
+from pipeline.config.section import Fraction, Positive, Section
+from pipeline.config.student import Evaluate, Sample, Student
+from pipeline.vocabulary import Split
+
+
+class Literals(Section):
+    files: list[str]
+    """JSONL files of literal/1 rows, made by `humor-distill import` or bundled; paths are relative to the project."""
+    limit: Positive | dict[Split, Positive] | None = None
+    """Use only the first so many literals of each split, or of the splits named: { train = 400 }."""
+
+
+class Teacher(Section):
+    endpoint: Endpoint
+    jokes: Positive = 3
+    """Humorous paraphrases per literal (the paper's N)."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    """The paper's."""
+    top_p: Fraction = 1.0
+    """The paper's."""
+    max_tokens: Positive = 512
+    """For the whole list of jokes."""
+
+
+class Agreement(Section):
+    """Pairs that people judged, for the critic to judge as well."""
+
+    labels: str
+    """A JSONL file with the keys a, b, label ("a" or "b", what people preferred) and the literal's."""
+    literal_key: str = "literal"
+    """The key that holds what both jokes are about."""
+    limit: Positive | None = None
+    """Use only the first so many pairs."""
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Feeds every stage."""
+    literals: Literals
+    teacher: Teacher
+    student: Student
+    sft: Sft = Sft()
+    sample: Sample = Sample()
+    critic: Critic
+    dpo: Dpo = Dpo()
+    llmr: Llmr | None = None
+    """What rounds with the objective llmr need."""
+    gkd: Gkd | None = None
+    """What rounds with the objective gkd need."""
+    rounds: Annotated[list[Round], Field(min_length=1)] = [Round()]
+    judge: Judge
+    evaluate: Evaluate = Evaluate()
+    retriever: Retriever | None = None
+    """Absent: no student that looks its jokes up."""
+    agreement: Agreement | None = None
+    """Absent: the critic is not compared with people."""
+    runtime: Runtime = Runtime()
+
+    @field_validator("rounds")
+    @classmethod
+    def repeated(cls, rounds: list[Round]) -> list[Round]:
+        """Each round as often as it is repeated."""
+        every: list[Round] = []
+        for repeated in rounds:
+            every += [repeated.model_copy(update={"repeat": 1})] * repeated.repeat
+        return every
+
+    @model_validator(mode="after")
+    def local_models_are_for_cloze(self) -> "Config":
+        cloze = self.critic.method == "cloze"
+        if cloze and self.critic.endpoint.base_url == STANDIN:
+            raise ValueError(f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model')
+        for name in ("teacher", "sample", "judge", "critic"):
+            endpoint = getattr(self, name).endpoint
+            if endpoint is None or endpoint.base_url != LOCAL:
+                continue
+            if name != "critic" or not cloze:
+                raise ValueError(f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone')
+        return self
+
+    @model_validator(mode="after")
+    def logits_can_be_had(self) -> "Config":
+        for learned in self.rounds:
+            name = learned.objective
+            if learned.learning.reads_logits and getattr(self, name) is None:
+                raise ValueError(
+                    f'objective = "{name}" needs [{name}] teacher = a folder or a Hub id: the model whose logits teach'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def students_jokes_can_be_had(self) -> "Config":
+        if self.retriever and "student" in self.retriever.jokes and not self.samples_students:
+            raise ValueError(
+                'retriever.jokes names "student", but no round samples a student\'s jokes: add a '
+                'round with candidates = "student", or leave "student" out'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def candidates_can_be_had(self) -> "Config":
+        beams = self.sample.num_beams or 1
+        n = self.evaluate.best_of or 1
+        if 1 < beams < n:
+            raise ValueError(f"sample.num_beams = {beams} cannot give evaluate.best_of = {n} candidates")
+        if self.sample.endpoint and len(self.rounds) > 1:
+            raise ValueError("sample.endpoint serves one student: use it with one round")
+        return self
+
+    @property
+    def samples_students(self) -> list[int]:
+        """The rounds, from 1, that judge a student's own jokes."""
+        return [
+            number
+            for number, judged in enumerate(self.rounds, 1)
+            if judged.learning.judges and judged.candidates == "student"
+        ]
+
+    def round(self, number: int | None) -> Round:
+        """The round of a number from 1; the first where there is none."""
+        return self.rounds[(number or 1) - 1]
+
+    def trainer_keys(self, learned: Round) -> dict[str, Any]:
+        """The keys of a round's trainer: those of its objective's section, and its own on top."""
+        section: Any = getattr(self, learned.learning.trainer)
+        return {**section.trainer, **learned.trainer}
+
+    def loss_terms(self, learned: Round) -> list[tuple[str, float]]:
+        """The losses of a round against a reference and their weights."""
+        return loss_terms(self.dpo, self.trainer_keys(learned), learned.objective)
+
+    def stops_by_rate(self, learned: Round) -> bool:
+        """Whether the critic's verdicts on held-out answers decide when the round's training ends."""
+        stop = self.dpo.early_stopping
+        return stop is not None and stop.metric == "wtr" and learned.learning.has_reference

@@ -1,0 +1,234 @@
+"""Bring one step to completion: what every stage needs and none should have to do for itself.
+
+Find inputs, compare recipes, resume, write rows, train, and last of all the manifest, whose existence means "complete".
+"""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipeline.config.whole import Config
+from pipeline.errors import DataError, FailedCalls, StageError
+from pipeline.execution import recipe
+from pipeline.execution.attempts import begun, keep, lock, replacing
+from pipeline.execution.context import Context
+from pipeline.execution.forecast import Dry
+from pipeline.execution.stage import Learns, stage_of
+from pipeline.llm.cache import cache_path, usage
+from pipeline.rows.ids import SeenIds
+from pipeline.rows.row import Row
+from pipeline.runs.files import (
+    CHECKPOINTS,
+    DROPPED,
+    FAILED,
+    KEPT,
+    MANIFEST,
+    PARTIAL,
+    RECORDS,
+    SETTINGS,
+    STARTED,
+    read_json,
+    write_json,
+)
+from pipeline.runs.hashes import file_hash
+from pipeline.runs.manifest import (
+    MANIFEST_SCHEMA,
+    Manifest,
+    Recipe,
+    difference,
+    made_with,
+    same,
+    same_but_seed,
+    seal,
+)
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+
+def execute(
+    run: Run,
+    step: Step,
+    config: Config,
+    force: bool = False,
+    dry: Dry | None = None,
+    flags: str = "",
+    accept_failed: bool = False,
+) -> None:
+    """Bring one step of a run to completion, or say why not.
+
+    `flags` are repeated in the commands it suggests; with `dry`, it is only said what would be done;
+    `accept_failed` completes a step without the rows of requests that failed for good.
+    """
+    inputs = stage_of(step).reads(config, step.round)
+    if dry and dry.waits(run, step, config, inputs):
+        return
+    _require(run, step, inputs, flags)
+    wanted = recipe.make(run, step, config, inputs)
+    complete = run.manifest(step)
+    had = _recipe_before(run, step, complete)
+    if had is not None and not force and not _agree(run, step, had, wanted):
+        raise StageError(_changed(run, step, had, wanted, flags))
+    if complete and not force:
+        print(f"{step}: {_complete(run, step, complete, wanted)}")
+        return
+    context = Context(config, run, step, inputs, dry=dry is not None, accept_failed=accept_failed)
+    if dry:
+        dry.foresee(context)
+        return
+    with lock(context.folder), replacing(context.folder, force):
+        settings = run.folder / SETTINGS
+        if not settings.exists():
+            write_json(settings, config.model_dump(mode="json"))
+        _perform(context, wanted, flags)
+        write_json(settings, config.model_dump(mode="json"))
+
+
+def _recipe_before(run: Run, step: Step, complete: Manifest | None) -> Recipe | None:
+    """The recipe of the complete step, or of an attempt that left something to go on from."""
+    folder = run.at(step)
+    if complete is None and begun(folder):
+        complete = read_json(folder / STARTED)
+    return None if complete is None else complete.get("recipe")
+
+
+def _agree(run: Run, step: Step, had: Recipe, wanted: Recipe) -> bool:
+    """Whether the step is what is wanted; one of another run keeps its seed."""
+    if run.at(step).is_symlink() or step in run.borrowed:
+        return same_but_seed(had, wanted)
+    return same(had, wanted)
+
+
+def _complete(run: Run, step: Step, manifest: Manifest, wanted: Recipe) -> str:
+    """Why there is nothing to do."""
+    folder = run.folder / str(step)
+    if folder.exists() and not folder.is_symlink():
+        return "complete, nothing to do"
+    where = "linked" if folder.exists() else "would be linked"
+    seed = manifest["recipe"]["seed"]
+    if seed != wanted["seed"]:
+        where += f" (made with its seed, {seed})"
+    return f"complete in run {manifest['run']}, {where}, nothing to do"
+
+
+def _perform(context: Context, wanted: Recipe, flags: str) -> None:
+    """Rows, then what is learned from them, then the manifest."""
+    step = context.step
+    folder = context.folder
+    stage = stage_of(step)
+    began = datetime.now(UTC)
+    clock = time.monotonic()
+    kept = keep(folder, stage.writes(context.config, step.round))
+    started = began.isoformat(timespec="seconds")
+    write_json(folder / STARTED, {"recipe": wanted, "started": started})
+    if kept:
+        print(f"{step}: going on after {kept} rows")
+    written = _write(context)
+    _settle(context, flags)
+    if not written:
+        raise StageError(f"{step}: no row is left. {_listed(context.drops.reasons) or 'Its inputs are empty.'}")
+    (folder / PARTIAL).replace(folder / RECORDS)
+    if isinstance(stage, Learns):
+        stage.learn(context)
+    if context.drops.close(folder / DROPPED):
+        context.files.append(folder / DROPPED)
+    seconds = round(time.monotonic() - clock, 1)
+    manifest = _manifest(context, wanted, written) | {"started": started, "seconds": seconds}
+    write_json(folder / MANIFEST, {**manifest, "seal": seal(manifest)})
+    for name in (STARTED, KEPT):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    dropped = _listed(context.drops.reasons)
+    print(f"{step}: {written} rows in {seconds} s" + (f"; dropped: {dropped}" if dropped else ""))
+
+
+def _write(context: Context) -> int:
+    """The stage's rows to its partial file; returns how many."""
+    rows: Any = stage_of(context.step).run(context)
+    with (context.folder / PARTIAL).open("wb", buffering=0) as file:
+        with closing(rows):  # with it, its calls end
+            return put(file, rows, str(context.step))
+
+
+def _settle(context: Context, flags: str) -> None:
+    """FailedCalls where requests failed for good, unless the step may do without them."""
+    failed = context.quarantine.settle()
+    if not failed:
+        return
+    path = context.folder / FAILED
+    if not context.accept_failed:
+        again = context.step.command(context.run.name) + flags
+        raise FailedCalls(
+            f"{context.step}: {failed} calls failed for good. They are in {path} with every attempt; all other "
+            f"answers are kept.\nTry just those again:       {again}\n"
+            f"Or complete it without:    {again} --accept-failed"
+        )
+    context.files.append(path)
+
+
+def _manifest(context: Context, wanted: Recipe, written: int) -> Manifest:
+    """What a reader of the step's files must know."""
+    run = context.run.name
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "run": run,
+        "step": str(context.step),
+        "recipe": wanted,
+        "rows": written,
+        "sha256": file_hash(context.records),
+        "files": {path.name: file_hash(path) for path in context.files},
+        "dropped": dict(sorted(context.drops.reasons.items())),
+        "spent": usage(cache_path(), run, str(context.step)),
+        **context.facts,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_with": made_with(),
+        "prompts": recipe.prompt_texts(context.step, context.config),
+    }
+
+
+def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
+    """Write a stage's rows as they come to an unbuffered file, each of them to the operating system at once.
+
+    Returns how many. A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
+    """
+    seen = SeenIds()
+    count = 0
+    for row in rows:
+        if not seen.add(row.id):
+            raise DataError(f"{name}: two rows with the id {row.id}; its inputs hold the same content twice.")
+        count += 1
+        file.write(row.line())
+    os.fsync(file.fileno())
+    return count
+
+
+def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:
+    """StageError where an input is not complete."""
+    for read in inputs.values():
+        if run.manifest(read) is None:
+            what = "started, but not complete" if run.at(read).exists() else "not there"
+            first = read.command(run.name) + flags
+            raise StageError(f"{step} reads {read}, which is {what} in run {run.name}. First: {first}")
+
+
+def _changed(run: Run, step: Step, had: Recipe, wanted: Recipe, flags: str) -> str:
+    """How the recipes differ, and the two ways out."""
+    lines = "\n".join(difference(had, wanted))
+    folder: Path = run.at(step)
+    again = f"{step.command(run.name)} --force{flags}"
+    if folder.is_symlink():
+        again = f"rm {folder} && {step.command(run.name)}{flags}"
+    return (
+        f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
+        f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
+        f"Or make it again here:       {again}"
+    )
+
+
+def _listed(dropped: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))

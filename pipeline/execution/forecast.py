@@ -1,0 +1,212 @@
+"""What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything is sent."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline import prompts
+from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Asks, Expects, stage_of
+from pipeline.llm import money
+from pipeline.llm.cache import SCHEMA, cache_path, open_cache, storage_errors
+from pipeline.llm.call import Usage, prepare
+from pipeline.runs.files import RECORDS
+from pipeline.runs.literals import literals
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+RECENT = 500
+"""The newest answers to requests of the same kind, by which an estimate is fitted."""
+AROUND = 300
+"""Characters of JSON around a prompt, and of the jokes in it, before any answer has told."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a step will ask at most; tokens are those of the calls that are not in the cache yet."""
+
+    endpoint: Endpoint
+    calls: int
+    cached: int
+    prompt: int
+    completion: int
+    fitted: int
+    """Answers by which the tokens were estimated; 0: characters / 4, and all the tokens that an answer may have."""
+
+    @property
+    def cost(self) -> float | None:
+        return money.cost(self.endpoint, Usage(self.prompt, self.completion))
+
+    def __str__(self) -> str:
+        times = f"{self.calls:,} times"
+        if self.cached:
+            times += f", {self.cached:,} of them in the cache"
+        how = "at most; no answer has told yet"
+        if self.fitted:
+            how = f"fitted on {self.fitted} answers"
+        return (
+            f"  would ask {self.endpoint.model} at {self.endpoint.base_url} up to {times}: "
+            f"about {self.prompt:,} prompt and {self.completion:,} completion tokens ({how}), {self._money()}"
+        )
+
+    def _money(self) -> str:
+        if self.endpoint.base_url == STANDIN:
+            return "which cost nothing"
+        price = self.endpoint.price
+        if price is None or self.cost is None:
+            return "for an unknown price: the endpoint has no price table"
+        return f"about {self.cost:.4f} {price.currency} at the prices of {price.date}"
+
+
+class Fit(NamedTuple):
+    """What the newest answers of a step tell of those to come."""
+
+    answers: int
+    """How many there are to learn from."""
+    per_character: float
+    """Prompt tokens per character of JSON."""
+    completion: float
+    """Completion tokens per answer."""
+
+
+@dataclass
+class Dry:
+    """A dry run: the steps that it would make, and what they would ask."""
+
+    waiting: set[Step] = field(default_factory=set)
+    forecasts: list[Forecast] = field(default_factory=list)
+
+    def waits(self, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> bool:
+        """Whether a step's inputs would have to be made first; if so, say what can be said of it."""
+        missing = []
+        for read in inputs.values():
+            if read in self.waiting or run.manifest(read) is None:
+                missing.append(str(read))
+        if missing:
+            print(f"{step}: would run after {', '.join(missing)}")
+            self.waiting.add(step)
+            self._add(ahead(cache_path(), step, config))
+        return bool(missing)
+
+    def foresee(self, context: Context) -> None:
+        """Say what a step whose inputs are there would read and ask."""
+        step = context.step
+        run = context.run
+        self.waiting.add(step)
+        print(f"{step}: would run and write {run.folder / str(step) / RECORDS}")
+        for name, read in context.inputs.items():
+            manifest = run.manifest(read) or {}
+            print(f"  reads {name}: {run.at(read) / RECORDS}, {manifest['rows']} rows")
+        stage = stage_of(step)
+        asked = stage.requests(context) if isinstance(stage, Asks) else None
+        if asked is None:
+            self._add(ahead(cache_path(), step, context.config))
+            return
+        endpoint, requests = asked
+        bodies = (body for _, body in requests)
+        self._add([of_requests(cache_path(), step, endpoint, _shown(bodies))])
+
+    def _add(self, forecasts: list[Forecast]) -> None:
+        self.forecasts += forecasts
+        for forecast in forecasts:
+            print(forecast)
+
+    def total(self) -> str:
+        """What all of them cost together, where there is anything to pay."""
+        paid = [forecast for forecast in self.forecasts if forecast.endpoint.base_url != STANDIN]
+        if not paid:
+            return ""
+        known = 0.0
+        currency = ""
+        unknown = {forecast.endpoint.model for forecast in paid}
+        for forecast in paid:
+            if forecast.cost is not None and forecast.endpoint.price:
+                known += forecast.cost
+                currency = currency or forecast.endpoint.price.currency
+                unknown.discard(forecast.endpoint.model)
+        text = f"In all about {known:.4f} {currency}".rstrip()
+        if unknown:
+            text += f", and what {', '.join(sorted(unknown))} costs, which is unknown"
+        return text
+
+
+def _shown(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same, and the first one's prompt printed as it goes by."""
+    for number, body in enumerate(bodies):
+        if number == 0:
+            prompt = body.get("prompt") or body["messages"][-1]["content"]
+            print("  the first prompt is:")
+            print("    " + prompt.replace("\n", "\n    "))
+        yield body
+
+
+def of_requests(path: Path, step: Step, endpoint: Endpoint, bodies: Iterable[dict[str, Any]]) -> Forecast:
+    """Of the very requests that a step will make."""
+    calls = 0
+    cached = 0
+    length = 0
+    longest = 0
+    with _reading(path) as cache:
+        for body in bodies:
+            call = prepare(endpoint, body)
+            calls += 1
+            if cache.execute("SELECT 1 FROM calls WHERE key = ?", [call.key]).fetchone():
+                cached += 1
+                continue
+            length += len(call.text)
+            longest += call.body.get(endpoint.max_tokens_key, money.UNKNOWN_LENGTH)
+        fit = _fit(cache, step, endpoint)
+    completion = longest
+    if fit.answers:
+        completion = round((calls - cached) * fit.completion)
+    return Forecast(endpoint, calls, cached, round(length * fit.per_character), completion, fit.answers)
+
+
+def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
+    """Of a step whose inputs are not there yet: as many calls as its settings allow."""
+    stage = stage_of(step)
+    if not isinstance(stage, Expects):
+        return []
+    forecasts = []
+    count = Counter(row.split for row in literals(config))
+    for expected in stage.expected(config, step.round, count):
+        if expected.endpoint.base_url == LOCAL:
+            continue
+        with _reading(path) as cache:
+            fit = _fit(cache, step, expected.endpoint)
+        length = len(prompts.text(expected.prompt)) + AROUND
+        tokens = round(expected.calls * length * fit.per_character)
+        completion = expected.calls * expected.longest
+        if fit.answers:
+            completion = round(expected.calls * fit.completion)
+        forecasts.append(Forecast(expected.endpoint, expected.calls, 0, tokens, completion, fit.answers))
+    return forecasts
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The call cache; where there is none, an empty one that leaves no file."""
+    with storage_errors(path):
+        connection = open_cache(path) if path.exists() else sqlite3.connect(":memory:")
+        with closing(connection) as cache:
+            cache.executescript(SCHEMA)
+            yield cache
+
+
+def _fit(cache: sqlite3.Connection, step: Step, endpoint: Endpoint) -> Fit:
+    """The sizes of the newest answers of a stage and a model."""
+    answers, tokens, characters, completion = cache.execute(
+        "SELECT COUNT(*), SUM(prompt_tokens), SUM(LENGTH(request)), AVG(completion_tokens) FROM (SELECT * FROM calls "
+        "WHERE base_url = ? AND model = ? AND (step = ? OR step LIKE ?) AND prompt_tokens > 0 "
+        "AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
+        [endpoint.base_url, endpoint.model, step.stage, f"%/{step.stage}", RECENT],
+    ).fetchone()
+    if not answers:
+        return Fit(0, 1 / money.CHARACTERS, 0.0)
+    return Fit(answers, tokens / characters, completion)

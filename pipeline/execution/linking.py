@@ -1,0 +1,43 @@
+"""--from: another run's steps are read in place of one's own, by a link on disk."""
+
+import os
+from dataclasses import replace
+
+from pipeline.config.whole import Config
+from pipeline.errors import StageError
+from pipeline.execution import recipe
+from pipeline.execution.stage import stage_of
+from pipeline.runs.files import SETTINGS, write_json
+from pipeline.runs.manifest import same, same_but_seed
+from pipeline.runs.run import Run, run_names
+from pipeline.runs.step import Step
+
+
+def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> Run:
+    """The run as it is with another's complete steps whose recipes agree; `but_seed`: but for the seed."""
+    if not source.folder.is_dir():
+        there = ", ".join(run_names()) or "none"
+        raise StageError(f"--from {source.name}: no such run. There are: {there}.")
+    agree = same_but_seed if but_seed else same
+    for step in wanted:
+        if run.at(step).exists():
+            continue
+        theirs = source.manifest(step)
+        inputs = stage_of(step).reads(config, step.round)
+        if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
+            continue
+        if agree(theirs["recipe"], recipe.make(run, step, config, inputs)):
+            run = replace(run, borrowed={**run.borrowed, step: source})
+    return run
+
+
+def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
+    """Link the steps that `linkable` finds; a link keeps its seed."""
+    for step in linkable(run, source, wanted, config, but_seed).borrowed:
+        place = run.folder / str(step)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        target = os.path.relpath(source.at(step).resolve(), place.parent.resolve())
+        place.symlink_to(target, target_is_directory=True)
+        print(f"{step}: linked from run {source.name}")
+        if not (run.folder / SETTINGS).exists():
+            write_json(run.folder / SETTINGS, config.model_dump(mode="json"))

@@ -1,0 +1,128 @@
+"""What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by line."""
+
+import ast
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROOT, prompts
+from pipeline.config.endpoint import LOCAL
+from pipeline.config.whole import Config
+from pipeline.errors import DataError
+from pipeline.execution.stage import Coded, OfRound, stage_of
+from pipeline.runs.files import INDEX
+from pipeline.runs.hashes import file_hash, folder_hash, local_folder, student_folder
+from pipeline.runs.literals import literal_files
+from pipeline.runs.manifest import Recipe
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+RUNTIME_TRAINER_KEYS = frozenset(
+    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
+    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
+    "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
+    "dataloader_persistent_workers dataloader_prefetch_factor".split()
+)
+"""Keys of a trainer's table that change no weight, and so are not part of a recipe."""
+NOT_IN_RECIPE = frozenset("price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split())
+"""Keys of an endpoint that change no answer."""
+ADDED = {"top_k": None}
+"""Keys that earlier versions did not know, at the value that changes nothing: runs of those versions stay complete."""
+PIPELINE = Path(__file__).parent.parent
+
+
+def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recipe:
+    """The recipe of a step: its sections of the configuration, prompts, inputs and model identities."""
+    stage = stage_of(step)
+    whole = config.model_dump(mode="json")
+    recipe: Recipe = {"seed": config.seed}
+    for name in stage.sections(config, step.round):
+        recipe[name] = _without_runtime_keys(name, whole[name])
+    if isinstance(stage, OfRound):
+        settings = _without_runtime_keys("round", whole["rounds"][(step.round or 1) - 1])
+        recipe["round"] = {key: settings[key] for key in stage.ROUND_KEYS}
+    if isinstance(stage, Coded):
+        code = stage.code(config, step.round)
+        if code:
+            recipe["losses"] = syntax_hash(PIPELINE / code)
+    _identify(recipe, config)
+    recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}
+    recipe["inputs"] = {name: _input(run, read) for name, read in inputs.items()}
+    return recipe
+
+
+def prompt_texts(step: Step, config: Config) -> dict[str, str]:
+    """The words of the prompts that decide a step's rows or weights."""
+    return {name: prompts.text(name) for name in stage_of(step).prompts(config, step.round)}
+
+
+def syntax_hash(path: Path) -> str:
+    """SHA-256 of what a file of code does: its syntax without imports, comments and docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _says_nothing(part)]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _says_nothing(node: ast.AST) -> bool:
+    """Whether a statement is an import or a string that stands alone."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _identify(recipe: Recipe, config: Config) -> None:
+    """Put hashes of the files that sections name beside their names, as the files may change and the names stay."""
+    if "literals" in recipe:
+        files = [f"{path.name} {file_hash(path)}" for path in literal_files(config)]
+        recipe["literals"] = {"limit": config.literals.limit, "files": files}
+    if "agreement" in recipe:
+        labels = ROOT / recipe["agreement"]["labels"]
+        if not labels.is_file():
+            raise DataError(
+                f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged."
+            )
+        recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
+    if "student" in recipe:
+        recipe["student"]["sha256"] = folder_hash(student_folder(config))
+    for name in ("llmr", "gkd"):
+        if name in recipe:
+            recipe[name]["sha256"] = folder_hash(local_folder(recipe[name]["teacher"]))
+    if "retriever" in recipe:
+        hashes = {}
+        for key in ("model", "scorer"):
+            if recipe["retriever"][key]:
+                hashes[key] = folder_hash(local_folder(recipe["retriever"][key]))
+        recipe["retriever"]["sha256"] = hashes
+    endpoint = recipe.get("critic", {}).get("endpoint", {})
+    if endpoint.get("base_url") == LOCAL:
+        endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
+
+
+def _input(run: Run, step: Step) -> dict[str, str]:
+    """What a step that is read has given: the hashes of its rows, and of its weights and index if it has them."""
+    manifest = run.manifest(step) or {}
+    identity = {"records": manifest["sha256"]}
+    if "weights" in manifest:
+        identity["weights"] = manifest["weights"]["sha256"]
+    if INDEX in manifest.get("files", {}):
+        identity["index"] = manifest["files"][INDEX]
+    return identity
+
+
+def _without_runtime_keys(name: str, section: Any) -> Any:
+    """The section without what changes neither an answer nor a weight."""
+    if not isinstance(section, dict):
+        return section
+    runtime = set(NOT_IN_RECIPE)
+    if name == "trainer":
+        runtime = set(RUNTIME_TRAINER_KEYS)
+        if section.get("load_best_model_at_end"):  # then the steps that are saved are those to choose from
+            runtime -= {"save_steps", "save_strategy"}
+    kept = {}
+    for key, value in section.items():
+        if key not in runtime and (key, value) not in ADDED.items():
+            kept[key] = _without_runtime_keys(key, value)
+    return kept

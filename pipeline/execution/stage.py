@@ -1,0 +1,95 @@
+"""What a stage is: a module of pipeline/stages. The one place that finds it by its name.
+
+A stage says what decides its rows, what it reads and writes, and has a `run` that yields rows. What only some stages
+have is a protocol of its own: code of ours that decides numbers, requests to hosted models, and a `learn` that trains
+from the finished rows.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.whole import Config
+from pipeline.execution.context import Context
+from pipeline.rows.row import Row
+from pipeline.runs.step import Step
+
+Requests = tuple[Endpoint, Iterator[tuple[Any, dict[str, Any]]]]
+"""Whom a step asks, and its requests as `Door.ask` takes them."""
+
+
+class Expected(NamedTuple):
+    """What a step will ask of one endpoint, before its inputs are there."""
+
+    endpoint: Endpoint
+    prompt: str
+    """The template's name."""
+    calls: int
+    """At most."""
+    longest: int
+    """Tokens that an answer may have."""
+
+
+class Stage(Protocol):
+    """What every stage has; `round` is the step's, None for a stage of no round."""
+
+    def sections(self, config: Config, round: int | None) -> Sequence[str]:
+        """The sections of the configuration that decide its rows or weights."""
+
+    def prompts(self, config: Config, round: int | None) -> Sequence[str]:
+        """The templates that do."""
+
+    def reads(self, config: Config, round: int | None) -> dict[str, Step]:
+        """The steps whose rows or weights it needs, by the names it has for them."""
+
+    def writes(self, config: Config, round: int | None) -> type[Row]:
+        """The kind of its rows."""
+
+    def run(self, context: Context) -> Iterator[Row]:
+        """Its rows, one by one; an interrupted attempt's are in `context.kept`."""
+
+
+@runtime_checkable
+class OfRound(Protocol):
+    """A stage of a round."""
+
+    ROUND_KEYS: Sequence[str]
+    """The keys of [[rounds]] that decide its rows or weights."""
+
+
+@runtime_checkable
+class Coded(Protocol):
+    """A stage for which code of ours decides weights, beside the configuration."""
+
+    def code(self, config: Config, round: int | None) -> str | None:
+        """The file of it in pipeline/; its syntax is part of the recipe. None where a library's code alone decides."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A stage whose requests can be told from its inputs."""
+
+    def requests(self, context: Context) -> Requests | None:
+        """The very requests that it will make; None where it asks nobody, or where they follow from answers."""
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """A stage whose number of requests can be told from the configuration."""
+
+    def expected(self, config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+        """What it will ask, given how many literals each split has."""
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A stage that trains."""
+
+    def learn(self, context: Context) -> None:
+        """Train from the finished rows; weights, curve and facts go to the context."""
+
+
+def stage_of(step: Step) -> Stage:
+    """The module of a step's stage."""
+    return cast(Stage, importlib.import_module(f"pipeline.stages.{step.stage}"))

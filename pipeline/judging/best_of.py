@@ -1,0 +1,83 @@
+"""Best-of-N: of N sampled answers of one student, the one that the critic prefers; no training, N times the work."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.execution.context import Context
+from pipeline.judging import critic
+from pipeline.llm.cache import cache_path, spent_on
+from pipeline.progress import Progress
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, LiteralText, Verdict
+from pipeline.runs.files import CANDIDATES, SELECTION
+
+
+def name(n: int) -> str:
+    """The contestant's."""
+    return f"best-of-{n}"
+
+
+def answers(context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText]) -> list[Joke]:
+    """The best of n candidates for each literal; candidates and verdicts go to side files.
+
+    Candidates are sampled as [sample] says, and meet in a knockout: the best so far against the next, both orders, so
+    that n candidates take n - 1 verdicts. The one so far stays where a verdict is tied, inconsistent or failed.
+    """
+    n = context.config.evaluate.best_of or 1
+    waiting = _candidates(context, model, tokenizer, literals, n)
+    best = {literal: jokes.pop(0) for literal, jokes in waiting.items()}
+    verdicts: list[Verdict] = []
+    left = sum(len(jokes) for jokes in waiting.values())
+    with Progress(f"{context.step}, {name(n)}", 2 * left) as progress:
+        while any(waiting.values()):
+            challengers = {literal: jokes.pop(0) for literal, jokes in waiting.items() if jokes}
+            pairs = [(best[literal], challenger) for literal, challenger in challengers.items()]
+            for verdict in critic.verdicts(context, progress, pairs):
+                verdicts.append(verdict)
+                if verdict.outcome == "b":
+                    best[verdict.literal_id] = challengers[verdict.literal_id]
+    jsonl.write(context.folder / SELECTION, verdicts)
+    return list(best.values())
+
+
+def _candidates(
+    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
+) -> dict[str, list[Joke]]:
+    """Of each literal n samples without empty ones and repeats; an interrupted attempt's are read back."""
+    path = context.folder / CANDIDATES
+    if not path.exists():
+        jsonl.write(path, _sampled(context, model, tokenizer, literals, n))
+    groups: dict[str, list[Joke]] = defaultdict(list)
+    for joke in sorted(jsonl.load(path, Joke), key=lambda joke: (joke.literal_id, joke.index)):
+        groups[joke.literal_id].append(joke)
+    different = {literal: _different(jokes) for literal, jokes in groups.items()}
+    return {literal: jokes for literal, jokes in different.items() if jokes}
+
+
+def _sampled(context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int) -> Iterator[Joke]:
+    from pipeline.models import generation
+
+    tasks = []
+    for literal in literals:
+        tasks += [generation.Task(literal, name(n), number) for number in range(n)]
+    writing = generation.Writing(context.config, str(context.step), context.drop, context.kept(Joke))
+    return generation.write_jokes(writing, model, tokenizer, tasks, context.config.sample)
+
+
+def cost(context: Context) -> dict[str, Any]:
+    """What choosing took: calls, tokens, money; None where a price is unknown."""
+    calls = []
+    for verdict in jsonl.load(context.folder / SELECTION, Verdict):
+        calls += [order.call for order in verdict.orders if order.call]
+    return spent_on(cache_path(), calls)
+
+
+def _different(jokes: list[Joke]) -> list[Joke]:
+    """Without empty ones and repeats; the first of those that are alike stays."""
+    kept: dict[str, Joke] = {}
+    for joke in jokes:
+        text = " ".join(joke.text.lower().split())
+        if text:
+            kept.setdefault(text, joke)
+    return list(kept.values())

@@ -1,0 +1,60 @@
+"""Candidates to the pairs that are judged: values in, values out."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+from pipeline.rows.records import Joke
+
+
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Levenshtein distance between two sequences."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+    return row[-1]
+
+
+def ngrams(text: str, n: int) -> list[str]:
+    """The word n-grams of a text, lower-cased; the whole text where it is shorter than n words."""
+    words = text.lower().split()
+    return [" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))]
+
+
+def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]]:
+    """The candidates of one literal that can be compared, and (id, reason) of those that were left out.
+
+    Empty candidates, copies of the literal and repeats of an earlier candidate are left out, and all of them where
+    fewer than two are left.
+    """
+    dropped: list[tuple[str, str]] = []
+    kept: dict[str, Joke] = {}
+    for joke in sorted(jokes, key=lambda joke: joke.index):
+        text = " ".join(joke.text.lower().split())
+        if not text:
+            dropped.append((joke.id, "empty candidate"))
+        elif text == " ".join(joke.literal.lower().split()):
+            dropped.append((joke.id, "copy of the literal"))
+        elif text in kept:
+            dropped.append((joke.id, "same candidate"))
+        else:
+            kept[text] = joke
+    if len(kept) < 2:
+        dropped += [(literal, "literal without two candidates") for literal in {joke.literal_id for joke in jokes}]
+        return [], dropped
+    return list(kept.values()), dropped
+
+
+def choose(jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int) -> list[tuple[Joke, Joke]]:
+    """The pairs of one literal's candidates to judge.
+
+    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
+    the first such pair in candidate order; `all` is every pair.
+    """
+    pairs = list(combinations(jokes, 2))
+    if which == "farthest" and pairs:
+        grams = {joke.id: ngrams(joke.text, n) for joke in jokes}
+        pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
+    return pairs

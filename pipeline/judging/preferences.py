@@ -1,0 +1,155 @@
+"""Verdicts and jokes to the rows that students learn from: values in, values out."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import make
+from pipeline.rows.training import Imitation, Measured, Preference, Ranking
+
+Won = dict[str, dict[str, float]]
+"""By joke and other joke, the probability by which the critic prefers the first."""
+
+
+class LeftOut(NamedTuple):
+    """What became no row."""
+
+    literal_id: str
+    dropped: str
+    """Id of the literal, joke or verdict."""
+    reason: str
+
+
+def imitations(jokes: Iterable[Joke], measured: Measured) -> tuple[list[Imitation], list[LeftOut]]:
+    """What imitation learns from jokes, and what is left out."""
+    rows = []
+    left_out = []
+    for joke in jokes:
+        if measured.fits(joke.literal_id, joke.id):
+            rows.append(imitation(joke.literal_id, measured.prompts[joke.literal_id], joke.id, joke.text))
+        else:
+            left_out.append(LeftOut(joke.literal_id, joke.id, "longer than max_length"))
+    return rows, left_out
+
+
+def imitation(literal: str, prompt: str, joke: str, text: str) -> Imitation:
+    return make(Imitation, literal_id=literal, joke_id=joke, prompt=prompt, completion=text)
+
+
+def preferences(
+    verdicts: Iterable[Verdict], measured: Measured, bounds: tuple[float, float], ties: bool = False
+) -> tuple[list[Preference], list[LeftOut]]:
+    """What DPO can learn from verdicts, and which verdicts were left out and why.
+
+    With `ties`, a tied or inconsistent verdict becomes a preference whose chosen and rejected are a and b. `bounds` are
+    the smallest and largest len(chosen) / len(rejected), in tokens, that stay.
+    """
+    rows: list[Preference] = []
+    left_out: list[LeftOut] = []
+    for verdict in verdicts:
+        row = _preference(verdict, measured.prompts[verdict.literal_id])
+        reason: str | None = None
+        if verdict.outcome == "failed" or (row.tie and not ties):
+            reason = verdict.outcome
+        elif not measured.fits(row.literal_id, row.chosen_id, row.rejected_id):
+            reason = "longer than max_length"
+        elif not bounds[0] <= _length_ratio(row, measured.lengths) <= bounds[1]:
+            reason = "length ratio"
+        if reason:
+            left_out.append(LeftOut(verdict.literal_id, verdict.id, reason))
+        else:
+            rows.append(row)
+    return rows, left_out
+
+
+def _length_ratio(row: Preference, lengths: dict[str, int]) -> float:
+    return lengths[row.chosen_id] / max(1, lengths[row.rejected_id])
+
+
+def _preference(verdict: Verdict, prompt: str) -> Preference:
+    """A verdict as a preference; a is the chosen one where neither is preferred."""
+    p_a = verdict.p_a or 0.0
+    row = {
+        "chosen": verdict.a_text,
+        "rejected": verdict.b_text,
+        "chosen_id": verdict.a,
+        "rejected_id": verdict.b,
+        "p": p_a,
+    }
+    if verdict.outcome == "b":
+        row = {
+            "chosen": verdict.b_text,
+            "rejected": verdict.a_text,
+            "chosen_id": verdict.b,
+            "rejected_id": verdict.a,
+            "p": 1 - p_a,
+        }
+    tie = verdict.outcome in ("tie", "inconsistent")
+    return make(Preference, literal_id=verdict.literal_id, verdict_id=verdict.id, prompt=prompt, tie=tie, **row)
+
+
+def as_ranking(row: Preference) -> Ranking:
+    """A preference as a ranking of two."""
+    return make(
+        Ranking,
+        literal_id=row.literal_id,
+        prompt=row.prompt,
+        candidates=[row.chosen, row.rejected],
+        candidate_ids=[row.chosen_id, row.rejected_id],
+        scores=[row.p, 1 - row.p],
+    )
+
+
+def rankings(verdicts: Iterable[Verdict], measured: Measured) -> tuple[list[Ranking], list[LeftOut]]:
+    """The candidates of each literal from best to worst, and what was left out.
+
+    Where every pair was judged, a candidate's score is the mean probability by which the critic prefers it to the
+    others (the Borda count); else the mean probability of that by Bradley-Terry scores (swiss.py). Failed verdicts
+    count as not judged; equal scores are ordered by joke id.
+    """
+    left_out: list[LeftOut] = []
+    won: dict[str, Won] = {}
+    texts: dict[str, str] = {}
+    for verdict in verdicts:
+        of_literal = won.setdefault(verdict.literal_id, {})
+        if verdict.outcome == "failed" or verdict.p_a is None:
+            left_out.append(LeftOut(verdict.literal_id, verdict.id, "failed"))
+            continue
+        of_literal.setdefault(verdict.a, {})[verdict.b] = verdict.p_a
+        of_literal.setdefault(verdict.b, {})[verdict.a] = 1 - verdict.p_a
+        texts[verdict.a] = verdict.a_text
+        texts[verdict.b] = verdict.b_text
+    rows = []
+    for literal, of_literal in won.items():
+        scores = mean_wins(of_literal)
+        for joke in of_literal:
+            if not measured.fits(literal, joke):
+                left_out.append(LeftOut(literal, joke, "longer than max_length"))
+                del scores[joke]
+        if len(scores) < 2:
+            left_out.append(LeftOut(literal, literal, "fewer than two candidates"))
+            continue
+        order = sorted(scores, key=lambda joke: (-scores[joke], joke))
+        row = make(
+            Ranking,
+            literal_id=literal,
+            prompt=measured.prompts[literal],
+            candidates=[texts[joke] for joke in order],
+            candidate_ids=order,
+            scores=[scores[joke] for joke in order],
+        )
+        rows.append(row)
+    return rows, left_out
+
+
+def mean_wins(won: Won) -> dict[str, float]:
+    """Each joke's mean probability of being preferred to the others, from those by which it was preferred to some."""
+    if all(len(others) == len(won) - 1 for others in won.values()):
+        return {joke: sum(others.values()) / len(others) for joke, others in won.items()}
+    from pipeline.judging import swiss
+
+    place = {joke: number for number, joke in enumerate(won)}
+    judged: list[swiss.Judged] = []
+    for joke, others in won.items():
+        judged += [(place[joke], place[other], p) for other, p in others.items() if place[joke] < place[other]]
+    return dict(zip(won, swiss.mean_wins(len(won), judged), strict=True))

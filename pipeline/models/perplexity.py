@@ -1,0 +1,47 @@
+"""How surprising a sentence is to a decoder-only model that is loaded here. Imports torch."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipeline import ROOT
+from pipeline.config.runtime import Runtime
+from pipeline.errors import StudentError
+from pipeline.models import student
+
+
+@functools.lru_cache(maxsize=1)
+def model(name: str, runtime: Runtime) -> "Model":
+    """The model, loaded once for all that a stage asks of it."""
+    return Model(name, runtime)
+
+
+class Model:
+    """A folder or a Hub id, in the checkpoint's own precision."""
+
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        place = str(ROOT / name) if (ROOT / name).is_dir() else name
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(place)
+            found = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise StudentError(
+                f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
+                "Give a folder, or the id of a decoder-only model on the Hub that this machine can reach."
+            ) from None
+        self.model = found.to(student.device(runtime)).eval()
+
+    @torch.no_grad()
+    def mean_log_probabilities(self, texts: Sequence[str]) -> list[float]:
+        """Mean log p of each text's tokens after the first, in nats, in the order of texts."""
+        rows = [torch.tensor(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
+        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.model.device)
+        mask_BT = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        mask_BT = mask_BT.to(self.model.device)
+        logits_BTV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
+        loss_BT = cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")
+        counted_BT = mask_BT[:, 1:]
+        return (-(loss_BT * counted_BT).sum(1) / counted_BT.sum(1).clamp(min=1)).tolist()

@@ -1,0 +1,91 @@
+"""The student's prompt, how long it is, and how much room it leaves for an answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import (
+    PreTrainedTokenizerBase,
+)
+
+from pipeline.config.whole import Config
+from pipeline.models.student import architecture
+from pipeline.progress import Progress
+from pipeline.prompts import render
+from pipeline.rows.training import Measured
+
+
+def prompt(tokenizer: PreTrainedTokenizerBase, literal: str, template: str = "student") -> str:
+    """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and evaluate all use it.
+
+    The template, student.j2 or another for a teacher, goes through the chat template where there is one, and ends in a
+    newline where there is none, so that no token spans prompt and answer; an encoder-decoder, whose encoder reads it,
+    keeps to the same words. A bos that the tokenizer adds by itself is left to it.
+    """
+    words = render(template, literal=literal)
+    if not tokenizer.chat_template:
+        return words + "\n"
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": words}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    if _adds_bos(tokenizer):
+        return str(text).removeprefix(str(tokenizer.bos_token))
+    return str(text)
+
+
+def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts a bos before every text by itself."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and tokenizer("a")["input_ids"][0] == bos
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's chat template, or one by which a server gives a model without any the prompt of `prompt`."""
+    if tokenizer.chat_template:
+        return str(tokenizer.chat_template)
+    bos = "{{ bos_token }}" if _adds_bos(tokenizer) else ""
+    return bos + "{{ messages[-1]['content'] + '\n' }}"
+
+
+def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end an answer: the tokenizer's eos and those of the model's generation config."""
+    named = model.generation_config.eos_token_id
+    if not isinstance(named, list):
+        named = [named]
+    return sorted({tokenizer.eos_token_id, *named} - {None})
+
+
+def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """Tokens of a text."""
+    return len(tokenizer(text)["input_ids"])
+
+
+def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
+    """The tokens left for an answer, eos among them, after a prompt of so many tokens.
+
+    Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as much for each.
+    """
+    found = architecture(config)
+    # T5's positions are relative, and its n_positions only what it was pretrained with
+    context = getattr(found.get_text_config(), "max_position_embeddings", None)
+    most = min(value for value in (context, max_length, 10**9) if value)
+    if found.is_encoder_decoder:
+        return lambda prompt_tokens: most if prompt_tokens <= most else 0
+    return lambda prompt_tokens: most - prompt_tokens
+
+
+def measure(
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    literals: dict[str, str],
+    jokes: dict[str, str],
+    progress: Progress,
+) -> Measured:
+    """Prompts, lengths and room of literals and jokes, both given as texts by id."""
+    left = room(config, max_length)
+    texts = {literal: prompt(tokenizer, text) for literal, text in literals.items()}
+    lengths = {}
+    for joke, text in jokes.items():
+        lengths[joke] = length(tokenizer, text)
+        progress.advance()
+    return Measured(texts, lengths, {literal: left(length(tokenizer, of)) - 1 for literal, of in texts.items()})

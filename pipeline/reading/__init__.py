@@ -1,0 +1,1 @@
+"""What commands share to read a run: rows by id, how it was made, whether rows agree, and how to show it."""

@@ -1,0 +1,214 @@
+"""Cards: what a stranger must know about an exported student or data set, from the run's own files."""
+
+import html
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline import TEMPLATES, prompts
+from pipeline.config.whole import Config
+from pipeline.reading import comparison, variety
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Metric
+from pipeline.runs.files import ANSWERS, METRICS
+from pipeline.runs.hashes import file_hash, student_folder
+from pipeline.runs.literals import literals
+from pipeline.runs.manifest import stale
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+BLANK = "____"
+EXAMPLE = "The kettle is on."
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""What the Hub calls a data set's size."""
+
+
+def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]) -> dict[str, str]:
+    """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture, merged."""
+    from huggingface_hub import ModelCard
+
+    metrics, warnings = _figures(run, contestant)
+    manifests = {name: run.manifest(step) for name, step in _history(contestant).items()}
+    title = f"{run.name}-{contestant}"
+    licence = _licence(config)
+    values = {
+        **_common(run, config, place),
+        **facts,
+        "title": title,
+        "name": title.lower(),
+        "contestant": contestant,
+        "revision": config.student.revision,
+        "quantization": config.student.quantization,
+        "history": _told(manifests) or "none; this is the untrained start",
+        "metrics": metrics,
+        "warnings": [_plain(line) for line in warnings],
+        "licence": licence,
+        "recipe": json.dumps(config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False),
+        "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
+        "prompt_words": f"`{_prompt(BLANK)}`",
+        "example_prompt": json.dumps(_prompt(EXAMPLE)),
+        "decoding": _decoding(config, facts["encoder_decoder"]),
+        "temperature": config.evaluate.temperature,
+        "max_new_tokens": config.evaluate.max_new_tokens,
+        "num": variety.number,
+    }
+    values["example_text"] = json.dumps(values["example_text"])
+    metadata = _metadata(config, title, licence, [row for row in metrics if row.contestant == contestant])
+    card = ModelCard(_render("model_card.md.j2", {**values, "card_data": metadata}))
+    return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
+
+
+def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric]) -> str:
+    """The YAML that the Hub reads: licence, base model, tags and the contestant's win-tie rates."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    rates = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="humor-distill",
+            dataset_name=f"literals, {row.split}",
+            dataset_config=row.split,
+            dataset_split=row.split,
+            metric_type="win_tie_rate",
+            metric_name=f"win-tie rate against {config.teacher.endpoint.model}, {row.aspect}, judged by {row.judge}",
+            metric_value=round(row.wtr, 4),
+        )
+        for row in rows
+        if row.vs is None and row.wtr is not None
+    ]
+    data = ModelCardData(
+        model_name=title,
+        license=licence,
+        base_model=None if student_folder(config) else config.student.model,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["humor", "paraphrase", "distillation", "dpo", "humor-distill"],
+        eval_results=rates,
+    )
+    return str(data.to_yaml())
+
+
+def _decoding(config: Config, encoder_decoder: bool) -> str:
+    if config.evaluate.beams(encoder_decoder) > 1:
+        return "beam search"
+    return "greedy" if config.evaluate.temperature == 0 else "nucleus sampling"
+
+
+def _plain(text: str) -> str:
+    """Words that neither Markdown nor HTML takes for anything else."""
+    return re.sub(r"([\\`*_\[\](){}#!|~])", r"\\\1", html.escape(text, quote=False))
+
+
+def of_rows(run: Run, config: Config, place: str, parts: list[dict[str, Any]]) -> str:
+    """README.md of a run's rows; `parts` are from `part`."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    total = sum(part["rows"] for part in parts)
+    data = DatasetCardData(
+        language="en",
+        pretty_name=f"humor-distill run {run.name}",
+        size_categories=next((name for limit, name in SIZES if total < limit), "1M<n<10M"),
+        task_categories="text-generation",
+        configs=[{"config_name": part["name"], "data_files": f"data/{part['name']}.jsonl"} for part in parts],
+    )
+    values = {**_common(run, config, place), "title": f"Rows of run {run.name}", "parts": parts}
+    return str(DatasetCard(_render("data_card.md.j2", {**values, "card_data": data.to_yaml()})))
+
+
+def part(name: str, path: Path) -> dict[str, Any]:
+    """A file of rows, as the card lists it."""
+    with path.open("rb") as file:
+        first = file.readline()
+    schema = json.loads(first)["schema"] if first else "-"
+    return {"name": name, "rows": path.read_bytes().count(b"\n"), "schema": schema, "sha256": file_hash(path)}
+
+
+def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "place": place,
+        "base": config.student.model,
+        "teacher": config.teacher.endpoint.model,
+        "critic": config.critic.endpoint.model,
+        "judge": config.judge.endpoint.model,
+        "data": _sources(config),
+    }
+
+
+def _sources(config: Config) -> list[tuple[str, str, str]]:
+    """(source, licence, sentences by split) of the literals that the run used."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for row in literals(config):
+        counts.setdefault((row.source, row.licence), Counter())[row.split] += 1
+    return [
+        (source, licence, ", ".join(f"{count} {split}" for split, count in splits.items()))
+        for (source, licence), splits in sorted(counts.items())
+    ]
+
+
+def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
+    """The metrics, and the contestant's warnings; no metric where evaluate is not complete."""
+    folder = run.at(Step("evaluate"))
+    manifests = run.manifests()
+    if "evaluate" not in manifests:
+        return [], ["This run was not evaluated: there is no figure."]
+    if old := stale(manifests["evaluate"], manifests.values()):
+        return [], [f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no figure."]
+    rows = jsonl.load(folder / METRICS, Metric)
+    if contestant not in {row.contestant for row in rows}:
+        return [], ["This student was not evaluated: there is no figure."]
+    answers = jsonl.load(folder / ANSWERS, Joke)
+    references = [(found["literal"], found["teacher"]) for found in comparison.side_by_side(folder, answers).values()]
+    spread = variety.spread(answers, references, rows)
+    return rows, variety.collapse([row for row in spread if row["author"] in ("teacher", contestant)])
+
+
+def _history(contestant: str) -> dict[str, Step]:
+    """The steps that trained a contestant, first to last."""
+    if contestant == "base":
+        return {}
+    last = int(contestant.removeprefix("round-")) if contestant.startswith("round-") else 0
+    return {"sft": Step("sft")} | {f"round-{r}": Step("dpo", r) for r in range(1, last + 1)}
+
+
+def _told(manifests: dict[str, Any]) -> str:
+    said = []
+    for name, manifest in manifests.items():
+        training = manifest["training"]
+        objective = manifest.get("objective", "sft")
+        kind = {"sft": "jokes", "ft": "jokes", "sd": "jokes", "gkd": "jokes", "llmr": "prompts"}.get(
+            objective, "preferences"
+        )
+        what = kind if name == "sft" else f"{kind} ({objective})"
+        said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
+    return "; ".join(said)
+
+
+def _made_with(manifests: list[dict[str, Any] | None]) -> str:
+    """The versions of the last step."""
+    versions: dict[str, str] = next((found["made_with"]["packages"] for found in reversed(manifests) if found), {})
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _licence(config: Config) -> str | None:
+    """The licence that a local start's own card names."""
+    from huggingface_hub import ModelCard
+
+    folder = student_folder(config)
+    path = folder / "README.md" if folder else None
+    return ModelCard.load(path).data.license if path and path.exists() else None
+
+
+def _prompt(sentence: str) -> str:
+    return prompts.render("student", literal=sentence)
+
+
+def _render(name: str, values: dict[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )  # Markdown, not HTML
+    return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(**values)

@@ -1,0 +1,130 @@
+"""Two runs, or the contestants of one, side by side."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+from pipeline.judging import metrics
+from pipeline.reading import lookup
+from pipeline.rows import jsonl, records
+from pipeline.rows.records import Joke, Verdict
+from pipeline.runs.files import ANSWERS, METRICS, RECORDS
+from pipeline.runs.manifest import Recipe, difference
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+EVALUATE = Step("evaluate")
+
+
+def recipes(one: Run, other: Run) -> Iterator[str]:
+    """For every step, the lines of its recipe that differ, `-` in one and `+` in the other, and its prompts' words."""
+    steps = list(dict.fromkeys([*one.steps(), *other.steps()]))
+    steps.sort(key=lambda step: step == EVALUATE)
+    for step in steps:
+        left = one.manifest(step)
+        right = other.manifest(step)
+        if left and right:
+            lines = list(_differences(left, right))
+            recipe = "another recipe" if lines else "the same recipe"
+            rows = "the same rows" if left["sha256"] == right["sha256"] else "other rows"
+            yield f"{step}: {recipe}, {rows}"
+            yield from lines
+        elif left or right:
+            yield f"{step}: complete only in {one.name if left else other.name}"
+        else:
+            yield f"{step}: complete in neither"
+
+
+def _differences(left: dict[str, Any], right: dict[str, Any]) -> Iterator[str]:
+    yield from difference(_without_hashes(left["recipe"]), _without_hashes(right["recipe"]))
+    for name in sorted({*left["prompts"], *right["prompts"]}):
+        had = left["prompts"].get(name, "").splitlines()
+        has = right["prompts"].get(name, "").splitlines()
+        for line in list(difflib.unified_diff(had, has, lineterm="", n=0))[2:]:
+            if line[0] in "+-":
+                yield f"  {line[0]} prompts.{name}: {line[1:]}"
+    ours = left["recipe"]["inputs"]
+    theirs = right["recipe"]["inputs"]
+    for name in sorted({*ours, *theirs}):
+        if ours.get(name) != theirs.get(name):
+            yield f"    reads other rows or weights of {name}"
+
+
+def _without_hashes(recipe: Recipe) -> Recipe:
+    """What a person set: prompts and inputs are compared by themselves, as words and as rows."""
+    return {key: value for key, value in recipe.items() if key not in ("inputs", "prompts")}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A contestant's win-tie rate in two runs; delta is other - one, paired over the literals that both judged."""
+
+    split: str
+    contestant: str
+    one: float | None
+    other: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def compared(one: Run, other: Run) -> list[Compared]:
+    """Every contestant of either run on every split of either; nothing where an evaluation is not complete."""
+    if one.manifest(EVALUATE) is None or other.manifest(EVALUATE) is None:
+        return []
+    left, right = judged(one), judged(other)
+    found = []
+    for split, contestant in dict.fromkeys([*left, *right]):
+        ours, theirs = left.get((split, contestant), []), right.get((split, contestant), [])
+        paired = metrics.difference(theirs, ours)
+        interval = paired["delta_low"], paired["delta_high"]
+        rates = metrics.rate(ours), metrics.rate(theirs)
+        found.append(Compared(split, contestant, *rates, paired["delta"], *interval, paired["n"]))
+    return found
+
+
+def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
+    """The judge's verdicts by view and contestant, in the order of metrics.jsonl."""
+    folder = run.at(EVALUATE)
+    author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
+    split = {row.id: row.split for row in lookup.literals(run).values()}
+    found: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    for row in jsonl.read(folder / METRICS, records.Metric):
+        if row.vs is None:
+            found[row.view, row.contestant] = []
+    for verdict in jsonl.load(folder / RECORDS, Verdict):
+        if verdict.literal_id not in split:
+            raise DataError(
+                f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in none of its literals' "
+                f"files any more: {', '.join(map(str, lookup.literal_files(run)))}. Restore them."
+            )
+        found[records.view(split[verdict.literal_id], verdict.aspect), author[verdict.a]].append(verdict)
+    return dict(found)
+
+
+OUTCOMES = {"a": "win", "b": "loss", "tie": "tie", "inconsistent": "inconsistent", "failed": "failed"}
+
+
+def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
+    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict.
+
+    Where several aspects were judged, the first.
+    """
+    author = {joke.id: joke.author for joke in answers}
+    found: dict[str, dict[str, Any]] = {}
+    aspect = None
+    for verdict in jsonl.read(folder / RECORDS, Verdict):
+        aspect = aspect or verdict.aspect
+        if verdict.aspect != aspect:
+            continue
+        if verdict.literal_id not in found:
+            found[verdict.literal_id] = {"literal": verdict.literal, "teacher": verdict.b_text, "answers": []}
+        orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]
+        answer = {"author": author[verdict.a], "text": verdict.a_text, "id": verdict.id, "p_a": verdict.p_a}
+        found[verdict.literal_id]["answers"].append({**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders})
+    return found

@@ -1,0 +1,166 @@
+"""Does a row agree with the rows that it refers to, by id? For verify."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.judging import metrics, verdict
+from pipeline.rows.records import Drop, Joke, Label, Metric, Verdict
+from pipeline.rows.row import Row
+from pipeline.rows.training import Imitation, Margin, Preference, Prompt, Ranking, Retrieval, Rollout
+from pipeline.runs.files import RECORDS
+
+CLOSE = 1e-9
+"""The difference between two figures that is rounding."""
+
+
+class Joins:
+    """Remembers what later rows refer to, as the steps go by in order."""
+
+    def __init__(self) -> None:
+        self.literal_of: dict[str, tuple[str, str]] = {}
+        """Text and split of every literal."""
+        self.jokes: dict[str, tuple[str, str]] = {}
+        """Text and author of every joke seen."""
+        self.verdicts: dict[str, tuple[str, str, str]] = {}
+        """a, b and outcome of every verdict seen."""
+
+    def check(self, row: Row, at: "Place") -> None:
+        """Note what is wrong with a row of a step, given the rows before it."""
+        getattr(self, f"_{type(row).__name__.lower()}")(row, at)
+
+    def _unless(self, true: bool, at: "Place", row: Row, said: str) -> None:
+        if not true:
+            at.faults.append(f"{at.folder / at.file}: {row.id}: {said}")
+
+    def _joke(self, row: Joke, at: "Place") -> None:
+        self._literal(row, at, row.literal)
+        self.jokes[row.id] = row.text, row.author
+
+    def _literal(self, row: Any, at: "Place", text: str | None = None) -> None:
+        literal = self.literal_of.get(row.literal_id)
+        self._unless(literal is not None, at, row, f"no literal {row.literal_id}")
+        if literal and text is not None:
+            self._unless(literal[0] == text, at, row, f"its literal is not the text of {row.literal_id}")
+
+    def _has_joke(self, row: Row, at: "Place", joke: str, text: str) -> None:
+        self._unless(joke in self.jokes, at, row, f"no joke {joke}")
+        self._unless(self.jokes.get(joke, (text, ""))[0] == text, at, row, f"its text is not that of {joke}")
+
+    def _imitation(self, row: Imitation, at: "Place") -> None:
+        self._literal(row, at)
+        self._has_joke(row, at, row.joke_id, row.completion)
+        self._in_split(row, at)
+
+    def _in_split(self, row: Any, at: "Place") -> None:
+        wanted = "train" if at.file == RECORDS else "validation"
+        split = self.literal_of.get(row.literal_id, ("", wanted))[1]
+        self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
+
+    def _prompt(self, row: Prompt, at: "Place") -> None:
+        at.prompts.add(row.literal_id)
+        self._literal(row, at)
+
+    def _rollout(self, row: Rollout, at: "Place") -> None:
+        self._unless(row.literal_id in at.prompts, at, row, f"no prompt about {row.literal_id}")
+
+    def _retrieval(self, row: Retrieval, at: "Place") -> None:
+        self._literal(row, at, row.literal)
+        self._in_split(row, at)
+        self._unless(len(row.joke_ids) == len(row.jokes), at, row, "not as many jokes as ids")
+        for joke, text in zip(row.joke_ids, row.jokes, strict=False):
+            self._has_joke(row, at, joke, text)
+
+    def _verdict(self, row: Verdict, at: "Place") -> None:
+        self._literal(row, at, row.literal)
+        self._has_joke(row, at, row.a, row.a_text)
+        self._has_joke(row, at, row.b, row.b_text)
+        self._unless(
+            row.outcome == verdict.outcome(row.orders, at.tie_bands[row.role]),
+            at,
+            row,
+            "its orders give another outcome",
+        )
+        given = [order.p_a for order in row.orders if order.p_a is not None]
+        mean = sum(given) / 2 if len(given) == len(row.orders) == 2 else None
+        same = row.p_a is mean is None or (row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE)
+        self._unless(same, at, row, "p_a is not the mean of its orders")
+        self.verdicts[row.id] = row.a, row.b, row.outcome
+        if row.role == "judge":
+            split, author = self.literal_of.get(row.literal_id, ("", ""))[1], self.jokes.get(row.a, ("", ""))[1]
+            at.outcomes[split, row.aspect, author][row.literal_id] = row.outcome, metrics.score(row)
+
+    def _preference(self, row: Preference, at: "Place") -> None:
+        at.learned.add(row.id)
+        self._literal(row, at)
+        a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
+        self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
+        said = {"a": (a, b), "b": (b, a)} if not row.tie else {"tie": (a, b), "inconsistent": (a, b)}
+        chosen = said.get(outcome, ("", ""))
+        self._unless((row.chosen_id, row.rejected_id) == chosen, at, row, f"not what {row.verdict_id} says")
+        self._has_joke(row, at, row.chosen_id, row.chosen)
+        self._has_joke(row, at, row.rejected_id, row.rejected)
+
+    def _ranking(self, row: Ranking, at: "Place") -> None:
+        at.learned.add(row.id)
+        self._literal(row, at)
+        for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
+            self._has_joke(row, at, joke, text)
+        self._unless(row.scores == sorted(row.scores, reverse=True), at, row, "not in the order of its scores")
+
+    def _label(self, row: Label, at: "Place") -> None:
+        self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
+        self.jokes |= {row.a: (row.a_text, "people"), row.b: (row.b_text, "people")}
+
+    def _margin(self, row: Margin, at: "Place") -> None:
+        at.margins.add(row.preference_id)
+        self._unless(row.preference_id in at.learned, at, row, f"no preference {row.preference_id}")
+
+    def _drop(self, row: Drop, at: "Place") -> None:
+        at.reasons[row.reason] += 1
+        self._literal(row, at)
+        known = row.dropped in self.jokes or row.dropped in self.verdicts or row.dropped in self.literal_of
+        self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
+
+    def _metric(self, row: Metric, at: "Place") -> None:
+        """Counts, rates and differences against the verdicts; intervals and diversity are not computed again."""
+        found = at.outcomes.get((row.split, row.aspect, row.contestant), {})
+        if row.vs is None:
+            counts = Counter(outcome for outcome, _ in found.values())
+            said = (row.win, row.loss, row.tie, row.inconsistent, row.failed)
+            there = tuple(counts[outcome] for outcome in ("a", "b", "tie", "inconsistent", "failed"))
+            self._unless(said == there, at, row, f"the verdicts say {dict(counts)}")
+            scores = [score for _, score in found.values() if score is not None]
+            self._unless(_close(row.wtr, scores), at, row, "wtr is not the mean of the verdicts' scores")
+        else:
+            other = at.outcomes.get((row.split, row.aspect, row.vs), {})
+            pairs = [(found[literal][1], other[literal][1]) for literal in found.keys() & other.keys()]
+            deltas = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+            self._unless(_close(row.delta, deltas), at, row, "delta is not the mean difference of the verdicts' scores")
+
+
+@dataclass
+class Place:
+    """The step under examination, and what its own files say of each other."""
+
+    folder: Path
+    tie_bands: dict[str, float]
+    file: str = ""
+    faults: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    learned: set[str] = field(default_factory=set)
+    """Preferences and rankings."""
+    prompts: set[str] = field(default_factory=set)
+    """The literals of llmr's prompts."""
+    margins: set[str] = field(default_factory=set)
+    outcomes: dict[tuple[str, str, str], dict[str, tuple[str, float | None]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """Outcome and score by (split, aspect, contestant) and literal."""
+
+
+def _close(said: float | None, values: list[float]) -> bool:
+    if said is None or not values:
+        return said is None and not values
+    return abs(said - sum(values) / len(values)) < CLOSE

@@ -1,0 +1,63 @@
+"""How a run was made, and the students that came of it."""
+
+from typing import Any
+
+from pipeline.config.file import validate
+from pipeline.config.whole import Config
+from pipeline.errors import StageError
+from pipeline.runs.files import SETTINGS, read_json
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+MADE_BY = "teacher student sft sample critic dpo llmr gkd retriever judge evaluate".split()
+"""The sections that recipes hold."""
+
+
+def contestants(run: Run, config: Config) -> dict[str, Step | None]:
+    """The students that a run has: base, and those whose training is complete."""
+    students: dict[str, Step | None] = {"base": None}
+    trained = {"sft": Step("sft")}
+    for number in range(1, len(config.rounds) + 1):
+        trained[f"round-{number}"] = Step("dpo", number)
+    for name, step in trained.items():
+        if run.manifest(step):
+            students[name] = step
+    return students
+
+
+def as_made(run: Run, student: Step | None = None) -> Config:
+    """The configuration that made the run: each section as in the recipe of the last complete step that has it.
+
+    The student's is that of the step that trained the student in question.
+    """
+    settings = read_json(run.folder / SETTINGS)
+    if settings is None:
+        raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
+    manifests = run.manifests()
+    manifests.pop("agreement", None)  # its critic may be another than the rounds'
+    for manifest in manifests.values():
+        recipe = manifest["recipe"]
+        for section in MADE_BY:
+            if section in recipe:
+                settings[section] = _section(recipe[section], settings.get(section) or {})
+        if "literals" in recipe:
+            settings["literals"]["limit"] = recipe["literals"]["limit"]
+    if student and str(student) in manifests:
+        settings["student"] = _section(manifests[str(student)]["recipe"]["student"], {})
+    return validate(settings, str(run.folder / SETTINGS))
+
+
+def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's section as a configuration's; what no recipe has (price, key) stays, for the same endpoint."""
+    section = _without_hash(made)
+    if section.get("endpoint"):
+        endpoint = _without_hash(section["endpoint"])
+        current = now.get("endpoint") or {}
+        if all(endpoint[key] == current.get(key) for key in ("base_url", "model")):
+            endpoint = {**current, **endpoint}
+        section["endpoint"] = endpoint
+    return section
+
+
+def _without_hash(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "sha256"}

@@ -1,0 +1,167 @@
+"""The encoder of a retriever: trained, loaded, and what it finds (G2R, Kim et al., arXiv 2108.12582)."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from pipeline.config.retriever import Retriever
+from pipeline.config.whole import Config
+from pipeline.errors import ConfigError, StudentError
+from pipeline.execution.context import Context
+from pipeline.models import student
+from pipeline.retrieval import index
+from pipeline.rows.training import Retrieval
+from pipeline.runs.hashes import local_folder
+from pipeline.training.arguments import build
+from pipeline.training.fit import fit, save_weights
+from pipeline.training.losses import retrieval
+from pipeline.training.losses.retrieval import NOT_THERE
+
+logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+
+
+REFUSED = {
+    "eval_strategy": "nothing is evaluated in training; recall on the validation literals is in the manifest.",
+    "prompts": "negatives and searched sentences would go without them.",
+}
+"""Keys of sentence-transformers' that its trainer cannot have here."""
+
+
+class Loss(torch.nn.Module):
+    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes; sentence-transformers calls it.
+
+    Negatives are drawn anew at each step, by torch's own generator, whose state is in every checkpoint; a context's own
+    jokes are none of its negatives.
+    """
+
+    def __init__(self, model: Any, settings: Retriever, rows: Sequence[Retrieval]) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self.jokes = [(place, text) for place, row in enumerate(rows) for text in row.jokes]
+
+    def forward(self, features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Features of the contexts and of each of K jokes; labels are the contexts' places and scores (B, 1 + K)."""
+        settings = self.settings
+        context_BD, *own = (self.embed(feature) for feature in features)
+        drawn = [self.jokes[place] for place in torch.randperm(len(self.jokes))[: settings.negatives].tolist()]
+        inputs = self.model.preprocess([text for _, text in drawn])
+        negative_ND = self.embed(_library().util.batch_to_device(inputs, context_BD.device))
+        places_B1 = labels[:, :1]
+        scores_BK = labels[:, 1:]
+        mine_BN = places_B1 == torch.tensor([place for place, _ in drawn], device=labels.device)
+        ce, kd = retrieval.both(
+            context_BD, torch.stack(own, 1), negative_ND, mine_BN, scores_BK, settings.scale, settings.temperature
+        )
+        if settings.scores == "none":
+            return {"ce": ce}
+        return {"ce": (1 - settings.alpha) * ce, "kd": settings.alpha * kd}
+
+    def embed(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        return normalize(self.model(features)["sentence_embedding"], dim=-1)
+
+
+def arguments(config: Config, folder: Path) -> Any:
+    """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not take."""
+    settings: Any = config.retriever
+    kind = _library().SentenceTransformerTrainingArguments
+    index.faiss()
+    for key, why in REFUSED.items():
+        if key in settings.trainer:
+            raise ConfigError(f"[retriever.trainer] {key}: {why}")
+    return build(kind, config, {"gradient_checkpointing": False, **settings.trainer}, folder, "retriever")
+
+
+def load(config: Config, folder: Path | None = None) -> Any:
+    """The encoder: untrained, or as a stage trained it; StudentError where it cannot be found."""
+    settings: Any = config.retriever
+    library, device = _library(), student.device(config.runtime)
+    if folder is None and settings.model is None:
+        from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+        torch.manual_seed(config.seed)
+        words = StaticEmbedding(student.load_tokenizer(config), embedding_dim=settings.dim)
+        return library.SentenceTransformer(modules=[words, Normalize()], device=device)
+    here = folder or local_folder(settings.model)
+    try:
+        return library.SentenceTransformer(
+            str(here or settings.model), revision=None if here else settings.revision, device=device
+        )
+    except (OSError, ValueError) as error:
+        raise StudentError(
+            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\nGive a folder with a modules.json or "
+            "a config.json, or the id of a model on the Hub that this machine can reach."
+        ) from None
+
+
+def train(context: Context, rows: Sequence[Retrieval]) -> None:
+    """Train the encoder on rows; weights, curve and facts go to the context."""
+    from datasets import Dataset
+
+    settings: Any = context.config.retriever
+    model = load(context.config)
+    trainer = _library().SentenceTransformerTrainer(
+        model=model,
+        args=arguments(context.config, context.folder),
+        train_dataset=Dataset.from_list(examples(rows)),
+        loss=Loss(model, settings, rows),
+    )
+    fit(trainer, context)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(str(folder), create_model_card=False)
+
+    save_weights(context, save, adapter=False)
+
+
+def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
+    """A context and its jokes, with its place and their scores as the label; missing jokes are filled up."""
+    most = max(len(row.jokes) for row in rows)
+    found = []
+    for place, row in enumerate(rows):
+        short = most - len(row.jokes)
+        texts = [*row.jokes, *row.jokes[:1] * short]
+        scores = [*(row.scores or [0.0] * len(row.jokes)), *[NOT_THERE] * short]
+        jokes = {f"joke_{number}": text for number, text in enumerate(texts)}
+        found.append({"context": row.literal, **jokes, "label": [float(place), *scores]})
+    return found
+
+
+def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
+    """Embeddings of length 1, (N, D) in float32."""
+    options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
+    found = model.encode(list(texts), convert_to_numpy=True, **options)
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) -> list[int]:
+    """For each held-out context the rank, from 1, of the nearest of its own jokes among all held-out ones and rows'."""
+    jokes = [(row.literal_id, text) for part in (held_out, rows) for row in part for text in row.jokes]
+    owner = np.array([literal for literal, _ in jokes])
+    every_ND, found = vectors(model, [text for _, text in jokes]), []
+    for row, context_D in zip(held_out, vectors(model, [row.literal for row in held_out]), strict=True):
+        near_N = every_ND @ context_D
+        found.append(1 + int((near_N > near_N[owner == row.literal_id].max()).sum()))
+    return found
+
+
+def figures(found: Sequence[int]) -> dict[str, float]:
+    """Recall@1 and mean reciprocal rank of ranks."""
+    return {
+        "contexts": len(found),
+        "recall_at_1": sum(rank == 1 for rank in found) / len(found),
+        "mrr": sum(1 / rank for rank in found) / len(found),
+    }
+
+
+def _library() -> Any:
+    """sentence-transformers; ConfigError where it is not installed."""
+    try:
+        import sentence_transformers as found
+    except ImportError as error:
+        raise index.missing(error) from None
+    return found

@@ -1,0 +1,78 @@
+"""The names of a step's files, and JSON files that are whole or not there."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError
+
+RECORDS = "records.jsonl"
+"""A step's rows."""
+MANIFEST = "manifest.json"
+"""Written last: where it is, the step is complete."""
+DROPPED = "dropped.jsonl"
+"""What was left out, row by row with the reason."""
+FAILED = "failed.jsonl"
+"""The requests that no attempt could get answered, with all attempts."""
+SETTINGS = "config.json"
+"""In a run's folder: the configuration that it last ran with."""
+
+STARTED = "started.json"
+"""The recipe of an attempt that is not complete."""
+PARTIAL = "records.jsonl.partial"
+"""The rows of the attempt under way."""
+KEPT = "records.jsonl.kept"
+"""The rows of interrupted attempts before it."""
+DROPS = "dropped.jsonl.partial"
+"""What the attempt under way has left out so far."""
+BEFORE = ".before"
+"""What --force replaces, until the new manifest is written."""
+
+HELD_OUT = "validation.jsonl"
+"""The rows that a training holds out."""
+CHECKPOINTS = "checkpoints"
+"""A training's checkpoints, until it is complete."""
+WEIGHTS = "weights"
+"""What was trained: a model's folder, or an adapter's."""
+CURVE = "curve.jsonl"
+"""What a training logged."""
+MARGINS = "margins.jsonl"
+"""What dpo did to each pair."""
+ROLLOUTS = "rollouts.jsonl"
+"""What llmr's student wrote, step by step."""
+
+ANSWERS = "answers.jsonl"
+"""What the contestants answered."""
+METRICS = "metrics.jsonl"
+"""evaluate's figures."""
+CANDIDATES = "candidates.jsonl"
+"""What best-of-N chose from."""
+SELECTION = "selection.jsonl"
+"""The critic's verdicts by which best-of-N chose, or a retriever's scores were made."""
+INDEX = "index.faiss"
+"""A retriever's vectors, which it searches."""
+LABELS = "labels.jsonl"
+"""What people preferred."""
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a machine-written file; None where there is no file, DataError where it is none."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Delete it and run its stage again.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """By atomic rename, so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

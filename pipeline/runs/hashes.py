@@ -1,0 +1,41 @@
+"""Hashes of files and of models' folders."""
+
+import hashlib
+from pathlib import Path
+
+from pipeline import ROOT
+from pipeline.config.whole import Config
+
+MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
+"""Endings of the files that make a model what it is: weights, configuration, tokenizer, chat template."""
+
+
+def student_folder(config: Config) -> Path | None:
+    """The student's folder where it is local, None where it is a Hub id."""
+    return local_folder(config.student.model)
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder of a model that is local, None for a Hub id."""
+    folder = ROOT / model
+    return folder if folder.is_dir() else None
+
+
+def folder_hash(folder: Path | None) -> str | None:
+    """SHA-256 over a model folder's weights, configuration and tokenizer; None for a Hub id."""
+    if folder is None:
+        return None
+    pattern = "*"
+    if (folder / "modules.json").exists():  # sentence-transformers', which has folders of its own
+        pattern = "**/*"
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob(pattern)):
+        if path.suffix in MODEL_FILES:
+            digest.update(f"{path.relative_to(folder)} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,169 @@
+"""A trainer's arguments from its table in the configuration, checked before any model is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Seq2SeqTrainingArguments, TrainingArguments
+from trl import DPOConfig, SFTConfig
+
+from pipeline.config.rounds import TRL_LOSSES, EarlyStopping, Round
+from pipeline.config.whole import Config
+from pipeline.errors import ConfigError
+from pipeline.models import student, teacher
+from pipeline.runs.files import CHECKPOINTS
+from pipeline.training.losses.preference import LOSSES
+
+BEST = {"reward_accuracy": "eval_rewards/accuracies", "wtr": "eval_wtr"}
+"""What transformers calls the figures of [dpo.early_stopping]."""
+DOCS = "https://huggingface.co/docs/"
+PAGES = {
+    "SFTConfig": f"{DOCS}trl/sft_trainer",
+    "DPOConfig": f"{DOCS}trl/dpo_trainer",
+    "GKDConfig": f"{DOCS}trl/gkd_trainer",
+    "Seq2SeqTrainingArguments": f"{DOCS}transformers/main_classes/trainer",
+    "TrainingArguments": f"{DOCS}transformers/main_classes/trainer",
+    "SentenceTransformerTrainingArguments": (
+        "https://sbert.net/docs/package_reference/sentence_transformer/training_args.html"
+    ),
+}
+"""Where the keys of a trainer's table are explained."""
+PLAIN_DPO = {
+    "ld_alpha": None,
+    "use_weighting": False,
+    "f_divergence_type": "reverse_kl",
+    "label_smoothing": 0.0,
+    "sync_ref_model": False,
+}
+"""Keys of DPOConfig that losses of ours do not know, at the value that changes nothing."""
+
+
+def of_round(config: Config, learned: Round, folder: Path) -> Any:
+    """The arguments of a round's trainer; ConfigError for a key or value that it does not take.
+
+    StudentError where the teacher whose logits it reads cannot be had.
+    """
+    if learned.learning.imitates:
+        return imitation(config, folder, learned)
+    if learned.learning.has_reference:
+        return _preference(config, learned, folder)
+    if learned.objective == "gkd":
+        return _gkd(config, learned, folder)
+    teacher.teacher_tokenizer(config, "llmr", student.load_tokenizer(config))
+    return build(TrainingArguments, config, config.trainer_keys(learned), folder, "llmr")
+
+
+def imitation(config: Config, folder: Path, learned: Round | None = None) -> Any:
+    """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an encoder-decoder."""
+    keys = config.trainer_keys(learned) if learned else config.sft.trainer
+    kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
+    return build(kind, config, keys, folder, "sft")
+
+
+def _gkd(config: Config, learned: Round, folder: Path) -> Any:
+    """[gkd.trainer] as TRL's GKDConfig."""
+    from trl.experimental.gkd import GKDConfig
+
+    if student.is_encoder_decoder(config):
+        raise ConfigError(
+            'objective = "gkd": TRL\'s GKDTrainer is for decoder-only students, and student.model = '
+            f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
+        )
+    teacher.teacher_tokenizer(config, "gkd", student.load_tokenizer(config))
+    if not teacher.same_size(config, "gkd"):
+        raise ConfigError(
+            "gkd.teacher has the student's vocabulary, but another number of embeddings, which TRL's GKDTrainer "
+            'does not take. The objective "llmr" does.'
+        )
+    return build(GKDConfig, config, config.trainer_keys(learned), folder, "gkd")
+
+
+def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
+    """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
+    names: list[str] = []
+    weights: list[float] = []
+    for name, weight in config.loss_terms(learned):
+        names.append(name)
+        weights.append(weight)
+    keys = {"precompute_ref_log_probs": True, **config.trainer_keys(learned)}
+    keys["logging_first_step"] = True  # by it the callback FirstStep sees the reference
+    keys["loss_type"] = names
+    if weights != [1.0]:
+        keys["loss_weights"] = weights
+    if config.dpo.early_stopping:
+        keys |= _chosen_by(config.dpo.early_stopping, keys)
+    arguments: DPOConfig = build(DPOConfig, config, keys, folder, "dpo")
+    if wrong := refused(arguments, own_losses(config, learned)):
+        raise ConfigError(f"[dpo.trainer]: {wrong}")
+    return arguments
+
+
+def _chosen_by(stop: EarlyStopping, keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys by which transformers evaluates, saves as often, and takes the best step."""
+    every = keys.get("eval_strategy", "epoch")
+    if every == "no":
+        raise ConfigError('[dpo.early_stopping] needs evaluations, but [dpo.trainer] eval_strategy is "no".')
+    chosen: dict[str, Any] = {
+        "eval_strategy": every,
+        "save_strategy": every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": BEST[stop.metric],
+        "greater_is_better": True,
+    }
+    if "eval_steps" in keys:
+        chosen["save_steps"] = keys["eval_steps"]
+    return chosen
+
+
+def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section: str) -> Any:
+    """A trainer's arguments of this kind from [section.trainer]; ConfigError for a key or value it does not take."""
+    device = student.device(config.runtime)
+    defaults = {
+        "seed": config.seed,
+        "bf16": device == "cuda",
+        "gradient_checkpointing": device != "cpu",
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "use_cpu": device == "cpu",
+        "report_to": "none",
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # a diverged loss is said, not replaced by the mean of those before it
+    }
+    name = kind.__name__
+    try:
+        return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})
+    except (TypeError, ValueError) as error:
+        known = str(error).replace(f"{name}.__init__() got an unexpected keyword argument ", "unknown key ")
+        raise ConfigError(f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}") from None
+
+
+def max_length(arguments: Any) -> int | None:
+    """The tokens of prompt and answer that a trainer takes; transformers' own has no limit."""
+    return getattr(arguments, "max_length", None)
+
+
+def own_losses(config: Config, learned: Round) -> bool:
+    """Whether losses of ours train the round, and not TRL's DPOTrainer."""
+    names = {name for name, _ in config.loss_terms(learned)}
+    return not names <= TRL_LOSSES or student.is_encoder_decoder(config)
+
+
+def refused(arguments: Any, own: bool) -> str | None:
+    """What is wrong with a DPOConfig, or None; `own`: losses of ours train it, and not TRL's."""
+    names = list(arguments.loss_type)
+    where = "pipeline/training/losses/preference.py"
+    taken = (LOSSES.keys() & TRL_LOSSES) - {"sigmoid", "sft"}
+    if taken:
+        return f"{where}: {', '.join(sorted(taken))} is TRL's name for a loss of its own. Choose another."
+    unknown = set(names) - TRL_LOSSES - LOSSES.keys()
+    if unknown:
+        known = ", ".join(sorted(TRL_LOSSES | LOSSES.keys()))
+        return f"unknown loss_type {sorted(unknown)}. Known: {known}."
+    if not own:
+        return None
+    if not LOSSES.keys() >= set(names):
+        return (
+            f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only use "
+            f"{', '.join(LOSSES)}."
+        )
+    changed = [key for key, value in PLAIN_DPO.items() if getattr(arguments, key) != value]
+    return f"loss_type {names} of {where} knows no {', '.join(changed)}." if changed else None

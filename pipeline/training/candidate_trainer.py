@@ -1,0 +1,145 @@
+"""A trainer for what TRL's lacks: losses of pipeline/losses.py, encoder-decoders, and rankings of k answers.
+
+Imports torch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from pipeline.models import likelihood
+from pipeline.models.likelihood import Candidates
+from pipeline.progress import Progress
+from pipeline.rows.training import Preference, Ranking
+from pipeline.training.figure_trainer import FigureTrainer
+from pipeline.training.losses.preference import LOSSES, Batch, Weights
+from pipeline.training.margins import Seen
+
+Example = dict[str, Any]
+"""prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of the answers."""
+
+
+def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
+    """Rows as token ids; `separate` for an encoder-decoder."""
+    found = []
+    for place, row in enumerate(rows):
+        answers = row.candidates if isinstance(row, Ranking) else [row.chosen, row.rejected]
+        tie = isinstance(row, Preference) and row.tie
+        found.append({"place": place, "tie": tie, **likelihood.encode(tokenizer, row.prompt, answers, separate)})
+    return found
+
+
+def without_dropout(model: torch.nn.Module) -> None:
+    """Turn dropout off where it is a module, and where it is a number that a module passes on, as BART has it."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and (name.endswith("dropout") or name == "layerdrop"):
+                setattr(module, name, 0.0)
+
+
+class CandidateTrainer(FigureTrainer):
+    """transformers' Trainer on prompts with several answers each; its arguments are TRL's DPOConfig.
+
+    `terms` are the losses and their weights in the sum, `weights` the numbers inside of them. The reference's log-probabilities are computed once, before training, from
+    the model that it is given.
+    """
+
+    def __init__(self, *, weights: Weights, terms: list[tuple[str, float]], name: str, **arguments: Any) -> None:
+        model = arguments["model"]
+        args = arguments["args"]
+        self.weights = weights
+        self.terms = terms
+        self.name = name
+        self.pad = arguments["processing_class"].pad_token_id
+        if args.disable_dropout:
+            without_dropout(model)
+        super().__init__(data_collator=self.collate, **arguments)
+        every = [*self.train_dataset, *(self.eval_dataset or [])]
+        longest = max(every, key=lambda row: len(row["prompt"]) + sum(map(len, row["answers"])))
+        self.score = likelihood.scorer(model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad)
+        lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
+        self.mean_tokens = sum(lengths) / len(lengths)
+        self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
+        for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
+            scores = self.log_probabilities(dataset, f"{name}, reference")
+            for row, found in zip(dataset, scores, strict=True):
+                row["ref_logps"] = found
+
+    def collate(self, rows: list[Example]) -> dict[str, Any]:
+        """A batch; tensors are (B,) but ref_logps, which is (B, K)."""
+        batch: dict[str, Any] = {
+            "place": torch.tensor([row["place"] for row in rows]),
+            "tie": torch.tensor([row["tie"] for row in rows]),
+            "prompts": [row["prompt"] for row in rows],
+            "answers": [row["answers"] for row in rows],
+        }
+        if "ref_logps" in rows[0]:
+            known = [torch.tensor(row["ref_logps"]) for row in rows]
+            batch["ref_logps"] = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
+        return batch
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if model.training:
+            self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
+        candidates = Candidates(inputs["prompts"], inputs["answers"])
+        with self.accelerator.autocast():  # the encoder is called by itself, and so not under the model's own autocast
+            logps = self.score(model, candidates, self.pad)
+        batch = Batch(
+            logps=logps,
+            ref_logps=inputs["ref_logps"].to(logps.device),
+            tokens=candidates.tokens.to(logps.device),
+            tie=inputs["tie"].to(logps.device),
+            mean_tokens=self.mean_tokens,
+        )
+        values = [weight * LOSSES[name](batch, self.weights).mean() for name, weight in self.terms]
+        self._report(batch, model.training)
+        loss = torch.stack(values).sum()
+        return (loss, {"logps": logps}) if return_outputs else loss
+
+    def _report(self, batch: Batch, training: bool) -> None:
+        """The figures that TRL's DPO logs, under its names.
+
+        The reward of a likelihood ranking is its length-normalised log-probability; accuracy is the share of pairs in
+        the right order.
+        """
+        with torch.no_grad():
+            reward_BK = self.args.beta * (batch.logps - batch.ref_logps)
+            if any(name == "brio" for name, _ in self.terms):
+                reward_BK = batch.logps / batch.tokens.clamp(min=1)
+            last = (batch.tokens > 0).sum(1, keepdim=True) - 1
+            chosen, rejected = reward_BK[:, 0], reward_BK.gather(1, last)[:, 0]
+            there = batch.tokens > 0
+            pair = (there[:, :, None] & there[:, None, :]).triu(1) & ~batch.tie[:, None, None]
+            figures = {
+                "rewards/chosen": chosen,
+                "rewards/rejected": rejected,
+                "rewards/accuracies": (reward_BK[:, :, None] > reward_BK[:, None, :])[pair].float(),
+                "rewards/margins": chosen - rejected,
+                "logps/chosen": batch.chosen,
+                "logps/rejected": batch.logps.gather(1, last)[:, 0],
+            }
+        self.note(training, **figures)
+
+    def before(self, dataset: list[Example], name: str) -> list[list[float]]:
+        """log_probabilities of the starting student, which is the reference."""
+        return [row["ref_logps"] for row in dataset]
+
+    def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
+        """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
+        loader: Any = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate)  # type: ignore[arg-type]
+        found: list[list[float]] = []
+        self.model.eval()
+        with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
+            for batch in loader:
+                candidates = Candidates(batch["prompts"], batch["answers"])
+                scores = self.score(self.model, candidates, self.pad).tolist()
+                found += [row[: len(ids)] for row, ids in zip(scores, candidates.answers, strict=True)]
+                progress.advance(rows=len(scores))
+        return found

@@ -1,0 +1,159 @@
+"""A training from its start, or from where it was killed, to its weights; whatever the trainer."""
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import PrinterCallback, TrainerState
+
+from pipeline.errors import StudentError
+from pipeline.execution.context import Context
+from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
+from pipeline.runs.hashes import folder_hash
+from pipeline.training.callbacks import Patience, StepProgress
+
+
+def fit(trainer: Any, context: Context) -> None:
+    """Train with progress, from the last checkpoint where there is one; curve and facts go to the context."""
+    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
+    trainer.remove_callback(PrinterCallback)
+    progress = StepProgress(str(context.step))
+    trainer.add_callback(progress)
+    try:
+        loss = _trained(trainer, context, checkpoint)
+    finally:
+        progress.close()
+    finite(context, loss)
+    curve = context.folder / CURVE
+    with curve.open("w", encoding="utf-8") as file:
+        for row in trainer.state.log_history:
+            finite_row = {key: _number(value) for key, value in row.items()}
+            file.write(json.dumps(finite_row) + "\n")
+    context.files.append(curve)
+    context.facts["training"] = {
+        "steps": trainer.state.global_step,
+        "loss": loss,
+        "best_step": trainer.state.best_global_step,
+        "best_metric": trainer.state.best_metric,
+        "device": str(trainer.args.device),
+    }
+
+
+def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
+    """Train to the end; the mean loss."""
+    if checkpoint is None:
+        return float(trainer.train().training_loss)
+    print(f"{context.step}: going on from {checkpoint.name}")
+    loss = _ended(trainer, checkpoint)
+    if loss is None:
+        loss = float(trainer.train(resume_from_checkpoint=str(checkpoint)).training_loss)
+    return loss
+
+
+def _ended(trainer: Any, checkpoint: Path) -> float | None:
+    """Take the best step of a training that was killed after it had ended by its patience, and its mean loss."""
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    callbacks = trainer.callback_handler.callbacks
+    patience = [callback for callback in callbacks if isinstance(callback, Patience)]
+    if not any(callback.used_up(state.log_history) for callback in patience):
+        return None
+    trainer.state = state
+    trainer._load_best_model()
+    losses = [row["loss"] for row in state.log_history if "loss" in row]
+    return sum(losses) / len(losses)
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN and no infinity: an overflowed gradient norm is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def finite(context: Context, *values: float) -> None:
+    """StudentError for a loss or a log-probability that is not finite."""
+    if all(map(math.isfinite, values)):
+        return
+    section = context.step.stage
+    if section == "dpo":
+        section = context.round.learning.trainer
+    raise StudentError(
+        f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
+        f"in [{section}.trainer], or train in float32 or bfloat16; then start it anew: "
+        f"{context.step.command(context.run.name)} --force"
+    )
+
+
+def without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
+    """Where nothing is held out, nothing can be chosen by it: the last step is kept."""
+    if held_out is None and arguments.eval_strategy != "no":
+        print(f"{context.step}: nothing is held out (no validation literals), so the last step is kept")
+        arguments.eval_strategy = "no"
+        arguments.load_best_model_at_end = False
+
+
+def data_set(path: Path | None, context: Context) -> Any:
+    """A JSONL file as a data set, as any user's own script would load it."""
+    if path is None:
+        return None
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    cache = str(context.folder / CHECKPOINTS / "datasets")
+    return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=cache)
+
+
+def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
+    """Train, and put the weights into the step's folder."""
+    fit(trainer, context)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    adapted = hasattr(model, "peft_config")
+    options = {"selected_adapters": ["default"]} if adapted else {}
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder, **options)
+        tokenizer.save_pretrained(folder)
+
+    save_weights(context, save, adapted)
+
+
+def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) -> None:
+    """Have `save` fill the step's folder of weights, which is whole or not there."""
+    weights = context.folder / WEIGHTS
+    partial = context.folder / f"{WEIGHTS}.partial"
+    for folder in (partial, weights):
+        shutil.rmtree(folder, ignore_errors=True)
+    save(partial)
+    partial.rename(weights)
+    context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": adapter}
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was saved to its end; transformers' own choice may be an empty folder."""
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
+    return next(filter(is_whole, checkpoints), None)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether the last file a checkpoint gets, its trainer state, is there, and its weights can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+        weights = list(checkpoint.rglob("*.safetensors"))
+        for path in weights:
+            with safe_open(path, "pt") as file:
+                file.keys()
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return bool(weights) and all((checkpoint / name).exists() for name in ("optimizer.pt", "scheduler.pt"))

@@ -1,0 +1,1 @@
+"""Learning from a teacher whose logits can be read."""

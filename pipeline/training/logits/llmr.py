@@ -1,0 +1,266 @@
+"""The trainer of LLMR and KETCHUP: the student writes, and the teacher's logits say what it was worth. Imports torch.
+
+TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encoder-decoder; this one trains both kinds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pipeline.config.student import Generation
+from pipeline.config.whole import Config
+from pipeline.errors import DataError, StudentError
+from pipeline.execution.context import Context
+from pipeline.models import generation, student, student_prompt
+from pipeline.models.likelihood import answer_logits, padded
+from pipeline.models.teacher import Teacher, shared_vocabulary, teacher_room, teacher_tokenizer
+from pipeline.rows import jsonl
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import content_id, make
+from pipeline.rows.training import Prompt, Rollout
+from pipeline.runs.files import ROLLOUTS
+from pipeline.runs.hashes import folder_hash
+from pipeline.training.candidate_trainer import without_dropout
+from pipeline.training.figure_trainer import FigureTrainer
+from pipeline.training.fit import finish, without_held_out
+from pipeline.training.logits.behaviour import Behaviour
+from pipeline.training.losses import reward
+
+COPY = "behaviour.safetensors"
+
+
+def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> Iterator[Prompt]:
+    """A row for each literal; those too long for the student or its teacher are left out and counted."""
+    settings: Any = context.config.llmr
+    taught = teacher_tokenizer(context.config, "llmr", tokenizer)
+    left, above = student_prompt.room(context.config), teacher_room(context.config, "llmr")
+    for literal in literals:
+        text = student_prompt.prompt(tokenizer, literal.text)
+        views = [student_prompt.prompt(taught, literal.text, name) for name in settings.prompts]
+        rooms = [
+            left(student_prompt.length(tokenizer, text)),
+            *(above(student_prompt.length(taught, view)) for view in views),
+        ]
+        if min(rooms) < settings.max_new_tokens:
+            context.drop(literal.id, literal.id, "longer than the student's or the teacher's context")
+            continue
+        yield make(Prompt, literal_id=literal.id, prompt=text)
+
+
+def train(context: Context, arguments: Any, tokenizer: Any) -> None:
+    """Policy gradient on the step's prompts, from the round's starting student.
+
+    Weights, curve, facts and rollouts, what the student wrote on the way, go to the context.
+    """
+    config = context.config
+    settings: Any = config.llmr
+    start = context.inputs["student"]
+    without_held_out(arguments, context, context.held_out)
+    weights = student.weights(context.run, start)
+    model = student.load(config, weights, train=True)
+    teacher = Teacher(config, "llmr", tokenizer)
+    text_of = {literal.id: literal.text for literal in context.literals("train", "validation")}
+
+    def encoded(path: Path) -> list[dict[str, Any]]:
+        return examples(config, jsonl.load(path, Prompt), text_of, tokenizer, teacher.tokenizer)
+
+    context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
+    context.facts["teacher"] = teacher.identity
+    trainer = LlmrTrainer(
+        config=config,
+        teacher=teacher,
+        model=model,
+        args=arguments,
+        train_dataset=encoded(context.records),
+        eval_dataset=encoded(context.held_out) if context.held_out else None,
+        processing_class=tokenizer,
+    )
+    finish(trainer, context, tokenizer)
+    written = _last_attempts(trainer.rollouts)
+    unfinished = sum(not row.finished for row in written)
+    if unfinished == len(written):
+        raise StudentError(
+            f"{context.step}: none of {len(written)} samples ended within llmr.max_new_tokens = "
+            f"{settings.max_new_tokens}, so that nothing was learned. Raise it, or train sft longer; then: "
+            f"{context.step.command(context.run.name)} --force"
+        )
+    context.facts["rollouts"] = {"written": len(written), "unfinished": unfinished}
+    jsonl.write(context.folder / ROLLOUTS, written)
+    context.files.append(context.folder / ROLLOUTS)
+
+
+def examples(
+    config: Config, rows: list[Prompt], text_of: dict[str, str], tokenizer: Any, taught: Any
+) -> list[dict[str, Any]]:
+    """Rows as token ids: the student's prompt, and the teacher's by each of its templates."""
+    settings: Any = config.llmr
+    return [
+        {
+            "literal_id": row.literal_id,
+            "prompt": tokenizer(row.prompt)["input_ids"],
+            "views": [
+                taught(student_prompt.prompt(taught, text_of[row.literal_id], name))["input_ids"]
+                for name in settings.prompts
+            ],
+        }
+        for row in rows
+    ]
+
+
+class Worth(NamedTuple):
+    """What a teacher makes of samples; all are (B, T)."""
+
+    returns: torch.Tensor
+    """In logits."""
+    baseline: torch.Tensor
+    """What is taken from them in each state."""
+    logps: torch.Tensor
+    """The teacher's log-probabilities of the tokens, in nats."""
+    there: torch.Tensor
+    """Which tokens there are."""
+
+
+class LlmrTrainer(FigureTrainer):
+    """transformers' Trainer on prompts alone: each batch is answered by the student and scored by the teacher."""
+
+    def __init__(self, *, config: Config, teacher: Teacher, **arguments: Any) -> None:
+        self.settings: Any = config.llmr
+        self.seed, self.teacher = config.seed, teacher
+        self.vocabulary = shared_vocabulary(config, "llmr")
+        drawn = {key: getattr(config.llmr, key) for key in ("top_k", "max_new_tokens")}
+        self.sampling = Generation(temperature=1.0, top_p=1.0, **drawn)
+        without_dropout(arguments["model"])
+        super().__init__(data_collator=_collate, **arguments)
+        self.rollouts = Path(self.args.output_dir) / ROLLOUTS
+        self.behaviour = Behaviour(self.model)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        settings, training = self.settings, model.training
+        answers, behaviour_BT = self._written(model, inputs)
+        worth = self._worth(inputs, answers)
+        with self.accelerator.autocast():
+            logits_BTV = answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id).float()
+        logps_BT = self._logps(logits_BTV, answers)
+        behaviour_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
+        stops = set(student_prompt.stop_tokens(model, self.processing_class))
+        finished = torch.tensor([ids[-1] in stops and max(ids) < self.vocabulary for ids in answers])
+        counts_BT = worth.there * finished[:, None].to(worth.there.device)
+        advantages_BT = reward.advantages(worth.returns, worth.baseline, settings.denom, settings.clip)
+        loss = reward.policy_gradient(logps_BT, behaviour_BT, advantages_BT, counts_BT)
+        entropy_BT = reward.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
+        if settings.entropy:
+            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
+        counted, ratio_BT = counts_BT.bool(), torch.exp(logps_BT - behaviour_BT)
+        figures = {"reward": worth.returns, "teacher_logp": worth.logps, "entropy": entropy_BT, "ratio": ratio_BT}
+        self.note(
+            training,
+            **{name: values[counted] for name, values in figures.items()},
+            finished=finished,
+            length=worth.there.sum(1),
+        )
+        if training:
+            self._keep(inputs["literals"], answers, finished.tolist(), worth)
+        return (loss, {"logps": logps_BT}) if return_outputs else loss
+
+    def _written(self, model: Any, inputs: dict[str, Any]) -> tuple[list[list[int]], torch.Tensor | None]:
+        """A sample for each prompt, and its log-probabilities (B, T) by who wrote it; None where the student did."""
+        training, step, every = model.training, self.state.global_step, self.settings.sync_every
+        copied = training and step % every > 0
+        if training and every > 1 and not copied:
+            self.behaviour.update(step)
+        with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
+            model.eval()
+            seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
+            answers = generation.write(model, self.processing_class, inputs["prompts"], self.sampling, seeds)
+            logits = (
+                answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id) if copied else None
+            )
+            model.train(training)
+        return answers, None if logits is None else self._logps(logits, answers)
+
+    def _worth(self, inputs: dict[str, Any], answers: list[list[int]]) -> Worth:
+        """What the teacher's logits say of the samples."""
+        settings = self.settings
+        views = [list(view) for view in zip(*inputs["views"], strict=True)]
+        logits_BTV = self.teacher.logits(views, answers, self.vocabulary)
+        there_BT = padded([[1] * len(ids) for ids in answers], 0, logits_BTV.device)[1]
+        f_BTV = reward.action_values(logits_BTV)
+        taken_BT = f_BTV.gather(-1, self._ids(answers, f_BTV)[..., None])[..., 0]
+        values_BT = reward.state_values(f_BTV, settings.value)
+        given_BT = reward.rewards(taken_BT, values_BT, there_BT, settings.k_step)
+        baseline_BT = torch.zeros_like(taken_BT)
+        if settings.baseline == "softmax":
+            baseline_BT = reward.state_values(f_BTV, "softmax")
+        return Worth(reward.returns(given_BT, settings.k_step), baseline_BT, self._logps(logits_BTV, answers), there_BT)
+
+    def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
+        """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as unfinished."""
+        return padded(answers, 0, like.device)[0].clamp(max=like.shape[-1] - 1)
+
+    def _logps(self, logits: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
+        """log p of each token in nats: (B, T)."""
+        logps = logits.float().log_softmax(-1)
+        return logps.gather(-1, self._ids(answers, logps)[..., None])[..., 0]
+
+    def _keep(self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth) -> None:
+        texts = self.processing_class.batch_decode(answers, skip_special_tokens=True)
+        lengths = worth.there.sum(1)
+        means = (((part * worth.there).sum(1) / lengths).tolist() for part in (worth.returns, worth.logps))
+        values = zip(literals, texts, lengths.tolist(), finished, *means, strict=True)
+        self.rollouts.parent.mkdir(parents=True, exist_ok=True)
+        with self.rollouts.open("ab") as file:
+            for literal, text, tokens, ended, gained, logp in values:
+                row = make(
+                    Rollout,
+                    literal_id=literal,
+                    step=self.state.global_step + 1,
+                    text=text.strip(),
+                    tokens=tokens,
+                    finished=ended,
+                    reward=gained,
+                    teacher_logp=logp,
+                )
+                file.write(b"\n" + row.line())  # a line of its own, even after one that a kill tore
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.settings.sync_every > 1:
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            self.behaviour.save(folder / COPY)
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if (copy := Path(resume_from_checkpoint) / COPY).exists():
+            self.behaviour.load(copy)
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "size": torch.zeros(len(rows)),  # by which transformers counts a batch
+        "literals": [row["literal_id"] for row in rows],
+        "prompts": [row["prompt"] for row in rows],
+        "views": [row["views"] for row in rows],
+    }
+
+
+def _seed(*parts: Any) -> int:
+    """What a sample is drawn with; it depends on literal and step alone, so that a resumed training draws the same."""
+    return int(content_id("s", *parts)[2:], 16)
+
+
+def _last_attempts(path: Path) -> list[Rollout]:
+    """The rollouts of a training, in order; of steps that were repeated after a kill, the last."""
+    found: dict[str, Rollout] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            row = jsonl.parse(line, Rollout, f"{path}:{number}") if line else None
+        except DataError:  # torn by a kill: its step is after the last checkpoint, and was repeated
+            continue
+        if row:
+            found[row.id] = row
+    return sorted(found.values(), key=lambda row: row.step)

@@ -1,0 +1,119 @@
+"""Losses on answers' log-probabilities that TRL does not have, and the two of TRL's that they are mixed with.
+
+A loss is a pure function of a batch's sequence log-probabilities, for decoder-only and encoder-decoder students alike.
+To add one, write it here, put its name into LOSSES and a case worked by hand into
+tests/training/losses/test_preference.py; `[dpo.trainer] loss_type` then takes the name.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import logsigmoid
+
+
+class Weights(NamedTuple):
+    """Numbers that losses take from the configuration."""
+
+    beta: float
+    """[dpo.trainer] beta: how dearly it costs to leave the reference."""
+    dpop_lambda: float = 50.0
+    """dpop: weight of the penalty; the paper's."""
+    tie_nu: float = 3.0
+    """rao_kupper: nu, how much better an answer must be to win rather than tie; the paper's."""
+
+
+class Batch(NamedTuple):
+    """B prompts, each with at most K answers from best to worst; a preference has two, chosen and rejected.
+
+    Log-probabilities are sums over an answer's tokens, in nats.
+    """
+
+    logps: torch.Tensor
+    """(B, K), by the student."""
+    ref_logps: torch.Tensor
+    """(B, K), by the reference, the student that the round starts from."""
+    tokens: torch.Tensor
+    """(B, K), tokens of each answer; 0 where a prompt has fewer than K."""
+    tie: torch.Tensor
+    """(B,), true where the critic did not prefer either of two answers."""
+    mean_tokens: float
+    """Mean tokens of an answer in the training rows."""
+
+    @property
+    def chosen(self) -> torch.Tensor:
+        """(B,)."""
+        return self.logps[:, 0]
+
+    @property
+    def rejected(self) -> torch.Tensor:
+        """(B,)."""
+        return self.logps[:, 1]
+
+    @property
+    def log_ratio(self) -> torch.Tensor:
+        """(B,): how much more the student than its reference prefers chosen to rejected."""
+        return (self.chosen - self.ref_logps[:, 0]) - (self.rejected - self.ref_logps[:, 1])
+
+
+def sigmoid(batch: Batch, weights: Weights) -> torch.Tensor:
+    """DPO (Rafailov et al., arXiv 2305.18290, eq. 7): (B,)."""
+    return -logsigmoid(weights.beta * batch.log_ratio)
+
+
+def sft(batch: Batch, weights: Weights) -> torch.Tensor:
+    """Negative log-likelihood of the best answers, a mean over the batch's tokens: (B,), the same in each place.
+
+    A tie has no best answer, and is left out.
+    """
+    best = ~batch.tie
+    loss = -batch.chosen[best].sum() / batch.tokens[best, 0].sum().clamp(min=1)
+    return loss.expand_as(batch.chosen)
+
+
+def dpop(batch: Batch, weights: Weights) -> torch.Tensor:
+    """DPO-Positive (Pal et al., arXiv 2402.13228, eq. 3): (B,).
+
+    DPO with a penalty where the chosen answer became less likely than it is under the reference.
+    """
+    fallen = torch.relu(batch.ref_logps[:, 0] - batch.chosen)
+    return -logsigmoid(weights.beta * (batch.log_ratio - weights.dpop_lambda * fallen))
+
+
+def rao_kupper(batch: Batch, weights: Weights) -> torch.Tensor:
+    """DPO that learns from ties (Chen et al., arXiv 2409.17431, DPO-RK): (B,).
+
+    With d = beta * log-ratio and alpha = log nu, P(win) = sigmoid(d - alpha) and
+    P(tie) = (nu^2 - 1) sigmoid(d - alpha) sigmoid(-d - alpha); the loss is -log of the one that happened.
+    """
+    alpha = math.log(weights.tie_nu)
+    d = weights.beta * batch.log_ratio
+    win = logsigmoid(d - alpha)
+    tie = math.log(weights.tie_nu**2 - 1) + win + logsigmoid(-d - alpha)
+    return -torch.where(batch.tie, tie, win)
+
+
+def brio(batch: Batch, weights: Weights) -> torch.Tensor:
+    """The ranking loss of BRIO (Liu et al., arXiv 2203.16804) as "Small But Funny" (arXiv 2402.18113) states it: (B,).
+
+    sum over i < j of max(0, p_j - p_i + log(2 (j - i)) / lambda), where p is the length-normalised log-probability of
+    the i-th best answer and lambda the mean output length.
+    """
+    p_BK = batch.logps / batch.tokens.clamp(min=1)
+    place = torch.arange(p_BK.shape[1], device=p_BK.device)
+    apart_KK = place[None, :] - place[:, None]
+    margin_KK = torch.log(2.0 * apart_KK.clamp(min=1)) / batch.mean_tokens
+    there = batch.tokens > 0
+    pair_BKK = there[:, :, None] & there[:, None, :] & (apart_KK > 0)
+    violation_BKK = torch.relu(p_BK[:, None, :] - p_BK[:, :, None] + margin_KK)
+    return torch.where(pair_BKK, violation_BKK, 0.0).sum((1, 2))
+
+
+LOSSES: dict[str, Callable[[Batch, Weights], torch.Tensor]] = {
+    "sigmoid": sigmoid,
+    "sft": sft,
+    "dpop": dpop,
+    "rao_kupper": rao_kupper,
+    "brio": brio,
+}

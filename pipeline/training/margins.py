@@ -1,0 +1,56 @@
+"""What learning did to each preference or ranking: the steps that saw it, its log-probabilities before and after."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.rows.row import make
+from pipeline.rows.training import Margin, Preference, Ranking
+
+Scores = Sequence[Sequence[float]]
+"""For each row log p(answer | prompt) of its answers, best first, in nats."""
+
+
+class Seen:
+    """A file that says which rows each optimizer step saw; an attempt that goes on adds to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def note(self, step: int, places: list[int]) -> None:
+        """This step, from 1, sees the rows at these places."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write("\n" + json.dumps({"step": step, "rows": places}))
+
+    def steps(self) -> dict[int, list[int]]:
+        """The steps of each place, of all attempts; what a repeated step saw is the same."""
+        found: dict[int, set[int]] = defaultdict(set)
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        for line in lines:
+            try:
+                seen = json.loads(line)
+            except ValueError:  # empty, or torn by a kill: its step is after the last checkpoint, and was repeated
+                continue
+            for place in seen["rows"]:
+                found[place].add(seen["step"])
+        return {place: sorted(steps) for place, steps in found.items()}
+
+
+def margins(
+    rows: Sequence[Preference | Ranking], held_out: bool, start: Scores, end: Scores, steps: dict[int, list[int]]
+) -> Iterator[Margin]:
+    """A Margin for each row; `start` and `end` are its scores before and after, in the order of rows."""
+    for place, (row, first, last) in enumerate(zip(rows, start, end, strict=True)):
+        yield make(
+            Margin,
+            literal_id=row.literal_id,
+            preference_id=row.id,
+            held_out=held_out,
+            steps=[] if held_out else steps.get(place, []),
+            chosen_before=first[0],
+            rejected_before=first[-1],
+            chosen_after=last[0],
+            rejected_after=last[-1],
+        )

@@ -1,0 +1,17 @@
+"""The words that the configuration, the rows and the commands share, each said once."""
+
+from typing import Literal, get_args
+
+Split = Literal["train", "validation", "test", "ood"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""ood is out of domain."""
+
+Aspect = Literal["overall", "humor", "consistency"]
+"""What two jokes are compared by."""
+
+Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
+"""What the two presentations of a pair say together."""
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+Objective = Literal["dpo", "brio", "sd", "ft", "gkd", "llmr"]
+"""What a round learns; config/objectives.py says what each is made of."""

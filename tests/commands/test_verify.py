@@ -1,0 +1,146 @@
+"""verify finds what was changed after the stages wrote it, and says where."""
+
+import json
+
+import pytest
+
+from pipeline.commands import verify
+from pipeline.rows.records import Verdict
+from pipeline.rows.row import make
+from pipeline.runs.hashes import file_hash
+from pipeline.runs.manifest import seal
+from pipeline.runs.run import Run
+from tests.conftest import rows
+
+
+def faults(run="v1"):
+    return {name: lines for name, lines in verify.faults_of(Run(run)) if lines}
+
+
+def write(path, found):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), "utf-8")
+
+
+def forge(folder, **changes):
+    """Make a manifest agree with the files beside it, as someone who covers their tracks would."""
+    path = folder / "manifest.json"
+    manifest = {**json.loads(path.read_text()), **changes, "sha256": file_hash(folder / "records.jsonl")}
+    manifest["rows"] = len(rows(folder / "records.jsonl"))
+    manifest["files"] = {name: file_hash(folder / name) for name in manifest["files"]}
+    path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
+
+
+def test_what_the_stages_wrote_is_whole(inside, cli):
+    assert faults() == {}
+    said = cli("verify", "--run", "v1")
+    assert said.splitlines()[-7:] == [
+        f"{name}: whole"
+        for name in ("literals", "teacher", "sft", "round-1/sample", "round-1/critic", "round-1/dpo", "evaluate")
+    ]
+
+
+FILES = [
+    "teacher/records.jsonl",
+    "teacher/dropped.jsonl",
+    "sft/records.jsonl",
+    "sft/validation.jsonl",
+    "sft/curve.jsonl",
+    "sft/weights/model.safetensors",
+    "round-1/sample/records.jsonl",
+    "round-1/critic/records.jsonl",
+    "round-1/dpo/records.jsonl",
+    "round-1/dpo/margins.jsonl",
+    "round-1/dpo/weights/tokenizer.json",
+    "evaluate/records.jsonl",
+    "evaluate/answers.jsonl",
+    "evaluate/metrics.jsonl",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_is_found_in_every_file(apart, cli, name):
+    path = apart / "runs/v1" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    found = faults()
+    assert next(iter(found)) == name.rpartition("/")[0].removesuffix("/weights")
+    assert any("SHA-256" in line for line in next(iter(found.values())))
+    assert "is not what its stages wrote" in cli("verify", "--run", "v1", code=5)
+
+
+def test_a_missing_line_is_found(apart):
+    path = apart / "runs/v1/teacher/records.jsonl"
+    found = rows(path)
+    write(path, found[:-1])
+    assert any(f"{len(found) - 1} rows, but the manifest says {len(found)}" in line for line in faults()["teacher"])
+
+
+def test_a_missing_file_is_found(apart):
+    (apart / "runs/v1/evaluate/metrics.jsonl").unlink()
+    assert faults()["evaluate"] == [f"{apart}/runs/v1/evaluate/metrics.jsonl: not there"]
+
+
+def test_an_edited_manifest_is_found_and_refused(apart, cli):
+    path = apart / "runs/v1/teacher/manifest.json"
+    path.write_text(path.read_text().replace('"rows": ', '"rows": 1'))
+    assert any("it was edited after its stage wrote it" in line for line in faults()["teacher"])
+    assert "it was edited after its stage wrote it" in cli("sft", "--run", "v1", code=5)
+    assert "damaged" in cli("status", "--run", "v1")
+
+
+def test_a_manifest_of_another_version_is_refused(apart, cli):
+    path = apart / "runs/v1/teacher/manifest.json"
+    path.write_text(path.read_text().replace("manifest/2", "manifest/1"))
+    said = "schema is 'manifest/1', expected 'manifest/2': another version wrote it"
+    assert said in cli("sft", "--run", "v1", code=5)
+    assert said in cli("verify", "--run", "v1", code=5)
+
+
+def drop_line(path):
+    write(path, rows(path)[1:])
+
+
+def twice(path):
+    write(path, [*rows(path), rows(path)[0]])
+
+
+def orphan(path):
+    first = rows(path)[0]
+    row = make(Verdict, **{**{k: v for k, v in first.items() if k not in ("id", "schema")}, "a": "j_000000000000"})
+    write(path, [*rows(path), json.loads(row.line())])
+
+
+def edit(**changes):
+    def change(path):
+        found = rows(path)
+        write(path, [{**found[0], **changes}, *found[1:]])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "step", "complaint"),
+    [
+        ("round-1/critic/records.jsonl", orphan, "round-1/critic", "no joke j_000000000000"),
+        ("round-1/critic/records.jsonl", drop_line, "round-1/dpo", "it read other rows or weights of critic"),
+        ("round-1/sample/records.jsonl", drop_line, "round-1/critic", "no joke"),
+        ("teacher/records.jsonl", twice, "teacher", "is there twice"),
+        ("teacher/records.jsonl", edit(text="Another joke."), "teacher", "but the content's is"),
+        ("sft/records.jsonl", edit(completion="Another."), "sft", "its text is not that of"),
+        ("sft/records.jsonl", edit(literal_id="l_000000000000"), "sft", "no literal l_000000000000"),
+        ("round-1/critic/records.jsonl", edit(outcome="failed"), "round-1/critic", "its orders give another outcome"),
+        ("round-1/critic/records.jsonl", edit(p_a=0.123), "round-1/critic", "p_a is not the mean of its orders"),
+        ("round-1/dpo/records.jsonl", edit(chosen_id="j_000000000000"), "round-1/dpo", "not what v_"),
+        ("round-1/dpo/margins.jsonl", drop_line, "round-1/dpo", "not one row for each preference"),
+        ("evaluate/metrics.jsonl", edit(wtr=0.99), "evaluate", "wtr is not the mean of the verdicts' scores"),
+        ("evaluate/metrics.jsonl", edit(win=99), "evaluate", "the verdicts say"),
+        ("round-1/critic/dropped.jsonl", drop_line, "round-1/critic", "but the manifest says"),
+    ],
+)
+def test_a_change_is_found_even_where_hashes_and_seal_were_forged(apart, name, change, step, complaint):
+    path = apart / "runs/v1" / name
+    change(path)
+    forge(path.parent)
+    found = faults()
+    assert any(complaint in line for line in found[step]), found
