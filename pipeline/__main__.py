@@ -1,4 +1,5 @@
-"""The command line: `humor-distill STAGE --run NAME`, also `python -m pipeline STAGE --run NAME`."""
+"""The command line: `humor-distill STAGE --run NAME`, also `python -m pipeline STAGE --run
+NAME`."""
 
 import importlib
 import sys
@@ -8,7 +9,8 @@ from pipeline.commands import flags
 from pipeline.errors import HumorDistillError
 
 MODULES = dict.fromkeys(flags.STAGE_HELP, "stage") | {"import": "import_", "try": "try_"}
-"""The module of a command, where it has another name; each has a `run` that takes the parsed flags."""
+"""The module of a command, where it has another name; each has a `run` that takes the parsed
+flags."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"humor-distill: {storage}", file=sys.stderr)
         return storage.exit_code
     except KeyboardInterrupt:
-        print("humor-distill: stopped; the same command (without --force) goes on from here", file=sys.stderr)
+        print(
+            "humor-distill: stopped; the same command (without --force) goes on from here",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -1,14 +1,14 @@
-"""Errors for the person at the terminal: printed without a traceback, each class with its own exit code.
+"""Errors for the person at the terminal: printed without a traceback, each class with its own exit
+code.
 
-    HumorDistillError
-    ├── ConfigError      3   a key, a value or a run name that cannot be meant
-    ├── StageError       4   a stage that cannot run now: missing input, changed recipe, another process
-    ├── DataError        5   a file or a row that is not what it should be
-    ├── EndpointError    6   a hosted model that refuses everybody: key, model name, address
-    ├── BudgetError      7   the money cap is reached, or cannot be kept
-    ├── StudentError     8   a student that cannot be trained or run here
-    ├── StorageError     9   a disk that is full, read-only, or not ours to read or write
-    └── FailedCalls     10   requests that no attempt could get answered; everything else is kept
+    HumorDistillError ├── ConfigError      3   a key, a value or a run name that cannot be meant ├──
+    StageError       4   a stage that cannot run now: missing input, changed recipe, another process
+    ├── DataError        5   a file or a row that is not what it should be ├── EndpointError    6
+    a hosted model that refuses everybody: key, model name, address ├── BudgetError      7   the
+    money cap is reached, or cannot be kept ├── StudentError     8   a student that cannot be
+    trained or run here ├── StorageError     9   a disk that is full, read-only, or not ours to read
+    or write └── FailedCalls     10   requests that no attempt could get answered; everything else
+    is kept
 
 Everything else is a bug and propagates.
 """
@@ -64,10 +64,13 @@ class FailedCalls(HumorDistillError):
 
 
 def storage(error: Exception, folder: Path) -> StorageError | None:
-    """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the error does not say."""
+    """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the
+    error does not say."""
     where, said = f"below {folder}", None
     at: BaseException | None = error
-    while at is not None and said is None:  # libraries wrap what the disk said in errors of their own
+    while (
+        at is not None and said is None
+    ):  # libraries wrap what the disk said in errors of their own
         if isinstance(at, OSError) and at.errno in STORAGE:
             where, said = at.filename or where, at.strerror
         elif any(words in str(at) for words in FULL):
@@ -76,6 +79,7 @@ def storage(error: Exception, folder: Path) -> StorageError | None:
     if said is None:
         return None
     return StorageError(
-        f"{where}: {said}. Make room, or mend the permissions, then run the same command again; every row, checkpoint "
+        f"{where}: {said}. Make room, or mend the permissions, then run the same command again; "
+        "every row, checkpoint "
         "and paid answer that was written before is kept."
     )

@@ -61,11 +61,16 @@ class Progress:
             self._said = now
             left = (self.total - self.done) / max(1e-9, per_second)
             print(
-                f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left, {note}", file=sys.stderr, flush=True
+                f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left, {note}",
+                file=sys.stderr,
+                flush=True,
             )
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar:
             self._bar.stop()

@@ -30,7 +30,9 @@ def _path(name: str) -> Path:
 
 def _missing(name: str) -> ConfigError:
     path = _path(name)
-    return ConfigError(f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}")
+    return ConfigError(
+        f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}"
+    )
 
 
 def digest(name: str) -> str:
@@ -41,8 +43,9 @@ def digest(name: str) -> str:
 def render(name: str, **values: Any) -> str:
     """The prompt with its values.
 
-    What a model or a user wrote goes through the `quoted` filter in the templates: a JSON string on one line, so that
-    no text can pretend to be a line of the prompt. ConfigError where the template is broken or names an unknown value.
+    What a model or a user wrote goes through the `quoted` filter in the templates: a JSON string on
+    one line, so that no text can pretend to be a line of the prompt. ConfigError where the template
+    is broken or names an unknown value.
     """
     from jinja2 import TemplateError
 
@@ -59,8 +62,14 @@ def render(name: str, **values: Any) -> str:
 
 
 def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's response_format for a JSON object that has these keys, in this order, and no others."""
-    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    """OpenAI's response_format for a JSON object that has these keys, in this order, and no
+    others."""
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
@@ -69,7 +78,9 @@ def _template(path: str, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["quoted"] = _quoted
     return environment.from_string(Path(path).read_text("utf-8"))
 

@@ -113,4 +113,6 @@ def manifest(data, step, name="v1"):
 
 SHARED = ROOT.parent / "shared"
 STORIES = SHARED / "models/stories260K"
-needs_stories = pytest.mark.skipif(not STORIES.is_dir(), reason="../shared/models/stories260K is not there")
+needs_stories = pytest.mark.skipif(
+    not STORIES.is_dir(), reason="../shared/models/stories260K is not there"
+)

@@ -1,4 +1,5 @@
-"""A complete run of any size, written row by row without a model: for tests, and for bench/large.py."""
+"""A complete run of any size, written row by row without a model: for tests, and for
+bench/large.py."""
 
 import json
 import random
@@ -51,7 +52,9 @@ ENDINGS = (
 class Synthetic:
     """Writes the steps of one run; what later steps need is kept in memory."""
 
-    def __init__(self, name: str, literals: int, k: int = 6, seed: int = 0, wins: float = 0.6) -> None:
+    def __init__(
+        self, name: str, literals: int, k: int = 6, seed: int = 0, wins: float = 0.6
+    ) -> None:
         self.random, self.k, self.wins = random.Random(seed), k, wins
         self.run = Run(name)
         path = data_folder() / f"literals-{name}.jsonl"
@@ -70,13 +73,21 @@ class Synthetic:
         jsonl.write(path, self.literals)
         toml = data_folder() / "synthetic.toml"
         toml.write_text(CONFIG.format(literals=path))
-        self.config = validate({**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}, str(toml))
+        self.config = validate(
+            {**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}, str(toml)
+        )
         write_json(self.run.folder / "config.json", self.config.model_dump(mode="json"))
 
     def joke(self, literal: LiteralText, author: str, index: int) -> Joke:
         text = f"{literal.text[:-1]}, {self.random.choice(ENDINGS)}."
         call = "c_" + f"{self.random.getrandbits(48):012x}" if author == "teacher" else None
-        values = {"literal_id": literal.id, "literal": literal.text, "author": author, "index": index, "call": call}
+        values = {
+            "literal_id": literal.id,
+            "literal": literal.text,
+            "author": author,
+            "index": index,
+            "call": call,
+        }
         return make(Joke, text=text, **values)
 
     def verdict(self, role: str, a: Joke, b: Joke) -> Verdict:
@@ -112,19 +123,30 @@ class Synthetic:
 
     def write(self) -> Run:
         """Every step, in order."""
-        teacher = [self.joke(literal, "teacher", index) for literal in self.literals for index in range(3)]
+        teacher = [
+            self.joke(literal, "teacher", index) for literal in self.literals for index in range(3)
+        ]
         self.step(Step("teacher"), teacher)
         split = {literal.id: literal.split for literal in self.literals}
         imitations = [
             make(
-                Imitation, literal_id=joke.literal_id, joke_id=joke.id, prompt=joke.literal + "\n", completion=joke.text
+                Imitation,
+                literal_id=joke.literal_id,
+                joke_id=joke.id,
+                prompt=joke.literal + "\n",
+                completion=joke.text,
             )
             for joke in teacher
         ]
-        rows = {name: [row for row in imitations if split[row.literal_id] == name] for name in ("train", "validation")}
+        rows = {
+            name: [row for row in imitations if split[row.literal_id] == name]
+            for name in ("train", "validation")
+        }
         curve = [{"loss": 3.0 / step, "step": step} for step in range(1, 40)]
         self.step(Step("sft"), rows["train"], {"validation.jsonl": rows["validation"]}, curve=curve)
-        samples = [self.joke(literal, "sft", index) for literal in self.literals for index in range(self.k)]
+        samples = [
+            self.joke(literal, "sft", index) for literal in self.literals for index in range(self.k)
+        ]
         self.step(Step("sample", 1), samples)
         self.feedback(samples, split)
         self.evaluation(teacher)
@@ -163,7 +185,8 @@ class Synthetic:
             for place, row in enumerate([*trained, *held_out])
         ]
         curve = [
-            {"loss": 0.7 - step / 100, "rewards/accuracies": 0.5 + step / 100, "step": step} for step in range(1, 40)
+            {"loss": 0.7 - step / 100, "rewards/accuracies": 0.5 + step / 100, "step": step}
+            for step in range(1, 40)
         ]
         files = {"validation.jsonl": held_out, "margins.jsonl": margins}
         self.step(Step("dpo", 1), trained, files, drops, curve)
@@ -171,13 +194,20 @@ class Synthetic:
     def evaluation(self, teacher: list[Joke]) -> None:
         literals = [literal for literal in self.literals if literal.split == "test"]
         reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
-        answers = [self.joke(literal, name, 0) for name in ("base", "sft", "round-1") for literal in literals]
+        answers = [
+            self.joke(literal, name, 0)
+            for name in ("base", "sft", "round-1")
+            for literal in literals
+        ]
         author = {joke.id: joke.author for joke in answers}
         verdicts = [self.verdict("judge", joke, reference[joke.literal_id]) for joke in answers]
         by_author = {
-            ("overall", name): [v for v in verdicts if author[v.a] == name] for name in ("base", "sft", "round-1")
+            ("overall", name): [v for v in verdicts if author[v.a] == name]
+            for name in ("base", "sft", "round-1")
         }
-        metrics = list(evaluate.figures(literals, reference, answers, by_author, "standin-judge", set()))
+        metrics = list(
+            evaluate.figures(literals, reference, answers, by_author, "standin-judge", set())
+        )
         self.step(Step("evaluate"), verdicts, {"answers.jsonl": answers, "metrics.jsonl": metrics})
 
     def step(self, step, rows, files=None, drops=(), curve=()) -> None:
@@ -198,7 +228,10 @@ class Synthetic:
             "recipe": recipe.make(self.run, step, self.config, reads),
             "rows": count,
             "sha256": file_hash(folder / "records.jsonl"),
-            "files": {name: file_hash(folder / name) for name in (*every, *(["curve.jsonl"] if curve else []))},
+            "files": {
+                name: file_hash(folder / name)
+                for name in (*every, *(["curve.jsonl"] if curve else []))
+            },
             "dropped": dict(sorted(Counter(drop.reason for drop in drops).items())),
             "spent": {
                 "calls": count,

@@ -1,6 +1,8 @@
-"""The README cannot lie: its file tree, its help texts and its configuration keys are the real ones.
+"""The README cannot lie: its file tree, its help texts and its configuration keys are the real
+ones.
 
-`python -m tests.test_readme` writes the help texts and the keys anew. tests/torch/test_demo.py holds the demo's output.
+`python -m tests.test_readme` writes the help texts and the keys anew. tests/torch/test_demo.py
+holds the demo's output.
 """
 
 import json
@@ -30,7 +32,9 @@ LEFT_OUT = ("tests/", "data/students/micro/")
 def help_text(command: str) -> str:
     environment = {**os.environ, "COLUMNS": "100"}
     argv = [sys.executable, "-m", "pipeline", *command.split(), "--help"]
-    found = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    found = subprocess.run(
+        argv, capture_output=True, text=True, check=True, env=environment, cwd=ROOT
+    )
     return found.stdout.rstrip()
 
 
@@ -45,7 +49,9 @@ def _keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, 
     """(key, default, documentation); the keys of an endpoint are given once."""
     for name, field in section.model_fields.items():
         inner = section_of(field.annotation)
-        key = f"{before}{name}" + ("[]" if getattr(field.annotation, "__origin__", None) is list and inner else "")
+        key = f"{before}{name}" + (
+            "[]" if getattr(field.annotation, "__origin__", None) is list and inner else ""
+        )
         text = " ".join((field.description or "").split()).replace("|", "\\|")
         if inner is None:
             yield key, _default(field.default), text
@@ -58,11 +64,19 @@ def _keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, 
 
 
 def _default(value: Any) -> str:
-    return "required" if value is PydanticUndefined else "none" if value is None else f"`{json.dumps(value)}`"
+    return (
+        "required"
+        if value is PydanticUndefined
+        else "none"
+        if value is None
+        else f"`{json.dumps(value)}`"
+    )
 
 
 def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
     return [path for path in listed.stdout.splitlines() if (ROOT / path).exists()]
 
 
@@ -94,7 +108,16 @@ def test_help_text(command):
 
 def test_every_command_s_flags_are_there():
     commands = set(re.findall(r"^    (\w+)  ", help_text(""), re.MULTILINE))
-    alike = {"teacher", "sft", "sample", "critic", "retriever", "evaluate", "agreement", "all"}  # as dpo
+    alike = {
+        "teacher",
+        "sft",
+        "sample",
+        "critic",
+        "retriever",
+        "evaluate",
+        "agreement",
+        "all",
+    }  # as dpo
     assert commands - alike == set(SHOWN) - {""}
     flags = {
         name: {flag for action in command._actions for flag in action.option_strings}
@@ -116,7 +139,11 @@ def test_splits_have_one_meaning():
 
 def test_file_tree():
     named = in_tree(README.read_text())
-    files = {path for path in tracked() if not path.startswith(LEFT_OUT) or path.startswith("tests/bench/")}
+    files = {
+        path
+        for path in tracked()
+        if not path.startswith(LEFT_OUT) or path.startswith("tests/bench/")
+    }
     files.remove("tests/bench/__init__.py")
     folders = {path for path in named if path.endswith("/")}
     missing = {path for path in files if path not in named}
@@ -128,7 +155,9 @@ def test_file_tree():
 
 def test_what_the_readme_says_of_the_cli_and_make_is_there():
     text = README.read_text()
-    make = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    make = subprocess.run(
+        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for target in set(re.findall(r"^ {4}make ([a-z-]+)", text, re.MULTILINE)):
         assert target in make, target
     for path in re.findall(r"`((?:pipeline|configs|prompts|tests)/[\w./-]+\.\w+)`", text):
@@ -141,9 +170,13 @@ def write() -> None:
     for command in SHOWN:
         mark = f"<!-- help {command} -->".replace("  ", " ")
         body = f"{mark}\n```\n{help_text(command)}\n```"
-        text = re.sub(rf"{mark}(\n```\n.*?\n```)?", lambda _, body=body: body, text, count=1, flags=re.DOTALL)
+        text = re.sub(
+            rf"{mark}(\n```\n.*?\n```)?", lambda _, body=body: body, text, count=1, flags=re.DOTALL
+        )
     body = f"<!-- keys -->\n{keys()}\n"
-    text = re.sub(r"<!-- keys -->\n(\|.*?\n(?=\n))?", lambda _: body, text, count=1, flags=re.DOTALL)
+    text = re.sub(
+        r"<!-- keys -->\n(\|.*?\n(?=\n))?", lambda _: body, text, count=1, flags=re.DOTALL
+    )
     README.write_text(text)
 
 

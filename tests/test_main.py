@@ -19,7 +19,8 @@ def test_the_command_line_loads_nothing_heavy():
 
 def test_stages_and_status_load_nothing_heavy():
     code = (
-        "import sys; from pipeline.commands import diff, export, import_, report, show, stage, status, tables, try_, verify; "
+        "import sys; from pipeline.commands import diff, export, import_, report, show, stage, "
+        "status, tables, try_, verify; "
         "from pipeline.stages import "
         f"{', '.join(STAGES)}; print([n for n in {HEAVY} if n in sys.modules])"
     )
@@ -29,7 +30,9 @@ def test_stages_and_status_load_nothing_heavy():
 
 def test_both_ways_in_are_one(tmp_path):
     helps = [
-        subprocess.run([*command, "critic", "--help"], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [*command, "critic", "--help"], capture_output=True, text=True, check=True
+        ).stdout
         for command in (
             [sys.executable, "-m", "pipeline"],
             [sys.executable.replace("python3", "python").rpartition("/")[0] + "/humor-distill"],
@@ -47,5 +50,7 @@ def test_a_typo_in_a_flag_is_argparse_s(cli):
 
 
 def test_a_misspelt_key_ends_before_anything_is_made(cli, data):
-    assert "Did you mean 'jokes'?" in cli("teacher", "--run", "v1", "--set", "teacher.joks=2", code=3)
+    assert "Did you mean 'jokes'?" in cli(
+        "teacher", "--run", "v1", "--set", "teacher.joks=2", code=3
+    )
     assert not data.exists()

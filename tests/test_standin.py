@@ -4,17 +4,26 @@ import pytest
 
 from pipeline import prompts, standin
 
-SENTENCES = [json.loads(line)["text"] for line in (prompts.ROOT / "data/literals/train.jsonl").read_text().splitlines()]
+SENTENCES = [
+    json.loads(line)["text"]
+    for line in (prompts.ROOT / "data/literals/train.jsonl").read_text().splitlines()
+]
 
 
 def ask(model, content, **more):
-    status, body = standin.respond({"model": model, "messages": [{"role": "user", "content": content}], **more})
+    status, body = standin.respond(
+        {"model": model, "messages": [{"role": "user", "content": content}], **more}
+    )
     assert status == 200, body
     return body["choices"][0]
 
 
-def judged(first, second, literal="The old kettle broke on Monday.", model="standin-critic", **more):
-    content = prompts.render("critic", aspect="overall", literal=literal, first=first, second=second)
+def judged(
+    first, second, literal="The old kettle broke on Monday.", model="standin-critic", **more
+):
+    content = prompts.render(
+        "critic", aspect="overall", literal=literal, first=first, second=second
+    )
     return ask(model, content, logprobs=True, **more)
 
 
@@ -64,12 +73,18 @@ def test_its_taste_in_each_feature():
     }
     for text in worse.values():
         for model in standin.TASTE:
-            assert judged(good, text, noise=0, model=model)["message"]["content"].endswith("Answer: 1")
-            assert judged(text, good, noise=0, model=model)["message"]["content"].endswith("Answer: 2")
+            assert judged(good, text, noise=0, model=model)["message"]["content"].endswith(
+                "Answer: 1"
+            )
+            assert judged(text, good, noise=0, model=model)["message"]["content"].endswith(
+                "Answer: 2"
+            )
 
 
 def test_logprobs_belong_to_the_answer_token_and_agree_with_it():
-    choice = judged("The old kettle broke on Monday. Even the kettle rolled its eyes.", "Monday.", noise=0)
+    choice = judged(
+        "The old kettle broke on Monday. Even the kettle rolled its eyes.", "Monday.", noise=0
+    )
     content = choice["logprobs"]["content"]
     assert "".join(token["token"] for token in content) == choice["message"]["content"]
     assert content[-1]["token"] == "1"
@@ -80,7 +95,10 @@ def test_position_bias_and_noise_are_settable():
     same = "The old kettle broke on Monday. Scientists are baffled."
     assert (
         standin.rank(
-            prompts.render("critic", aspect="overall", literal="x y", first=same, second=same), "standin-critic", 0, 0
+            prompts.render("critic", aspect="overall", literal="x y", first=same, second=same),
+            "standin-critic",
+            0,
+            0,
         )[1]
         == 0.5
     )
@@ -94,4 +112,9 @@ def test_judge_and_critic_differ_in_taste():
 
 def test_an_unknown_model_and_an_unreadable_prompt_are_refused():
     assert standin.respond({"model": "gpt", "messages": []})[0] == 404
-    assert standin.respond({"model": "standin-critic", "messages": [{"content": "which is funnier?"}]})[0] == 400
+    assert (
+        standin.respond(
+            {"model": "standin-critic", "messages": [{"content": "which is funnier?"}]}
+        )[0]
+        == 400
+    )

@@ -24,7 +24,9 @@ def table(one: Run, other: Run, rows: list[Compared]) -> Iterator[str]:
     yield ""
     yield f"{'split':<11} {'contestant':<11} {names} {'difference':>11}  {'95 % interval':<17} {'n':>5}"
     for row in rows:
-        rates = " ".join(f"{'-' if rate is None else format(rate, '.3f'):>12}" for rate in (row.one, row.other))
+        rates = " ".join(
+            f"{'-' if rate is None else format(rate, '.3f'):>12}" for rate in (row.one, row.other)
+        )
         change = "-" if row.delta is None else f"{row.delta:+.3f}"
         interval = "" if row.delta is None else f"{row.low:+.3f} - {row.high:+.3f}"
         yield f"{row.split:<11} {row.contestant:<11} {rates} {change:>11}  {interval:<17} {row.n:>5}"

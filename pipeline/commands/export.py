@@ -1,4 +1,5 @@
-"""export: a student to keep and serve, or the rows of a run as a data set, each with a card made from the run."""
+"""export: a student to keep and serve, or the rows of a run as a data set, each with a card made
+from the run."""
 
 import argparse
 import json
@@ -20,7 +21,9 @@ def run(args: argparse.Namespace) -> None:
     found = existing(args.run)
     args.out = args.out.resolve()
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ConfigError(f"{args.out} is there already, and is not an empty folder. Name another, or remove it.")
+        raise ConfigError(
+            f"{args.out} is there already, and is not an empty folder. Name another, or remove it."
+        )
     for line in outdated(found.manifests()):
         print(line, file=sys.stderr)
     partial = args.out.with_name(args.out.name + ".partial")
@@ -40,10 +43,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def model(run: Run, contestant: str, out: Path, place: str) -> None:
-    """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one contestant."""
+    """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one
+    contestant."""
     there = contestants(run, made.as_made(run))
     if contestant not in there:
-        raise ConfigError(f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}.")
+        raise ConfigError(
+            f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}."
+        )
     from transformers import GenerationConfig
 
     from pipeline.models import student, student_prompt
@@ -52,19 +58,30 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     config = made.as_made(run, step)
     weights = student.weights(run, step) if step else None
     print(f"loading {contestant}", flush=True)
-    plain = config.model_copy(update={"student": config.student.model_copy(update={"quantization": "none"})})
+    plain = config.model_copy(
+        update={"student": config.student.model_copy(update={"quantization": "none"})}
+    )
     found = student.load(plain, weights)
     merged = hasattr(found, "peft_config")
     if merged:
         found = found.merge_and_unload()
     tokenizer = student.load_tokenizer(config)
-    evaluate, stops, own = config.evaluate, student_prompt.stop_tokens(found, tokenizer), found.generation_config
-    options: dict[str, Any] = {"do_sample": False, "num_beams": evaluate.beams(found.config.is_encoder_decoder)}
+    evaluate, stops, own = (
+        config.evaluate,
+        student_prompt.stop_tokens(found, tokenizer),
+        found.generation_config,
+    )
+    options: dict[str, Any] = {
+        "do_sample": False,
+        "num_beams": evaluate.beams(found.config.is_encoder_decoder),
+    }
     if evaluate.temperature > 0 and options["num_beams"] == 1:
         options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
         options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
     if found.config.is_encoder_decoder:
-        options |= {key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")}
+        options |= {
+            key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")
+        }
     else:
         tokenizer.chat_template = student_prompt.chat_template(tokenizer)
     found.generation_config = GenerationConfig(
@@ -89,7 +106,8 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
 
 
 def rows(run: Run, out: Path, place: str) -> None:
-    """Every JSONL file of the run as a part of one data set, with the manifests and the configuration."""
+    """Every JSONL file of the run as a part of one data set, with the manifests and the
+    configuration."""
     config = made.as_made(run)
     parts: list[dict[str, Any]] = []
     for source in lookup.sources(run):
@@ -112,7 +130,8 @@ def rows(run: Run, out: Path, place: str) -> None:
 
 
 def push(folder: Path, repo: str, kind: str) -> None:
-    """Upload a folder to the Hub; EndpointError, with the command to try again, where that fails."""
+    """Upload a folder to the Hub; EndpointError, with the command to try again, where that
+    fails."""
     from huggingface_hub import HfApi
 
     try:

@@ -50,23 +50,40 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         metavar="FILE",
         help="the run's configuration (default: what it last ran with, or demo)",
     )
-    command.add_argument("--from", dest="source", metavar="RUN", help="link the earlier steps of another run")
+    command.add_argument(
+        "--from", dest="source", metavar="RUN", help="link the earlier steps of another run"
+    )
     if name in (*ROUND_STAGES, "all"):
         command.add_argument(
-            "--round", type=int, metavar="N", help="the round, from 1 (default: the first that is not complete)"
+            "--round",
+            type=int,
+            metavar="N",
+            help="the round, from 1 (default: the first that is not complete)",
         )
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a configuration key, e.g. seed=1"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a configuration key, e.g. seed=1",
     )
-    command.add_argument("--force", action="store_true", help="make the step again, even if it is complete")
     command.add_argument(
-        "--accept-failed", action="store_true", help="complete the step without the rows of calls that failed for good"
+        "--force", action="store_true", help="make the step again, even if it is complete"
     )
-    command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    command.add_argument(
+        "--accept-failed",
+        action="store_true",
+        help="complete the step without the rows of calls that failed for good",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
 
 
 def _run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run", required=True, metavar="NAME", help="the run, a folder in data/runs")
+    command.add_argument(
+        "--run", required=True, metavar="NAME", help="the run, a folder in data/runs"
+    )
 
 
 def _status(command: argparse.ArgumentParser) -> None:
@@ -75,15 +92,26 @@ def _status(command: argparse.ArgumentParser) -> None:
 
 def _show(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "id", nargs="?", metavar="ID", help="any row's id, or the start of one: the whole life of its literal"
+        "id",
+        nargs="?",
+        metavar="ID",
+        help="any row's id, or the start of one: the whole life of its literal",
     )
     _run(command)
     command.add_argument("--stage", choices=STAGES, help="without ID: list this stage's rows")
     command.add_argument("--round", type=int, default=1, metavar="N", help="the round (default: 1)")
-    command.add_argument("--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student")
-    command.add_argument("--author", metavar="NAME", help="only jokes by, or verdicts on, e.g. teacher, sft, round-1")
-    command.add_argument("--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why")
-    command.add_argument("--limit", type=_positive, default=20, metavar="N", help="rows to list (default: 20)")
+    command.add_argument(
+        "--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student"
+    )
+    command.add_argument(
+        "--author", metavar="NAME", help="only jokes by, or verdicts on, e.g. teacher, sft, round-1"
+    )
+    command.add_argument(
+        "--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why"
+    )
+    command.add_argument(
+        "--limit", type=_positive, default=20, metavar="N", help="rows to list (default: 20)"
+    )
 
 
 def _positive(text: str) -> int:
@@ -104,11 +132,18 @@ def _verify(command: argparse.ArgumentParser) -> None:
 def _report(command: argparse.ArgumentParser) -> None:
     _run(command)
     command.add_argument("--against", metavar="RUN", help="another run, to compare with")
-    command.add_argument("--out", type=Path, metavar="FILE", help="where to (default: report.html in the run's folder)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where to (default: report.html in the run's folder)",
+    )
 
 
 def _try(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sentence", nargs="*", metavar="SENTENCE", help="sentences (default: asked for, one by one)")
+    command.add_argument(
+        "sentence", nargs="*", metavar="SENTENCE", help="sentences (default: asked for, one by one)"
+    )
     _run(command)
 
 
@@ -118,32 +153,69 @@ def _export(command: argparse.ArgumentParser) -> None:
     what.add_argument("--contestant", metavar="NAME", help="the student: base, sft, round-1, ...")
     what.add_argument("--rows", action="store_true", help="the run's JSONL files, as a data set")
     command.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
-    command.add_argument("--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student")
+    command.add_argument(
+        "--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student"
+    )
 
 
 def _tables(command: argparse.ArgumentParser) -> None:
     command.add_argument("--make", action="store_true", help="first make the runs that are missing")
-    command.add_argument("--prefix", default="tables", help="the runs are PREFIX-METHOD-SEED (default: tables)")
     command.add_argument(
-        "--labels", type=Path, metavar="FILE", help="with --make: pairs that people judged, for table 1"
+        "--prefix", default="tables", help="the runs are PREFIX-METHOD-SEED (default: tables)"
     )
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)")
+    command.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="with --make: pairs that people judged, for table 1",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)"
+    )
 
 
 def _import(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id")
-    command.add_argument("--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files")
-    command.add_argument("--field", default="text", help="the column that holds the sentence (default: text)")
-    command.add_argument("--split-field", help="the column that names each row's split; see --split-map")
+    command.add_argument(
+        "source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files"
+    )
+    command.add_argument(
+        "--field", default="text", help="the column that holds the sentence (default: text)"
+    )
+    command.add_argument(
+        "--split-field", help="the column that names each row's split; see --split-map"
+    )
     command.add_argument("--split", choices=SPLITS, help="put every row into this split")
     command.add_argument(
-        "--split-map", default="", metavar="THEIRS=OURS,...", help="what their split names mean, e.g. valid=validation"
+        "--split-map",
+        default="",
+        metavar="THEIRS=OURS,...",
+        help="what their split names mean, e.g. valid=validation",
     )
-    command.add_argument("--hub-split", default="train", help="which split of a Hub data set to read (default: train)")
     command.add_argument(
-        "--limit", default="", metavar="SPLIT=N,...", help="keep at most N rows of a split, e.g. train=2000,test=500"
+        "--hub-split",
+        default="train",
+        help="which split of a Hub data set to read (default: train)",
     )
-    command.add_argument("--min-words", type=int, default=3, help="shorter sentences are dropped (default: 3)")
-    command.add_argument("--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)")
-    command.add_argument("--source-name", help="what to record as the rows' source (default: the file's name)")
-    command.add_argument("--licence", default="unknown", help="what to record as the rows' licence (default: unknown)")
+    command.add_argument(
+        "--limit",
+        default="",
+        metavar="SPLIT=N,...",
+        help="keep at most N rows of a split, e.g. train=2000,test=500",
+    )
+    command.add_argument(
+        "--min-words", type=int, default=3, help="shorter sentences are dropped (default: 3)"
+    )
+    command.add_argument(
+        "--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)"
+    )
+    command.add_argument(
+        "--source-name", help="what to record as the rows' source (default: the file's name)"
+    )
+    command.add_argument(
+        "--licence",
+        default="unknown",
+        help="what to record as the rows' licence (default: unknown)",
+    )

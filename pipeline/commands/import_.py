@@ -1,4 +1,5 @@
-"""import: a user's own sentences, from JSONL, CSV, TSV, plain text or the Hub, as literal/1 rows."""
+"""import: a user's own sentences, from JSONL, CSV, TSV, plain text or the Hub, as literal/1
+rows."""
 
 import argparse
 import csv
@@ -20,7 +21,9 @@ ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
 def run(args: argparse.Namespace) -> None:
     """Write the literals and say what was kept and dropped."""
     if bool(args.split) == bool(args.split_field):
-        raise ConfigError("import: say where rows go: either --split train (all of them) or --split-field COLUMN.")
+        raise ConfigError(
+            "import: say where rows go: either --split train (all of them) or --split-field COLUMN."
+        )
     limits = _limits(args.limit)
     if args.out.is_dir():
         raise ConfigError(f"import: --out {args.out} is a folder; name a file in it.")
@@ -32,12 +35,15 @@ def run(args: argparse.Namespace) -> None:
     kept = list(found)
     if not kept:
         raise DataError(
-            f"{args.source}: no sentence is left. Dropped: {dict(dropped) or 'nothing; the source is empty'}"
+            f"{args.source}: no sentence is left. Dropped: "
+            f"{dict(dropped) or 'nothing; the source is empty'}"
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(args.out, kept)
     counts = Counter(row.split for row in kept)
-    print(f"{args.out}: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split]))
+    print(
+        f"{args.out}: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
+    )
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
 
@@ -49,19 +55,24 @@ def literals(
     limits: dict[str, int],
     dropped: Counter[str],
 ) -> Iterator[LiteralText]:
-    """literal/1 rows of (where, columns) pairs; what is left out is counted in `dropped`, by reason."""
+    """literal/1 rows of (where, columns) pairs; what is left out is counted in `dropped`, by
+    reason."""
     seen: set[str] = set()
     counts: Counter[str] = Counter()
     for where, columns in rows:
         if args.field not in columns:
-            raise DataError(f"{where}: no column {args.field!r}; there are {', '.join(columns)}. Use --field COLUMN.")
+            raise DataError(
+                f"{where}: no column {args.field!r}; there are {', '.join(columns)}. Use --field "
+                "COLUMN."
+            )
         text = " ".join(str(columns[args.field] or "").split())
         words = len(text.split())
         split = args.split or str(columns.get(args.split_field))
         split = split_map.get(split, split)
         if split not in SPLITS:
             raise DataError(
-                f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map {split}=train (or another)."
+                f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map "
+                f"{split}=train (or another)."
             )
         folded = text.casefold()
         if not text:
@@ -86,7 +97,9 @@ def literals(
 def _limits(text: str) -> dict[str, int]:
     found = _mapping(text, "--limit")
     if any(split not in SPLITS or not count.isdigit() for split, count in found.items()):
-        raise ConfigError(f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}.")
+        raise ConfigError(
+            f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}."
+        )
     return {split: int(count) for split, count in found.items()}
 
 
@@ -126,7 +139,9 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 for number, line in enumerate(file, 1):
                     yield f"{path}:{number}", {"text": line}
             else:
-                raise DataError(f"{path}: cannot tell what this is. Known endings: .jsonl, .csv, .tsv and .txt.")
+                raise DataError(
+                    f"{path}: cannot tell what this is. Known endings: .jsonl, .csv, .tsv and .txt."
+                )
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}). Convert it: iconv -t utf-8 {path}") from None
 
@@ -148,6 +163,8 @@ def _hub(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         data = datasets.load_dataset(name, split=split)
     except (OSError, ValueError) as error:
-        raise DataError(f"{name}: neither a file nor a data set that can be loaded from the Hub: {error}") from None
+        raise DataError(
+            f"{name}: neither a file nor a data set that can be loaded from the Hub: {error}"
+        ) from None
     for number, row in enumerate(data, 1):
         yield f"{name}:{number}", row

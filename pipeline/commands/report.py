@@ -1,4 +1,5 @@
-"""report: one HTML page that says how a run went. It needs no network, and everything a model wrote is escaped."""
+"""report: one HTML page that says how a run went. It needs no network, and everything a model wrote
+is escaped."""
 
 import argparse
 import base64
@@ -27,7 +28,8 @@ TEMPLATE = TEMPLATES / "report.html.j2"
 
 
 SIDE_BY_SIDE = 40
-"""Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as at random."""
+"""Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as
+at random."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,10 +48,14 @@ def page(values: dict[str, Any]) -> str:
     """The whole page."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     text = TEMPLATE.read_text("utf-8")
     hashes = {name: _hash(_between(text, name)) for name in ("style", "script")}
-    return environment.from_string(text).render(**values, hashes=hashes, num=number, percent=percent)
+    return environment.from_string(text).render(
+        **values, hashes=hashes, num=number, percent=percent
+    )
 
 
 def _between(text: str, tag: str) -> str:
@@ -65,7 +71,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
     """What the template shows; StageError where the run has no evaluation to report."""
     if run.manifest(comparison.EVALUATE) is None:
         raise StageError(
-            f"run {run.name} has no complete evaluation to report. First: humor-distill all --run {run.name}"
+            f"run {run.name} has no complete evaluation to report. First: humor-distill all --run "
+            f"{run.name}"
         )
     folder = run.at(comparison.EVALUATE)
     rows = jsonl.load(folder / METRICS, Metric)
@@ -73,7 +80,9 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
     answers = jsonl.load(folder / ANSWERS, Joke)
     jokes = side_by_side(folder, answers)
     complete = run.manifests()
-    spread = variety.spread(answers, [(joke["literal"], joke["teacher"]) for joke in jokes.values()], single)
+    spread = variety.spread(
+        answers, [(joke["literal"], joke["teacher"]) for joke in jokes.values()], single
+    )
     return {
         "run": run.name,
         "evaluate": complete["evaluate"],
@@ -89,7 +98,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "jokes": [jokes[literal] for literal in sorted(jokes)[:SIDE_BY_SIDE]],
         "contestants": list(dict.fromkeys(row.contestant for row in single)),
         "recipes": {
-            name: json.dumps(found["recipe"], indent=2, ensure_ascii=False) for name, found in complete.items()
+            name: json.dumps(found["recipe"], indent=2, ensure_ascii=False)
+            for name, found in complete.items()
         },
         "prompts": prompts(complete),
         "against": against.name if against else None,
@@ -113,16 +123,20 @@ def headline(rows: Sequence[Metric]) -> list[str]:
         if last.wtr is None:
             continue
         text = (
-            f"{last.contestant} ties or beats its teacher in {percent(last.wtr)} of judgements on {last.n} {split} "
+            f"{last.contestant} ties or beats its teacher in {percent(last.wtr)} of judgements on "
+            f"{last.n} {split} "
             f"sentences (95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
         )
         gain = next(
-            (row for row in rows if (row.view, row.contestant, row.vs) == (split, last.contestant, "sft")), None
+            (
+                row
+                for row in rows
+                if (row.view, row.contestant, row.vs) == (split, last.contestant, "sft")
+            ),
+            None,
         )
         if gain and gain.delta is not None:
-            text += (
-                f", {gain.delta:+.3f} against imitation alone ({gain.delta_low:+.3f} to {gain.delta_high:+.3f}, paired)"
-            )
+            text += f", {gain.delta:+.3f} against imitation alone ({gain.delta_low:+.3f} to {gain.delta_high:+.3f}, paired)"
         said.append(text + ".")
     return said
 
@@ -134,11 +148,20 @@ def _views(rows: Sequence[Metric]) -> list[str]:
 def _rates(split: str, rows: Sequence[Metric]) -> dict[str, Markup]:
     here = [row for row in rows if row.view == split]
     counts = [
-        (row.contestant, {name: getattr(row, name) or 0 for name in ("win", "tie", "inconsistent", "loss", "failed")})
+        (
+            row.contestant,
+            {
+                name: getattr(row, name) or 0
+                for name in ("win", "tie", "inconsistent", "loss", "failed")
+            },
+        )
         for row in here
     ]
     return {
-        "bars": charts.bars([(row.contestant, row.wtr, row.low, row.high) for row in here], f"Win-tie rate on {split}"),
+        "bars": charts.bars(
+            [(row.contestant, row.wtr, row.low, row.high) for row in here],
+            f"Win-tie rate on {split}",
+        ),
         "stacked": charts.stacked(counts, f"Outcomes against the teacher on {split}"),
     }
 
@@ -153,15 +176,24 @@ def _curves(run: Run, name: str) -> Iterator[dict[str, Any]]:
         return [(row["step"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
 
     title = f"{name}: loss over training steps"
-    yield {"title": title, "chart": charts.lines({"loss": points("loss"), "held-out loss": points("eval_loss")}, title)}
-    accuracy = {"batches": points("rewards/accuracies"), "held-out": points("eval_rewards/accuracies")}
+    yield {
+        "title": title,
+        "chart": charts.lines(
+            {"loss": points("loss"), "held-out loss": points("eval_loss")}, title
+        ),
+    }
+    accuracy = {
+        "batches": points("rewards/accuracies"),
+        "held-out": points("eval_rewards/accuracies"),
+    }
     if any(accuracy.values()):
         title = f"{name}: reward accuracy over training steps"
         yield {"title": title, "chart": charts.lines(accuracy, title, (0.0, 1.0))}
 
 
 def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    """How the preferences of a round stand after training: the share whose margin grew, and the mean margins.
+    """How the preferences of a round stand after training: the share whose margin grew, and the
+    mean margins.
 
     Of those trained on, and of those held out; ties have no margin to grow.
     """

@@ -33,7 +33,13 @@ from pipeline.runs.files import (
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
-COLOURS = {"a": "green", "b": "red", "tie": "yellow", "inconsistent": "magenta", "failed": "bright_red"}
+COLOURS = {
+    "a": "green",
+    "b": "red",
+    "tie": "yellow",
+    "inconsistent": "magenta",
+    "failed": "bright_red",
+}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,7 +56,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def life(run: Run, identity: str) -> RenderableType:
-    """Everything about the literal that an id belongs to, stage by stage; the id itself is marked."""
+    """Everything about the literal that an id belongs to, stage by stage; the id itself is
+    marked."""
     by_step: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for source, row in lookup.life(run, identity):
         by_step[source.step][source.path.name].append(row)
@@ -72,11 +79,15 @@ class _Life:
         for name, files in steps.items():
             yield Rule(Text(name, style="bold"), align="left", style="dim")
             stage = name.rpartition("/")[2]
-            writer = getattr(self, stage, None) if RECORDS in files or stage in ("sft", "dpo") else None
+            writer = (
+                getattr(self, stage, None) if RECORDS in files or stage in ("sft", "dpo") else None
+            )
             yield from writer(files) if writer else ()
             yield from self.metrics(files.get(METRICS, []))
             for row in files.get(DROPPED, []):
-                text = Text.assemble((f"dropped: {row['reason']}", "yellow"), "  ", self.id(row["dropped"]))
+                text = Text.assemble(
+                    (f"dropped: {row['reason']}", "yellow"), "  ", self.id(row["dropped"])
+                )
                 yield text
                 if row["text"]:
                     yield Padding(clean(row["text"]), (0, 0, 0, 4), expand=False)
@@ -102,7 +113,9 @@ class _Life:
         for file, what in ((RECORDS, "trained on"), (HELD_OUT, "held out")):
             for row in files.get(file, []):
                 yield Text("  ").join([self.id(row["id"]), Text(what), self.id(row["joke_id"])])
-                yield Padding(clean(f"{row['prompt']}{row['completion']}"), (0, 0, 0, 4), expand=False)
+                yield Padding(
+                    clean(f"{row['prompt']}{row['completion']}"), (0, 0, 0, 4), expand=False
+                )
 
     def critic(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
         for row in files[RECORDS]:
@@ -114,18 +127,28 @@ class _Life:
         yield Text("  ").join([self.id(row["id"]), outcome, Text(p_a)])
         for side in ("a", "b"):
             yield Padding(
-                Text.assemble(f"{side}  ", self.id(row[side]), "  ", clean(row[f"{side}_text"])), (0, 0, 0, 4)
+                Text.assemble(f"{side}  ", self.id(row[side]), "  ", clean(row[f"{side}_text"])),
+                (0, 0, 0, 4),
             )
         for order in row["orders"]:
-            p = "no answer" if order["p_a"] is None else f"p(a) {order['p_a']:.3f}, says {order['answer']}"
+            p = (
+                "no answer"
+                if order["p_a"] is None
+                else f"p(a) {order['p_a']:.3f}, says {order['answer']}"
+            )
             call = f" ({order['call']})" if order["call"] == self.identity else ""
             why = order["error"] or order["reason"] or order["raw"] or ""
             yield Padding(
-                Text.assemble((f"shown {order['shown']}{call}: {p}  ", "dim"), clean(why)), (0, 0, 0, 4), expand=False
+                Text.assemble((f"shown {order['shown']}{call}: {p}  ", "dim"), clean(why)),
+                (0, 0, 0, 4),
+                expand=False,
             )
 
     def dpo(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
-        if any(row["schema"].startswith("imitation/") for row in [*files.get(RECORDS, []), *files.get(HELD_OUT, [])]):
+        if any(
+            row["schema"].startswith("imitation/")
+            for row in [*files.get(RECORDS, []), *files.get(HELD_OUT, [])]
+        ):
             yield from self.sft(files)
             return
         margins = {row["preference_id"]: row for row in files.get(MARGINS, [])}
@@ -140,7 +163,8 @@ class _Life:
                     yield Padding(Text(margin(margins[row["id"]])), (0, 0, 0, 4), expand=False)
 
     def learned(self, row: dict[str, Any]) -> Iterator[Text]:
-        """A preference's jokes and verdict, or a ranking's candidates, best first, with their scores."""
+        """A preference's jokes and verdict, or a ranking's candidates, best first, with their
+        scores."""
         if row["schema"].startswith("prompt/"):
             return
         if row["schema"].startswith("ranking/"):
@@ -161,7 +185,9 @@ class _Life:
                 yield Text("  ").join([self.id(row["id"]), Text(what)])
                 for joke, text, score in zip(row["joke_ids"], row["jokes"], scores, strict=True):
                     said = "  " if score is None else f" {score:.3f}  "
-                    yield Padding(Text.assemble(self.id(joke), said, clean(text)), (0, 0, 0, 4), expand=False)
+                    yield Padding(
+                        Text.assemble(self.id(joke), said, clean(text)), (0, 0, 0, 4), expand=False
+                    )
 
     def agreement(self, files: dict[str, list[dict[str, Any]]]) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):
@@ -177,7 +203,9 @@ class _Life:
             yield from self.verdict(row, f"{who} {said.get(row['outcome'], row['outcome'])}{about}")
         chosen = {row["id"] for row in files.get(ANSWERS, [])}
         for row in files.get(CANDIDATES, []):
-            yield self.head(row["id"], row["author"], row["index"], *(["chosen"] if row["id"] in chosen else []))
+            yield self.head(
+                row["id"], row["author"], row["index"], *(["chosen"] if row["id"] in chosen else [])
+            )
             yield Padding(clean(row["text"]), (0, 0, 0, 4), expand=False)
         for row in files.get(SELECTION, []):
             yield from self.verdict(row, row["outcome"])
@@ -186,13 +214,19 @@ class _Life:
         for row in rows:
             yield self.head(
                 row["id"],
-                *(f"{key} {value}" for key, value in row.items() if value is not None and key not in ("id", "schema")),
+                *(
+                    f"{key} {value}"
+                    for key, value in row.items()
+                    if value is not None and key not in ("id", "schema")
+                ),
             )
 
 
 def margin(row: dict[str, Any]) -> str:
     """A margin/1 row in words: log p(chosen) - log p(rejected), in nats."""
-    before, after = (row[f"chosen_{when}"] - row[f"rejected_{when}"] for when in ("before", "after"))
+    before, after = (
+        row[f"chosen_{when}"] - row[f"rejected_{when}"] for when in ("before", "after")
+    )
     steps = f"step {', '.join(map(str, row['steps']))}" if row["steps"] else "no step"
     return f"{steps}; log p(chosen) - log p(rejected) before {before:+.2f}, after {after:+.2f}"
 
@@ -201,12 +235,17 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
     """The first rows of a stage that pass the filters, as a table."""
     step = Step(args.stage, args.round if args.stage in ROUND_STAGES else None)
     if step not in run.steps():
-        raise ConfigError(f"--round {args.round}: run {run.name} has no {step}. humor-distill status --run {run.name}")
+        raise ConfigError(
+            f"--round {args.round}: run {run.name} has no {step}. humor-distill status --run "
+            f"{run.name}"
+        )
     folder = run.at(step)
     path = folder / (RECORDS if args.dropped is None else DROPPED)
     if not path.exists():
         what = (
-            "dropped nothing" if (folder / RECORDS).exists() else f"is not complete. Make it: {step.command(run.name)}"
+            "dropped nothing"
+            if (folder / RECORDS).exists()
+            else f"is not complete. Make it: {step.command(run.name)}"
         )
         raise StageError(f"{step} of run {run.name} {what}")
     passing = filter(_filter(args, folder), lookup.Source(str(step), path).rows())
@@ -220,7 +259,8 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
         table.add_row(*(clean("" if value is None else value) for value in _cells(row).values()))
     more = sum(1 for _ in passing)
     rest = Text(
-        f"{len(found)} of {len(found) + more} rows; more with --limit. One row's life: show ID --run {run.name}",
+        f"{len(found)} of {len(found) + more} rows; more with --limit. One row's life: show ID "
+        f"--run {run.name}",
         style="dim",
     )
     return Group(table, rest)
@@ -228,7 +268,11 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
 
 def _filter(args: argparse.Namespace, folder: Path) -> Any:
     answers = lookup.Source("", folder / ANSWERS)
-    author = {row["id"]: row["author"] for row in answers.rows()} if args.author and answers.path.exists() else {}
+    author = (
+        {row["id"]: row["author"] for row in answers.rows()}
+        if args.author and answers.path.exists()
+        else {}
+    )
 
     def passes(row: dict[str, Any]) -> bool:
         if args.outcome and row.get("outcome") != args.outcome:
@@ -243,7 +287,9 @@ def _filter(args: argparse.Namespace, folder: Path) -> Any:
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
     """The columns that tell a row from its neighbours."""
     if row["schema"].startswith("verdict/"):
-        p = " ".join("-" if order["p_a"] is None else f"{order['p_a']:.2f}" for order in row["orders"])
+        p = " ".join(
+            "-" if order["p_a"] is None else f"{order['p_a']:.2f}" for order in row["orders"]
+        )
         return {
             "id": row["id"],
             "outcome": row["outcome"],

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _configured(run: Run, args: argparse.Namespace) -> Config:
-    """The run's configuration: --config, else what it (or the run given to --from) last ran with, else the demo's.
+    """The run's configuration: --config, else what it (or the run given to --from) last ran with,
+    else the demo's.
 
     --set comes on top.
     """
@@ -70,8 +71,11 @@ def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Ste
     return [step for step in planned if step.round == args.round]
 
 
-def _linked(run: Run, planned: list[Step], chosen: list[Step], config: Config, args: argparse.Namespace) -> Run:
-    """The run with the steps of --from in place of its own; a dry run only reads them from there."""
+def _linked(
+    run: Run, planned: list[Step], chosen: list[Step], config: Config, args: argparse.Namespace
+) -> Run:
+    """The run with the steps of --from in place of its own; a dry run only reads them from
+    there."""
     source = Run(args.source)
     every = args.command == "all"
     wanted = planned if every else planned[: planned.index(chosen[0])]
@@ -97,14 +101,17 @@ def _check_splits(config: Config) -> None:
     missing = {"train", *config.evaluate.splits} - there
     if missing:
         raise DataError(
-            f"{', '.join(config.literals.files)}: no literal of split {', '.join(sorted(missing))}, which sft or "
+            f"{', '.join(config.literals.files)}: no literal of split "
+            f"{', '.join(sorted(missing))}, which sft or "
             f"evaluate needs. Splits there are: {', '.join(sorted(there))}."
         )
 
 
 def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
     """Build what a long run will need late, so that a typo ends it before it has begun."""
-    if not any(isinstance(stage_of(step), Learns) and run.manifest(step) is None for step in chosen):
+    if not any(
+        isinstance(stage_of(step), Learns) and run.manifest(step) is None for step in chosen
+    ):
         return
     from pipeline.models import student
     from pipeline.training import arguments

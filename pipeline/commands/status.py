@@ -32,7 +32,8 @@ def lines(run: Run) -> list[str]:
 
 
 def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
-    """One step; `manifests` are those of the run's complete steps, by which a step that read others is stale."""
+    """One step; `manifests` are those of the run's complete steps, by which a step that read others
+    is stale."""
     folder = run.folder / str(step)
     manifest = read_json(folder / MANIFEST)
     if manifest is None:
@@ -51,7 +52,8 @@ def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
 
 
 def _unfinished(run: Run, step: Step) -> str:
-    """A step that was not started, or was interrupted: while it wrote its rows, or while it learned from them."""
+    """A step that was not started, or was interrupted: while it wrote its rows, or while it learned
+    from them."""
     folder = run.folder / str(step)
     if read_json(folder / STARTED) is None:
         return f"{step!s:<18} -"

@@ -1,4 +1,5 @@
-"""tables: the tables of "Small But Funny" (arXiv 2402.18113) from finished runs, the paper's numbers beside ours.
+"""tables: the tables of "Small But Funny" (arXiv 2402.18113) from finished runs, the paper's
+numbers beside ours.
 
 `--make` first makes the runs that are missing; every one is resumable, and none is made twice.
 """
@@ -18,7 +19,16 @@ from pipeline.config.file import load, validate
 from pipeline.errors import ConfigError, HumorDistillError
 from pipeline.judging import metrics
 from pipeline.reading import charts
-from pipeline.reading.published import CRITICS, DATA, EXPERIMENTS, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
+from pipeline.reading.published import (
+    CRITICS,
+    DATA,
+    EXPERIMENTS,
+    METHODS,
+    OUT_OF_DOMAIN,
+    PEOPLE,
+    SEEDS,
+    Entry,
+)
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Verdict
 from pipeline.runs.files import ANSWERS, RECORDS
@@ -33,7 +43,8 @@ EVALUATE, AGREEMENT = Step("evaluate"), Step("agreement")
 
 @dataclass(frozen=True)
 class Figure:
-    """Ours: a rate with its 95 % interval, from n literals (or pairs) and some seeds; None where there is no run."""
+    """Ours: a rate with its 95 % interval, from n literals (or pairs) and some seeds; None where
+    there is no run."""
 
     value: float | None = None
     low: float | None = None
@@ -70,7 +81,11 @@ def run(args: argparse.Namespace) -> None:
     _show(found)
     out = args.out or data_folder() / "tables"
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("tables.md", markdown(found)), ("tables.csv", as_csv(found)), ("tables.svg", drawing(found))):
+    for name, text in (
+        ("tables.md", markdown(found)),
+        ("tables.csv", as_csv(found)),
+        ("tables.svg", drawing(found)),
+    ):
         (out / name).write_text(text, "utf-8")
         print(out / name)
 
@@ -84,16 +99,32 @@ def make(prefix: str, labels: Path | None) -> None:
         if experiment.only == "agreement" and labels is None:
             continue
         for seed in range(SEEDS.get(name, 1)):
-            run, last = Run(f"{prefix}-{name}-{seed}"), AGREEMENT if experiment.only == "agreement" else EVALUATE
+            run, last = (
+                Run(f"{prefix}-{name}-{seed}"),
+                AGREEMENT if experiment.only == "agreement" else EVALUATE,
+            )
             if run.manifest(last):
                 continue
             path = ROOT / f"configs/{experiment.config}.toml"
-            argv = [experiment.only, "--run", run.name, "--config", str(path), "--set", f"seed={seed}"]
+            argv = [
+                experiment.only,
+                "--run",
+                run.name,
+                "--config",
+                str(path),
+                "--set",
+                f"seed={seed}",
+            ]
             for setting in experiment.settings:
                 weights = Run(f"{prefix}-{experiment.source}-{seed}").folder / "round-1/dpo/weights"
                 argv += ["--set", setting.format(**_thirds(path), weights=weights)]
             if labels and experiment.only == "agreement":
-                argv += ["--set", f"agreement.labels={labels.resolve()}", "--set", "agreement.literal_key=cartoon"]
+                argv += [
+                    "--set",
+                    f"agreement.labels={labels.resolve()}",
+                    "--set",
+                    "agreement.literal_key=cartoon",
+                ]
             if experiment.source:
                 argv += ["--from", f"{prefix}-{experiment.source}-{seed}"]
             print(f"tables: {' '.join(argv)}", flush=True)
@@ -101,7 +132,8 @@ def make(prefix: str, labels: Path | None) -> None:
                 stage.run(flags.parser().parse_args(argv))
             except HumorDistillError as error:
                 raise ConfigError(
-                    f"{error}\nrun {run.name} could not be made. The same command goes on from there."
+                    f"{error}\nrun {run.name} could not be made. The same command goes on from "
+                    "there."
                 ) from None
 
 
@@ -132,14 +164,18 @@ def tables(prefix: str) -> list[Table]:
             ("GPT-4", "Llama-2"),
             ("ours",),
             [(entry.label, entry.paper, (rate(prefix, entry, "test"),)) for entry in METHODS],
-            tuple(_cost(prefix)) + tuple(_order(prefix, "test", {entry.label: entry.paper[0] for entry in METHODS})),
+            tuple(_cost(prefix))
+            + tuple(_order(prefix, "test", {entry.label: entry.paper[0] for entry in METHODS})),
         ),
         Table(
             "T3",
             "WTR out of the domain",
             ("GPT-4",),
             ("ours",),
-            [(entry.label, (OUT_OF_DOMAIN.get(entry.label),), (rate(prefix, entry, "ood"),)) for entry in METHODS],
+            [
+                (entry.label, (OUT_OF_DOMAIN.get(entry.label),), (rate(prefix, entry, "ood"),))
+                for entry in METHODS
+            ],
             tuple(_order(prefix, "ood", OUT_OF_DOMAIN)),
         ),
         Table(
@@ -182,7 +218,11 @@ def scores(run: Run, split: str, contestant: str) -> dict[str, float]:
     author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
     found = {}
     for verdict in jsonl.read(folder / RECORDS, Verdict):
-        score = metrics.score(verdict) if verdict.literal_id in inside and verdict.aspect == "overall" else None
+        score = (
+            metrics.score(verdict)
+            if verdict.literal_id in inside and verdict.aspect == "overall"
+            else None
+        )
         if score is not None and author[verdict.a] == contestant:
             found[verdict.literal_id] = score
     return found
@@ -194,7 +234,9 @@ def _agreement(prefix: str, entry: Entry) -> tuple[Figure, ...]:
         return Figure(), Figure(), Figure()
     said = manifest["agreement"]
     keys = ("agreement", "position_bias", "length_bias")
-    return tuple(Figure(said[key], said[f"{key}_low"], said[f"{key}_high"], said["n"]) for key in keys)
+    return tuple(
+        Figure(said[key], said[f"{key}_low"], said[f"{key}_high"], said["n"]) for key in keys
+    )
 
 
 def _floor(prefix: str) -> Iterator[str]:
@@ -211,10 +253,16 @@ def _cost(prefix: str) -> Iterator[str]:
     best = (manifest or {}).get("best_of")
     if manifest and best:
         answers = best["answers"]
-        cost = "unknown" if best["cost"] is None else f"{best['cost'] / answers:.5f} {best['currency'] or ''}".strip()
+        cost = (
+            "unknown"
+            if best["cost"] is None
+            else f"{best['cost'] / answers:.5f} {best['currency'] or ''}".strip()
+        )
         yield (
-            f"Best of {best['n']} asks the critic {best['calls'] / answers:.1f} times for each answer "
-            f"({best['tokens'] / answers:,.0f} tokens, cost {cost}), and samples {best['n']} candidates; a trained "
+            f"Best of {best['n']} asks the critic {best['calls'] / answers:.1f} times for each "
+            "answer "
+            f"({best['tokens'] / answers:,.0f} tokens, cost {cost}), and samples {best['n']} "
+            "candidates; a trained "
             "student answers once."
         )
 
@@ -222,11 +270,15 @@ def _cost(prefix: str) -> Iterator[str]:
 def _order(prefix: str, split: str, paper: dict[str, float | None]) -> Iterator[str]:
     """How our order of the methods compares with the paper's."""
     theirs = {label: value for label, value in paper.items() if value is not None}
-    ours = {entry.label: rate(prefix, entry, split).value for entry in METHODS if entry.label in theirs}
+    ours = {
+        entry.label: rate(prefix, entry, split).value for entry in METHODS if entry.label in theirs
+    }
     if len(theirs) < 2 or any(value is None for value in ours.values()):
         return
     ranked = [sorted(table, key=lambda label: -(table[label] or 0.0)) for table in (theirs, ours)]
-    tau = metrics.kendall_tau([theirs[label] for label in theirs], [ours[label] or 0.0 for label in theirs])
+    tau = metrics.kendall_tau(
+        [theirs[label] for label in theirs], [ours[label] or 0.0 for label in theirs]
+    )
     yield f"Order in the paper: {' > '.join(ranked[0])}. Ours: {' > '.join(ranked[1])}. Kendall's tau {tau:+.2f}."
 
 
@@ -251,7 +303,12 @@ def _show(found: Sequence[Table]) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for table in found:
         head, *rows = _cells(table)
-        printed = Printed(title=f"{table.name}. {table.title}, %", title_justify="left", title_style="bold", box=None)
+        printed = Printed(
+            title=f"{table.name}. {table.title}, %",
+            title_justify="left",
+            title_style="bold",
+            box=None,
+        )
         for number, column in enumerate(head):
             printed.add_column(column, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
@@ -264,18 +321,30 @@ def _show(found: Sequence[Table]) -> None:
 
 def markdown(found: Sequence[Table]) -> str:
     """The tables in Markdown."""
-    parts = ['# The tables of "Small But Funny" (arXiv 2402.18113), the paper\'s numbers beside ours', ""]
-    parts += ["Percent; ours with 95 % intervals that resample seeds and literals, and each seed's rate.", ""]
+    parts = [
+        '# The tables of "Small But Funny" (arXiv 2402.18113), the paper\'s numbers beside ours',
+        "",
+    ]
+    parts += [
+        "Percent; ours with 95 % intervals that resample seeds and literals, and each seed's rate.",
+        "",
+    ]
     for table in found:
         head, *rows = _cells(table)
-        parts += [f"## {table.name}. {table.title}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        parts += [
+            f"## {table.name}. {table.title}",
+            "",
+            f"| {' | '.join(head)} |",
+            "|" + "---|" * len(head),
+        ]
         parts += [f"| {' | '.join(row)} |" for row in rows] + [""]
         parts += [line for note in table.notes for line in (note, "")]
     return "\n".join(parts)
 
 
 def as_csv(found: Sequence[Table]) -> str:
-    """One line per figure: table, row, column, source (paper or ours), value, low, high (percent), n, seeds."""
+    """One line per figure: table, row, column, source (paper or ours), value, low, high (percent),
+    n, seeds."""
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(["table", "row", "column", "source", "value", "low", "high", "n", "seeds"])
@@ -290,17 +359,30 @@ def as_csv(found: Sequence[Table]) -> str:
             for column, figure in zip(table.ours, ours, strict=True):
                 values = [hundred(value) for value in (figure.value, figure.low, figure.high)]
                 lines.writerow(
-                    [table.name, label, column, "ours", *values, figure.n or None, len(figure.seeds) or None]
+                    [
+                        table.name,
+                        label,
+                        column,
+                        "ours",
+                        *values,
+                        figure.n or None,
+                        len(figure.seeds) or None,
+                    ]
                 )
     return out.getvalue()
 
 
 def drawing(found: Sequence[Table]) -> str:
-    """T2 to T4 as one SVG: our rates as bars with intervals, the paper's first figure as a diamond."""
+    """T2 to T4 as one SVG: our rates as bars with intervals, the paper's first figure as a
+    diamond."""
     drawn = []
     for table in found:
         if table.name in ("T2", "T3", "T4"):
-            rows = [(label, ours[0].value, ours[0].low, ours[0].high) for label, _, ours in table.rows]
+            rows = [
+                (label, ours[0].value, ours[0].low, ours[0].high) for label, _, ours in table.rows
+            ]
             marks = [None if paper[0] is None else paper[0] / 100 for _, paper, _ in table.rows]
-            drawn.append((f"{table.name}. {table.title}: bars are ours, diamonds the paper's", rows, marks))
+            drawn.append(
+                (f"{table.name}. {table.title}: bars are ours, diamonds the paper's", rows, marks)
+            )
     return str(charts.sheet(drawn))

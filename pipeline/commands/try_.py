@@ -41,16 +41,27 @@ def run(args: argparse.Namespace) -> None:
     console = Console(highlight=False)
     for sentence in args.sentence or _typed():
         prompt = student_prompt.prompt(tokenizer, sentence)
-        if room(length := student_prompt.length(tokenizer, prompt)) < config.evaluate.max_new_tokens:
+        if (
+            room(length := student_prompt.length(tokenizer, prompt))
+            < config.evaluate.max_new_tokens
+        ):
             most = f"{config.evaluate.max_new_tokens} tokens of an answer"
             print(f"That is {length} tokens, which leave no room for {most}.", file=sys.stderr)
             continue
-        table = Table(box=None, pad_edge=False, header_style="bold", title=clean(sentence), title_justify="left")
+        table = Table(
+            box=None,
+            pad_edge=False,
+            header_style="bold",
+            title=clean(sentence),
+            title_justify="left",
+        )
         for column in ("student", "seconds", "answer"):
             table.add_column(column, no_wrap=column != "answer", overflow="fold")
         for name, model in models.items():
             began = time.perf_counter()
-            [(text, _)] = generation.generate(model, tokenizer, [prompt], config.evaluate, [config.seed])
+            [(text, _)] = generation.generate(
+                model, tokenizer, [prompt], config.evaluate, [config.seed]
+            )
             table.add_row(name, f"{time.perf_counter() - began:.2f}", clean(text))
         if searcher:
             began = time.perf_counter()

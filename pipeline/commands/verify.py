@@ -38,9 +38,19 @@ from pipeline.runs.manifest import Recipe, complaint, misshapen
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
-BEFORE_ROWS: dict[str, type[Row]] = {LABELS: Label, ANSWERS: Joke, CANDIDATES: Joke, SELECTION: Verdict}
+BEFORE_ROWS: dict[str, type[Row]] = {
+    LABELS: Label,
+    ANSWERS: Joke,
+    CANDIDATES: Joke,
+    SELECTION: Verdict,
+}
 """Files that a step's rows refer to."""
-SIDE_KINDS: dict[str, type[Row]] = {MARGINS: Margin, ROLLOUTS: Rollout, METRICS: Metric, DROPPED: Drop}
+SIDE_KINDS: dict[str, type[Row]] = {
+    MARGINS: Margin,
+    ROLLOUTS: Rollout,
+    METRICS: Metric,
+    DROPPED: Drop,
+}
 R = TypeVar("R", bound=Row)
 SHOWN = 20
 """Faults of one step that are listed."""
@@ -130,7 +140,9 @@ class _Checker:
                 self.faults.append(f"{path}: not there")
             elif file_hash(path) != digest:
                 self.faults.append(f"{path}: its SHA-256 is not the manifest's")
-        if "weights" in manifest and folder_hash(folder / "weights") != manifest["weights"].get("sha256"):
+        if "weights" in manifest and folder_hash(folder / "weights") != manifest["weights"].get(
+            "sha256"
+        ):
             self.faults.append(f"{folder / 'weights'}: the weights' SHA-256 is not the manifest's")
 
     def _inputs(self, step: Step, manifest: dict[str, Any]) -> None:
@@ -160,14 +172,19 @@ class _Checker:
     def _words(self, folder: Path, manifest: dict[str, Any]) -> None:
         for name, text in manifest["prompts"].items():
             if hashlib.sha256(text.encode()).hexdigest() != manifest["recipe"]["prompts"].get(name):
-                self.faults.append(f"{folder / MANIFEST}: the prompt {name} is not the one that its recipe names")
+                self.faults.append(
+                    f"{folder / MANIFEST}: the prompt {name} is not the one that its recipe names"
+                )
 
     # --- rows against each other
 
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
         kind = _kind(step, manifest["recipe"])
         files = [*BEFORE_ROWS.items(), (RECORDS, kind), (HELD_OUT, kind), *SIDE_KINDS.items()]
-        bands = {role: float(manifest["recipe"].get(role, {}).get("tie_band", 0.0)) for role in ("critic", "judge")}
+        bands = {
+            role: float(manifest["recipe"].get(role, {}).get("tie_band", 0.0))
+            for role in ("critic", "judge")
+        }
         at = Place(folder, bands)
         counts: Counter[str] = Counter()
         for name, of in files:
@@ -179,7 +196,11 @@ class _Checker:
                 self.joins.check(row, at)
         self.faults += at.faults
         if counts[RECORDS] != manifest["rows"]:
-            self._fault(folder, RECORDS, f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}")
+            self._fault(
+                folder,
+                RECORDS,
+                f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}",
+            )
         if at.reasons != Counter(manifest["dropped"]):
             said = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
             self._fault(folder, DROPPED, said)
@@ -187,7 +208,8 @@ class _Checker:
             self._fault(folder, MARGINS, "not one row for each preference")
 
     def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
-        """The rows that can be read; lines that cannot, and ids that repeat or are not their content's, are faults."""
+        """The rows that can be read; lines that cannot, and ids that repeat or are not their
+        content's, are faults."""
         seen: set[str] = set()
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -199,7 +221,9 @@ class _Checker:
                 if row.id in seen:
                     self.faults.append(f"{path}:{number}: id {row.id} is there twice")
                 elif row.id != true_id(row):
-                    self.faults.append(f"{path}:{number}: id {row.id}, but the content's is {true_id(row)}")
+                    self.faults.append(
+                        f"{path}:{number}: id {row.id}, but the content's is {true_id(row)}"
+                    )
                 seen.add(row.id)
                 yield row
 
@@ -211,5 +235,10 @@ def _kind(step: Step, made: Recipe) -> type[Row]:
     """The kind of the step's rows, by its recipe."""
     if step.stage == "dpo":
         return OBJECTIVES[made["round"]["objective"]].row
-    kinds: dict[str, type[Row]] = {"teacher": Joke, "sample": Joke, "sft": Imitation, "retriever": Retrieval}
+    kinds: dict[str, type[Row]] = {
+        "teacher": Joke,
+        "sample": Joke,
+        "sft": Imitation,
+        "retriever": Retrieval,
+    }
     return kinds.get(step.stage, Verdict)

@@ -19,7 +19,9 @@ SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 
 def _without_password(url: str) -> str:
     if "@" in url.partition("//")[2].partition("/")[0]:
-        raise ValueError("a password stays out of files: put the key into a variable, and name it in api_key_env")
+        raise ValueError(
+            "a password stays out of files: put the key into a variable, and name it in api_key_env"
+        )
     return url
 
 
@@ -45,15 +47,16 @@ class Endpoint(Section):
     """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
 
     base_url: Address
-    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded stand-in,
-    `local:` (cloze critic) loads `model`, a folder or a Hub id, here."""
+    """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded
+    stand-in, `local:` (cloze critic) loads `model`, a folder or a Hub id, here."""
     model: str
     """The model's name at that server."""
     replicas: list[Address] = []
-    """More addresses of the same model. Each takes runtime.concurrency requests at a time; if one dies, the others
-    carry on."""
+    """More addresses of the same model. Each takes runtime.concurrency requests at a time; if one
+    dies, the others carry on."""
     mode: Literal["live", "batch"] = "live"
-    """batch sends whole stages as jobs of OpenAI's Batch API: half the price, an answer within 24 hours."""
+    """batch sends whole stages as jobs of OpenAI's Batch API: half the price, an answer within 24
+    hours."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself is never in a file."""
     extra_headers: dict[str, str] = {}
@@ -64,7 +67,8 @@ class Endpoint(Section):
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
     """The account's limit, prompt and completion together, for each address."""
     logprobs: bool = True
-    """Ask for the answer token's logprobs (critic and judge); set false where the endpoint refuses them."""
+    """Ask for the answer token's logprobs (critic and judge); set false where the endpoint refuses
+    them."""
     top_logprobs: Annotated[int, Field(ge=1, le=20)] = 5
     """How many tokens' logprobs to ask for, where an endpoint allows fewer than 5."""
     json_schema: bool = False
@@ -72,14 +76,17 @@ class Endpoint(Section):
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls the limit; OpenAI's reasoning models want max_completion_tokens."""
     omit: list[str] = []
-    """Keys that are left out of every request, such as temperature, top_p and seed for reasoning models."""
+    """Keys that are left out of every request, such as temperature, top_p and seed for reasoning
+    models."""
     extra_body: dict[str, JsonValue] = {}
     """More keys for every request, as the endpoint documents them."""
 
     @model_validator(mode="after")
     def batches_are_of_a_server(self) -> "Endpoint":
         if self.mode == "batch" and (self.replicas or self.base_url in (STANDIN, LOCAL)):
-            raise ValueError('mode = "batch" goes with one server that has the Batch API, without replicas')
+            raise ValueError(
+                'mode = "batch" goes with one server that has the Batch API, without replicas'
+            )
         return self
 
     @field_validator("extra_headers")
@@ -87,5 +94,7 @@ class Endpoint(Section):
     def no_key_in_a_file(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
             if SECRET.search(name) and not value.startswith("$"):
-                raise ValueError(f'{name} holds a secret, which stays out of files: {name} = "$VARIABLE"')
+                raise ValueError(
+                    f'{name} holds a secret, which stays out of files: {name} = "$VARIABLE"'
+                )
         return headers

@@ -1,4 +1,5 @@
-"""A configuration from a TOML file and --set flags, or a ConfigError that names every key at fault."""
+"""A configuration from a TOML file and --set flags, or a ConfigError that names every key at
+fault."""
 
 import tomllib
 from pathlib import Path
@@ -12,7 +13,8 @@ from pipeline.errors import ConfigError
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:
-    """`key.path=value` as given to --set; the value is TOML, null for nothing, or a plain string if it is neither."""
+    """`key.path=value` as given to --set; the value is TOML, null for nothing, or a plain string if
+    it is neither."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
@@ -25,11 +27,16 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
 
 
 def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
-    """Put value at a dotted path of nested tables and lists; a table that is not there yet is made."""
+    """Put value at a dotted path of nested tables and lists; a table that is not there yet is
+    made."""
     at: Any = data
     for place, key in enumerate(path):
-        if not (isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))):
-            raise ConfigError(f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}.")
+        if not (
+            isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))
+        ):
+            raise ConfigError(
+                f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}."
+            )
         slot: Any = int(key) if isinstance(at, list) else key
         if place == len(path) - 1:
             at[slot] = value
@@ -44,7 +51,9 @@ def load(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Copy configs/demo.toml and edit it.") from None
+        raise ConfigError(
+            f"{path}: {error.strerror}. Copy configs/demo.toml and edit it."
+        ) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
@@ -70,7 +79,11 @@ def _complaint(error: Any) -> str:
             continue
         section = section_of(section.model_fields[part].annotation)
     close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else f" Known keys: {', '.join(section.model_fields)}."
+    hint = (
+        f" Did you mean {close[0]!r}?"
+        if close
+        else f" Known keys: {', '.join(section.model_fields)}."
+    )
     return f"{name}: unknown key.{hint}"
 
 

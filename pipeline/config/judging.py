@@ -23,12 +23,14 @@ class Judging(Section):
 
 class Critic(Judging):
     method: Literal["choice", "cloze"] = "choice"
-    """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with each."""
+    """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with
+    each."""
     aspect: Aspect = "overall"
     """What the choice is about."""
     pairs: Literal["farthest", "all", "swiss"] = "farthest"
-    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit distance, all, or rounds
-    of pairs that follow from the verdicts before them, until `share` of all are judged."""
+    """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit
+    distance, all, or rounds of pairs that follow from the verdicts before them, until `share` of
+    all are judged."""
     share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     """swiss: of all pairs, how many."""
     ngram: Positive = 1
@@ -45,7 +47,8 @@ class Judge(Judging):
     """Who decides the win-tie rate; it may be another model than the critic."""
 
     aspects: Annotated[list[Aspect], Field(min_length=1)] = ["overall"]
-    """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency alone (WTR-C)."""
+    """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency
+    alone (WTR-C)."""
 
     @field_validator("aspects")
     @classmethod

@@ -10,7 +10,8 @@ from pipeline.errors import ConfigError
 from pipeline.vocabulary import Objective
 
 TRL_LOSSES = frozenset(
-    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero apo_down discopop sft "
+    "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero "
+    "apo_down discopop sft "
     "sigmoid_norm".split()
 )
 """What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
@@ -18,14 +19,17 @@ TRL_LOSSES = frozenset(
 
 class Sft(Section):
     trainer: Trainer = {}
-    """Goes whole to TRL's SFTConfig; for an encoder-decoder to transformers' Seq2SeqTrainingArguments."""
+    """Goes whole to TRL's SFTConfig; for an encoder-decoder to transformers'
+    Seq2SeqTrainingArguments."""
 
 
 class EarlyStopping(Section):
-    """Ends dpo and brio when a figure on held-out literals no longer grows; the best step is kept."""
+    """Ends dpo and brio when a figure on held-out literals no longer grows; the best step is
+    kept."""
 
     metric: Literal["reward_accuracy", "wtr"] = "reward_accuracy"
-    """Reward accuracy on held-out pairs, or how often greedy answers tie or beat the teacher's, says the critic."""
+    """Reward accuracy on held-out pairs, or how often greedy answers tie or beat the teacher's,
+    says the critic."""
     patience: Positive = 3
     """Evaluations without a better figure before training ends."""
     literals: Positive = 100
@@ -40,9 +44,11 @@ class Dpo(Section):
     tie_nu: Annotated[float, Field(gt=1)] = 3.0
     """nu of Rao-Kupper: how much better an answer must be to win rather than tie; the paper's."""
     sft_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the chosen answers' negative log-likelihood beside the DPO loss (RPO, arXiv 2404.19733)."""
+    """Weight of the chosen answers' negative log-likelihood beside the DPO loss (RPO, arXiv
+    2404.19733)."""
     gamma: Annotated[float, Field(ge=0)] = 100.0
-    """brio: weight of the ranking loss beside cross-entropy (arXiv 2203.16804; its code has 100)."""
+    """brio: weight of the ranking loss beside cross-entropy (arXiv 2203.16804; its code has
+    100)."""
     dpop_lambda: Annotated[float, Field(ge=0)] = 50.0
     """Weight of the penalty in loss_type = "dpop" (arXiv 2402.13228, eq. 3)."""
     early_stopping: EarlyStopping | None = None
@@ -59,22 +65,26 @@ class Dpo(Section):
 
 class Round(Section):
     candidates: Literal["student", "base", "teacher"] = "student"
-    """Whose jokes are judged: the round's starting student, the untrained student, or the teacher."""
+    """Whose jokes are judged: the round's starting student, the untrained student, or the
+    teacher."""
     objective: Objective = "dpo"
-    """What is learned: preferences (dpo), a ranking by likelihood (brio), the preferred jokes by heart (sd:
-    self-distillation); or, without candidates and critic, the teacher's jokes again (ft), its distribution over tokens
-    (gkd), or what its logits reward (llmr)."""
+    """What is learned: preferences (dpo), a ranking by likelihood (brio), the preferred jokes by
+    heart (sd: self-distillation); or, without candidates and critic, the teacher's jokes again
+    (ft), its distribution over tokens (gkd), or what its logits reward (llmr)."""
     rankings: bool = False
     """brio: rank all candidates of a literal, from verdicts on every pair, rather than one pair."""
     trainer: Trainer = {}
-    """Keys on top of [dpo.trainer] ([sft.trainer] for ft and sd, [gkd.trainer], [llmr.trainer]) for this round."""
+    """Keys on top of [dpo.trainer] ([sft.trainer] for ft and sd, [gkd.trainer], [llmr.trainer]) for
+    this round."""
     repeat: Positive = 1
     """So many rounds like this one, each from the last one's student."""
 
     @model_validator(mode="after")
     def rankings_are_for_brio(self) -> "Round":
         if self.rankings and self.objective != "brio":
-            raise ValueError(f'rankings = true goes with objective = "brio", not "{self.objective}"')
+            raise ValueError(
+                f'rankings = true goes with objective = "brio", not "{self.objective}"'
+            )
         return self
 
     @property
@@ -94,18 +104,27 @@ def loss_terms(dpo: Dpo, keys: dict[str, Any], objective: Objective) -> list[tup
     if not isinstance(names, list):
         names = [names]
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"dpo.trainer.loss_type = {keys['loss_type']!r}: give a name, or a list of names.")
+        raise ConfigError(
+            f"dpo.trainer.loss_type = {keys['loss_type']!r}: give a name, or a list of names."
+        )
     weights: Any = keys.get("loss_weights") or [1.0] * len(names)
     if not isinstance(weights, list) or len(weights) != len(names):
-        raise ConfigError(f"dpo.trainer.loss_weights = {weights!r}: give a weight for each of {names}.")
+        raise ConfigError(
+            f"dpo.trainer.loss_weights = {weights!r}: give a weight for each of {names}."
+        )
     if dpo.sft_weight:
         if "sft" in names:
-            raise ConfigError('dpo.sft_weight adds the loss "sft", which loss_type has already: use one of the two.')
+            raise ConfigError(
+                'dpo.sft_weight adds the loss "sft", which loss_type has already: use one of the '
+                "two."
+            )
         names = [*names, "sft"]
         weights = [*weights, dpo.sft_weight]
     if dpo.ties == "rao-kupper":
         if not {"sigmoid"} <= set(names) <= {"sigmoid", "sft"}:
-            raise ConfigError(f'dpo.ties = "rao-kupper" is a form of the sigmoid loss; loss_type is {names}.')
+            raise ConfigError(
+                f'dpo.ties = "rao-kupper" is a form of the sigmoid loss; loss_type is {names}.'
+            )
         names = ["rao_kupper" if name == "sigmoid" else name for name in names]
     return list(zip(names, map(float, weights), strict=True))
 
@@ -123,11 +142,11 @@ class Llmr(Whitebox):
     """Policy gradient with a reward that the teacher's logits induce (LLMR, arXiv 2409.12500)."""
 
     prompts: Annotated[list[str], Field(min_length=1)] = ["student"]
-    """Templates in prompts/ by which the teacher is given a sentence; its logits are averaged over them. The student
-    is always given prompts/student.j2."""
+    """Templates in prompts/ by which the teacher is given a sentence; its logits are averaged over
+    them. The student is always given prompts/student.j2."""
     value: Literal["max", "softmax"] = "max"
-    """V(s) in the reward f(s, a) - V(s'), where f is a logit minus the vocabulary's mean: the largest f, or its mean
-    under softmax(f)."""
+    """V(s) in the reward f(s, a) - V(s'), where f is a logit minus the vocabulary's mean: the
+    largest f, or its mean under softmax(f)."""
     k_step: Positive = 1
     """Steps between s and s'; above 1, K-step returns (KETCHUP, arXiv 2504.19024)."""
     denom: Annotated[float, Field(gt=0)] = 20.0
@@ -149,10 +168,12 @@ class Llmr(Whitebox):
 
 
 class Gkd(Whitebox):
-    """Divergences between the teacher's and the student's distributions, token by token (GKD, arXiv 2306.13649)."""
+    """Divergences between the teacher's and the student's distributions, token by token (GKD, arXiv
+    2306.13649)."""
 
     divergence: Literal["jsd", "tvd"] = "jsd"
-    """jsd: the generalized Jensen-Shannon divergence, of which beta = 0 in [gkd.trainer] is KL(teacher, student) and 1
-    the reverse; tvd: total variation distance (arXiv 2307.15190)."""
+    """jsd: the generalized Jensen-Shannon divergence, of which beta = 0 in [gkd.trainer] is
+    KL(teacher, student) and 1 the reverse; tvd: total variation distance (arXiv 2307.15190)."""
     trainer: Trainer = {}
-    """Goes whole to TRL's GKDConfig: lmbda is the share of batches that the student writes, beta the divergence."""
+    """Goes whole to TRL's GKDConfig: lmbda is the share of batches that the student writes, beta
+    the divergence."""

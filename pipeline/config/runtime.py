@@ -1,4 +1,5 @@
-"""What changes neither an answer nor a weight, and so is part of no recipe: a section of the configuration."""
+"""What changes neither an answer nor a weight, and so is part of no recipe: a section of the
+configuration."""
 
 from typing import Annotated, Literal
 

@@ -15,7 +15,9 @@ class Section(BaseModel):
 
 def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if "hub_token" in table:
-        raise ValueError("hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN")
+        raise ValueError(
+            "hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN"
+        )
     return table
 
 

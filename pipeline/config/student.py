@@ -47,8 +47,8 @@ class Student(Section):
 
 class Generation(Section):
     num_beams: Positive | None = None
-    """Above 1, beam search, in which temperature and top_p play no part. None: sampling where temperature is above 0,
-    else greedy, or 5 beams for an encoder-decoder (the paper's)."""
+    """Above 1, beam search, in which temperature and top_p play no part. None: sampling where
+    temperature is above 0, else greedy, or 5 beams for an encoder-decoder (the paper's)."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
@@ -70,22 +70,30 @@ class Generation(Section):
 class Sample(Generation):
     k: Positive = 6
     """Candidates per literal."""
-    splits: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = ["train", "validation"]
+    splits: Annotated[list[Literal["train", "validation"]], Field(min_length=1)] = [
+        "train",
+        "validation",
+    ]
     """Candidates for validation literals become held-out preferences."""
     endpoint: Endpoint | None = None
-    """Where the student is served, if not here; round 1 only, since later students live in the run."""
+    """Where the student is served, if not here; round 1 only, since later students live in the
+    run."""
 
     @model_validator(mode="after")
     def a_beam_per_candidate(self) -> "Sample":
         if (self.num_beams or 1) > 1 and self.num_beams < self.k:  # type: ignore[operator]
-            raise ValueError(f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams or more")
+            raise ValueError(
+                f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams "
+                "or more"
+            )
         return self
 
     @model_validator(mode="after")
     def top_k_is_ours(self) -> "Sample":
         if self.top_k and self.endpoint:
             raise ValueError(
-                "sample.top_k is no key of the OpenAI protocol: set endpoint.extra_body, if the server has one"
+                "sample.top_k is no key of the OpenAI protocol: set endpoint.extra_body, if the "
+                "server has one"
             )
         return self
 
@@ -93,7 +101,11 @@ class Sample(Generation):
 class Evaluate(Generation):
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy."""
-    splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = ["test", "ood"]
+    splits: Annotated[list[Literal["validation", "test", "ood"]], Field(min_length=1)] = [
+        "test",
+        "ood",
+    ]
     """Whose literals the contestants answer."""
     best_of: Annotated[int, Field(ge=2)] | None = None
-    """Adds a contestant: of so many sampled answers of the sft student, the one that the critic prefers."""
+    """Adds a contestant: of so many sampled answers of the sft student, the one that the critic
+    prefers."""

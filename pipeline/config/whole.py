@@ -16,9 +16,11 @@ from pipeline.vocabulary import Split
 
 class Literals(Section):
     files: list[str]
-    """JSONL files of literal/1 rows, made by `humor-distill import` or bundled; paths are relative to the project."""
+    """JSONL files of literal/1 rows, made by `humor-distill import` or bundled; paths are relative
+    to the project."""
     limit: Positive | dict[Split, Positive] | None = None
-    """Use only the first so many literals of each split, or of the splits named: { train = 400 }."""
+    """Use only the first so many literals of each split, or of the splits named: { train = 400
+    }."""
 
 
 class Teacher(Section):
@@ -37,7 +39,8 @@ class Agreement(Section):
     """Pairs that people judged, for the critic to judge as well."""
 
     labels: str
-    """A JSONL file with the keys a, b, label ("a" or "b", what people preferred) and the literal's."""
+    """A JSONL file with the keys a, b, label ("a" or "b", what people preferred) and the
+    literal's."""
     literal_key: str = "literal"
     """The key that holds what both jokes are about."""
     limit: Positive | None = None
@@ -82,13 +85,17 @@ class Config(Section):
     def local_models_are_for_cloze(self) -> "Config":
         cloze = self.critic.method == "cloze"
         if cloze and self.critic.endpoint.base_url == STANDIN:
-            raise ValueError(f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model')
+            raise ValueError(
+                f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model'
+            )
         for name in ("teacher", "sample", "judge", "critic"):
             endpoint = getattr(self, name).endpoint
             if endpoint is None or endpoint.base_url != LOCAL:
                 continue
             if name != "critic" or not cloze:
-                raise ValueError(f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone')
+                raise ValueError(
+                    f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone'
+                )
         return self
 
     @model_validator(mode="after")
@@ -97,7 +104,8 @@ class Config(Section):
             name = learned.objective
             if learned.learning.reads_logits and getattr(self, name) is None:
                 raise ValueError(
-                    f'objective = "{name}" needs [{name}] teacher = a folder or a Hub id: the model whose logits teach'
+                    f'objective = "{name}" needs [{name}] teacher = a folder or a Hub id: the '
+                    "model whose logits teach"
                 )
         return self
 
@@ -115,7 +123,9 @@ class Config(Section):
         beams = self.sample.num_beams or 1
         n = self.evaluate.best_of or 1
         if 1 < beams < n:
-            raise ValueError(f"sample.num_beams = {beams} cannot give evaluate.best_of = {n} candidates")
+            raise ValueError(
+                f"sample.num_beams = {beams} cannot give evaluate.best_of = {n} candidates"
+            )
         if self.sample.endpoint and len(self.rounds) > 1:
             raise ValueError("sample.endpoint serves one student: use it with one round")
         return self
@@ -143,6 +153,7 @@ class Config(Section):
         return loss_terms(self.dpo, self.trainer_keys(learned), learned.objective)
 
     def stops_by_rate(self, learned: Round) -> bool:
-        """Whether the critic's verdicts on held-out answers decide when the round's training ends."""
+        """Whether the critic's verdicts on held-out answers decide when the round's training
+        ends."""
         stop = self.dpo.early_stopping
         return stop is not None and stop.metric == "wtr" and learned.learning.has_reference

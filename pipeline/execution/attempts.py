@@ -21,7 +21,8 @@ R = TypeVar("R", bound=Row)
 def lock(folder: Path) -> Iterator[None]:
     if folder.is_symlink():
         raise StageError(
-            f"{folder} is linked from another run and is not changed here. Remove the link to make it anew."
+            f"{folder} is linked from another run and is not changed here. Remove the link to make "
+            "it anew."
         )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -46,11 +47,14 @@ def begun(folder: Path) -> bool:
 
 @contextmanager
 def replacing(folder: Path, force: bool) -> Iterator[None]:
-    """With force, set the step's files aside, and bring them back if the new attempt fails before it has begun."""
+    """With force, set the step's files aside, and bring them back if the new attempt fails before
+    it has begun."""
     before = folder / BEFORE
     if force or not (folder / STARTED).exists():
         before.mkdir(exist_ok=True)
-        for name in sorted(os.listdir(folder), key=lambda name: name != MANIFEST):  # from here on it is not complete
+        for name in sorted(
+            os.listdir(folder), key=lambda name: name != MANIFEST
+        ):  # from here on it is not complete
             if name not in (".lock", BEFORE):
                 _discard(before / name)
                 (folder / name).rename(before / name)

@@ -80,7 +80,8 @@ class Context:
         manifest = self.run.manifest(step) or {}
         if file_hash(path) != manifest["sha256"]:
             raise DataError(
-                f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. Restore it, or make it "
+                f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. "
+                "Restore it, or make it "
                 f"again: {step.command(self.run.name)} --force"
             )
         return rows
@@ -108,6 +109,8 @@ class Context:
         quarantine: Quarantine | None = self.quarantine
         if self.step.stage == "dpo":
             quarantine = None  # a held-out judgment more or less is no row
-        door = Door(cache_path(), self.config.runtime, self.run.name, str(self.step), quarantine=quarantine)
+        door = Door(
+            cache_path(), self.config.runtime, self.run.name, str(self.step), quarantine=quarantine
+        )
         door.notice = lambda: progress.advance(door.tally)
         return door

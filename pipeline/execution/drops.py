@@ -1,4 +1,5 @@
-"""What a step leaves out, and why: a row for each, on disk by and by, since there may be as many as rows."""
+"""What a step leaves out, and why: a row for each, on disk by and by, since there may be as many as
+rows."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,8 @@ WAITING = 1000
 
 
 class Drops:
-    """The drops of one attempt at a step; `reasons` counts them, and without a path nothing else is kept."""
+    """The drops of one attempt at a step; `reasons` counts them, and without a path nothing else is
+    kept."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -22,7 +24,14 @@ class Drops:
     def add(self, literal_id: str, dropped: str, reason: str, text: str | None = None) -> None:
         """Leave out a literal, a joke or a verdict, given by its id."""
         number = int(dropped[2:], 16)
-        row = make(Drop, literal_id=literal_id, dropped=dropped, reason=reason, index=self._of[number], text=text)
+        row = make(
+            Drop,
+            literal_id=literal_id,
+            dropped=dropped,
+            reason=reason,
+            index=self._of[number],
+            text=text,
+        )
         if not self.reasons and self.path:
             self.path.unlink(missing_ok=True)
         self._of[number] += 1

@@ -1,6 +1,7 @@
 """Bring one step to completion: what every stage needs and none should have to do for itself.
 
-Find inputs, compare recipes, resume, write rows, train, and last of all the manifest, whose existence means "complete".
+Find inputs, compare recipes, resume, write rows, train, and last of all the manifest, whose
+existence means "complete".
 """
 
 import os
@@ -62,8 +63,8 @@ def execute(
 ) -> None:
     """Bring one step of a run to completion, or say why not.
 
-    `flags` are repeated in the commands it suggests; with `dry`, it is only said what would be done;
-    `accept_failed` completes a step without the rows of requests that failed for good.
+    `flags` are repeated in the commands it suggests; with `dry`, it is only said what would be
+    done; `accept_failed` completes a step without the rows of requests that failed for good.
     """
     inputs = stage_of(step).reads(config, step.round)
     if dry and dry.waits(run, step, config, inputs):
@@ -131,7 +132,9 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     written = _write(context)
     _settle(context, flags)
     if not written:
-        raise StageError(f"{step}: no row is left. {_listed(context.drops.reasons) or 'Its inputs are empty.'}")
+        raise StageError(
+            f"{step}: no row is left. {_listed(context.drops.reasons) or 'Its inputs are empty.'}"
+        )
     (folder / PARTIAL).replace(folder / RECORDS)
     if isinstance(stage, Learns):
         stage.learn(context)
@@ -164,7 +167,8 @@ def _settle(context: Context, flags: str) -> None:
     if not context.accept_failed:
         again = context.step.command(context.run.name) + flags
         raise FailedCalls(
-            f"{context.step}: {failed} calls failed for good. They are in {path} with every attempt; all other "
+            f"{context.step}: {failed} calls failed for good. They are in {path} with every "
+            "attempt; all other "
             f"answers are kept.\nTry just those again:       {again}\n"
             f"Or complete it without:    {again} --accept-failed"
         )
@@ -192,15 +196,19 @@ def _manifest(context: Context, wanted: Recipe, written: int) -> Manifest:
 
 
 def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
-    """Write a stage's rows as they come to an unbuffered file, each of them to the operating system at once.
+    """Write a stage's rows as they come to an unbuffered file, each of them to the operating system
+    at once.
 
-    Returns how many. A row that was written survives SIGKILL; the last fsync makes all of them survive the machine.
+    Returns how many. A row that was written survives SIGKILL; the last fsync makes all of them
+    survive the machine.
     """
     seen = SeenIds()
     count = 0
     for row in rows:
         if not seen.add(row.id):
-            raise DataError(f"{name}: two rows with the id {row.id}; its inputs hold the same content twice.")
+            raise DataError(
+                f"{name}: two rows with the id {row.id}; its inputs hold the same content twice."
+            )
         count += 1
         file.write(row.line())
     os.fsync(file.fileno())
@@ -213,7 +221,9 @@ def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:
         if run.manifest(read) is None:
             what = "started, but not complete" if run.at(read).exists() else "not there"
             first = read.command(run.name) + flags
-            raise StageError(f"{step} reads {read}, which is {what} in run {run.name}. First: {first}")
+            raise StageError(
+                f"{step} reads {read}, which is {what} in run {run.name}. First: {first}"
+            )
 
 
 def _changed(run: Run, step: Step, had: Recipe, wanted: Recipe, flags: str) -> str:

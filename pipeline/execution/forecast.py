@@ -1,4 +1,5 @@
-"""What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything is sent."""
+"""What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything
+is sent."""
 
 import sqlite3
 from collections import Counter
@@ -37,7 +38,8 @@ class Forecast:
     prompt: int
     completion: int
     fitted: int
-    """Answers by which the tokens were estimated; 0: characters / 4, and all the tokens that an answer may have."""
+    """Answers by which the tokens were estimated; 0: characters / 4, and all the tokens that an
+    answer may have."""
 
     @property
     def cost(self) -> float | None:
@@ -52,7 +54,8 @@ class Forecast:
             how = f"fitted on {self.fitted} answers"
         return (
             f"  would ask {self.endpoint.model} at {self.endpoint.base_url} up to {times}: "
-            f"about {self.prompt:,} prompt and {self.completion:,} completion tokens ({how}), {self._money()}"
+            f"about {self.prompt:,} prompt and {self.completion:,} completion tokens ({how}), "
+            f"{self._money()}"
         )
 
     def _money(self) -> str:
@@ -83,7 +86,8 @@ class Dry:
     forecasts: list[Forecast] = field(default_factory=list)
 
     def waits(self, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> bool:
-        """Whether a step's inputs would have to be made first; if so, say what can be said of it."""
+        """Whether a step's inputs would have to be made first; if so, say what can be said of
+        it."""
         missing = []
         for read in inputs.values():
             if read in self.waiting or run.manifest(read) is None:
@@ -146,7 +150,9 @@ def _shown(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield body
 
 
-def of_requests(path: Path, step: Step, endpoint: Endpoint, bodies: Iterable[dict[str, Any]]) -> Forecast:
+def of_requests(
+    path: Path, step: Step, endpoint: Endpoint, bodies: Iterable[dict[str, Any]]
+) -> Forecast:
     """Of the very requests that a step will make."""
     calls = 0
     cached = 0
@@ -165,7 +171,9 @@ def of_requests(path: Path, step: Step, endpoint: Endpoint, bodies: Iterable[dic
     completion = longest
     if fit.answers:
         completion = round((calls - cached) * fit.completion)
-    return Forecast(endpoint, calls, cached, round(length * fit.per_character), completion, fit.answers)
+    return Forecast(
+        endpoint, calls, cached, round(length * fit.per_character), completion, fit.answers
+    )
 
 
 def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
@@ -185,7 +193,9 @@ def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
         completion = expected.calls * expected.longest
         if fit.answers:
             completion = round(expected.calls * fit.completion)
-        forecasts.append(Forecast(expected.endpoint, expected.calls, 0, tokens, completion, fit.answers))
+        forecasts.append(
+            Forecast(expected.endpoint, expected.calls, 0, tokens, completion, fit.answers)
+        )
     return forecasts
 
 
@@ -202,7 +212,8 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _fit(cache: sqlite3.Connection, step: Step, endpoint: Endpoint) -> Fit:
     """The sizes of the newest answers of a stage and a model."""
     answers, tokens, characters, completion = cache.execute(
-        "SELECT COUNT(*), SUM(prompt_tokens), SUM(LENGTH(request)), AVG(completion_tokens) FROM (SELECT * FROM calls "
+        "SELECT COUNT(*), SUM(prompt_tokens), SUM(LENGTH(request)), AVG(completion_tokens) FROM "
+        "(SELECT * FROM calls "
         "WHERE base_url = ? AND model = ? AND (step = ? OR step LIKE ?) AND prompt_tokens > 0 "
         "AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
         [endpoint.base_url, endpoint.model, step.stage, f"%/{step.stage}", RECENT],

@@ -1,4 +1,5 @@
-"""What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by line."""
+"""What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by
+line."""
 
 import ast
 import hashlib
@@ -18,21 +19,27 @@ from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
 RUNTIME_TRAINER_KEYS = frozenset(
-    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps logging_strategy "
-    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit push_to_hub hub_model_id "
+    "output_dir run_name report_to project trackio_space_id logging_dir logging_steps "
+    "logging_strategy "
+    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit "
+    "push_to_hub hub_model_id "
     "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
     "dataloader_persistent_workers dataloader_prefetch_factor".split()
 )
 """Keys of a trainer's table that change no weight, and so are not part of a recipe."""
-NOT_IN_RECIPE = frozenset("price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split())
+NOT_IN_RECIPE = frozenset(
+    "price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split()
+)
 """Keys of an endpoint that change no answer."""
 ADDED = {"top_k": None}
-"""Keys that earlier versions did not know, at the value that changes nothing: runs of those versions stay complete."""
+"""Keys that earlier versions did not know, at the value that changes nothing: runs of those
+versions stay complete."""
 PIPELINE = Path(__file__).parent.parent
 
 
 def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recipe:
-    """The recipe of a step: its sections of the configuration, prompts, inputs and model identities."""
+    """The recipe of a step: its sections of the configuration, prompts, inputs and model
+    identities."""
     stage = stage_of(step)
     whole = config.model_dump(mode="json")
     recipe: Recipe = {"seed": config.seed}
@@ -74,7 +81,8 @@ def _says_nothing(node: ast.AST) -> bool:
 
 
 def _identify(recipe: Recipe, config: Config) -> None:
-    """Put hashes of the files that sections name beside their names, as the files may change and the names stay."""
+    """Put hashes of the files that sections name beside their names, as the files may change and
+    the names stay."""
     if "literals" in recipe:
         files = [f"{path.name} {file_hash(path)}" for path in literal_files(config)]
         recipe["literals"] = {"limit": config.literals.limit, "files": files}
@@ -82,7 +90,8 @@ def _identify(recipe: Recipe, config: Config) -> None:
         labels = ROOT / recipe["agreement"]["labels"]
         if not labels.is_file():
             raise DataError(
-                f"{labels}: no such file (agreement.labels). Each of its lines is a pair that people judged."
+                f"{labels}: no such file (agreement.labels). Each of its lines is a pair that "
+                "people judged."
             )
         recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
     if "student" in recipe:
@@ -102,7 +111,8 @@ def _identify(recipe: Recipe, config: Config) -> None:
 
 
 def _input(run: Run, step: Step) -> dict[str, str]:
-    """What a step that is read has given: the hashes of its rows, and of its weights and index if it has them."""
+    """What a step that is read has given: the hashes of its rows, and of its weights and index if
+    it has them."""
     manifest = run.manifest(step) or {}
     identity = {"records": manifest["sha256"]}
     if "weights" in manifest:
@@ -119,7 +129,9 @@ def _without_runtime_keys(name: str, section: Any) -> Any:
     runtime = set(NOT_IN_RECIPE)
     if name == "trainer":
         runtime = set(RUNTIME_TRAINER_KEYS)
-        if section.get("load_best_model_at_end"):  # then the steps that are saved are those to choose from
+        if section.get(
+            "load_best_model_at_end"
+        ):  # then the steps that are saved are those to choose from
             runtime -= {"save_steps", "save_strategy"}
     kept = {}
     for key, value in section.items():

@@ -1,8 +1,8 @@
 """What a stage is: a module of pipeline/stages. The one place that finds it by its name.
 
-A stage says what decides its rows, what it reads and writes, and has a `run` that yields rows. What only some stages
-have is a protocol of its own: code of ours that decides numbers, requests to hosted models, and a `learn` that trains
-from the finished rows.
+A stage says what decides its rows, what it reads and writes, and has a `run` that yields rows. What
+only some stages have is a protocol of its own: code of ours that decides numbers, requests to
+hosted models, and a `learn` that trains from the finished rows.
 """
 
 import importlib
@@ -63,7 +63,8 @@ class Coded(Protocol):
     """A stage for which code of ours decides weights, beside the configuration."""
 
     def code(self, config: Config, round: int | None) -> str | None:
-        """The file of it in pipeline/; its syntax is part of the recipe. None where a library's code alone decides."""
+        """The file of it in pipeline/; its syntax is part of the recipe. None where a library's
+        code alone decides."""
 
 
 @runtime_checkable
@@ -71,14 +72,17 @@ class Asks(Protocol):
     """A stage whose requests can be told from its inputs."""
 
     def requests(self, context: Context) -> Requests | None:
-        """The very requests that it will make; None where it asks nobody, or where they follow from answers."""
+        """The very requests that it will make; None where it asks nobody, or where they follow from
+        answers."""
 
 
 @runtime_checkable
 class Expects(Protocol):
     """A stage whose number of requests can be told from the configuration."""
 
-    def expected(self, config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    def expected(
+        self, config: Config, round: int | None, literals: Mapping[Any, int]
+    ) -> list[Expected]:
         """What it will ask, given how many literals each split has."""
 
 

@@ -1,4 +1,5 @@
-"""Best-of-N: of N sampled answers of one student, the one that the critic prefers; no training, N times the work."""
+"""Best-of-N: of N sampled answers of one student, the one that the critic prefers; no training, N
+times the work."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,14 @@ def name(n: int) -> str:
     return f"best-of-{n}"
 
 
-def answers(context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText]) -> list[Joke]:
+def answers(
+    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText]
+) -> list[Joke]:
     """The best of n candidates for each literal; candidates and verdicts go to side files.
 
-    Candidates are sampled as [sample] says, and meet in a knockout: the best so far against the next, both orders, so
-    that n candidates take n - 1 verdicts. The one so far stays where a verdict is tied, inconsistent or failed.
+    Candidates are sampled as [sample] says, and meet in a knockout: the best so far against the
+    next, both orders, so that n candidates take n - 1 verdicts. The one so far stays where a
+    verdict is tied, inconsistent or failed.
     """
     n = context.config.evaluate.best_of or 1
     waiting = _candidates(context, model, tokenizer, literals, n)
@@ -44,7 +48,8 @@ def answers(context: Context, model: Any, tokenizer: Any, literals: Sequence[Lit
 def _candidates(
     context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
 ) -> dict[str, list[Joke]]:
-    """Of each literal n samples without empty ones and repeats; an interrupted attempt's are read back."""
+    """Of each literal n samples without empty ones and repeats; an interrupted attempt's are read
+    back."""
     path = context.folder / CANDIDATES
     if not path.exists():
         jsonl.write(path, _sampled(context, model, tokenizer, literals, n))
@@ -55,13 +60,17 @@ def _candidates(
     return {literal: jokes for literal, jokes in different.items() if jokes}
 
 
-def _sampled(context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int) -> Iterator[Joke]:
+def _sampled(
+    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
+) -> Iterator[Joke]:
     from pipeline.models import generation
 
     tasks = []
     for literal in literals:
         tasks += [generation.Task(literal, name(n), number) for number in range(n)]
-    writing = generation.Writing(context.config, str(context.step), context.drop, context.kept(Joke))
+    writing = generation.Writing(
+        context.config, str(context.step), context.drop, context.kept(Joke)
+    )
     return generation.write_jokes(writing, model, tokenizer, tasks, context.config.sample)
 
 

@@ -1,8 +1,9 @@
 """Two jokes in, a Verdict out: what the critic and the judge have in common.
 
-Both presentation orders are always asked. The preference comes from the logprobs of the answer token, the first token
-after the "Answer:" of the last line, where the endpoint gives them; else from the answer that line states
-("Small But Funny", arXiv 2402.18113, critique phase, asks for the answer alone and reports the order bias).
+Both presentation orders are always asked. The preference comes from the logprobs of the answer
+token, the first token after the "Answer:" of the last line, where the endpoint gives them; else
+from the answer that line states ("Small But Funny", arXiv 2402.18113, critique phase, asks for the
+answer alone and reports the order bias).
 """
 
 import json
@@ -23,18 +24,25 @@ MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IG
 STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
 IN_JSON = re.compile(r'(?<!\\)"answer"\s*:\s*')
-"""A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the answer."""
+"""A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the
+answer."""
 REASON_IN_JSON = re.compile(r'(?<!\\)"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
-SCHEMA = prompts.json_object("verdict", reason={"type": "string"}, answer={"type": "string", "enum": ["1", "2"]})
-"""The response_format of endpoints with json_schema = true: first the reason, then what it leads to."""
+SCHEMA = prompts.json_object(
+    "verdict", reason={"type": "string"}, answer={"type": "string", "enum": ["1", "2"]}
+)
+"""The response_format of endpoints with json_schema = true: first the reason, then what it leads
+to."""
 
 
 def verdicts(
     role: Role, settings: Judging, door: Door, pairs: Iterable[Pair], aspect: Aspect = "overall"
 ) -> Iterator[Verdict]:
-    """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never a score."""
+    """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never
+    a score."""
     orders: list[Order] = []
-    for (pair, shown), answer in door.ask(settings.endpoint, requests(role, settings, pairs, aspect)):
+    for (pair, shown), answer in door.ask(
+        settings.endpoint, requests(role, settings, pairs, aspect)
+    ):
         orders.append(read_order(answer, shown))
         if shown == SHOWN[-1]:
             yield verdict(role, aspect, pair, orders, settings.tie_band)
@@ -50,7 +58,9 @@ def requests(
             yield (pair, shown), request(role, settings, pair, shown, aspect)
 
 
-def request(role: Role, settings: Judging, pair: Pair, shown: Shown, aspect: Aspect = "overall") -> dict[str, Any]:
+def request(
+    role: Role, settings: Judging, pair: Pair, shown: Shown, aspect: Aspect = "overall"
+) -> dict[str, Any]:
     """The chat-completions body, without the model, that shows a and b in this order."""
     first, second = pair if shown == "ab" else reversed(pair)
     values: dict[str, Any] = {
@@ -75,7 +85,8 @@ def request(role: Role, settings: Judging, pair: Pair, shown: Shown, aspect: Asp
 
 
 def read_order(answer: Answer, shown: Shown) -> Order:
-    """One presentation's Order from the critic's answer; p_a is None, with the error, where it gave no valid one."""
+    """One presentation's Order from the critic's answer; p_a is None, with the error, where it gave
+    no valid one."""
     p_first = None
     error = None
     if answer.text is None:
@@ -109,7 +120,8 @@ def _why_no_text(answer: Answer) -> str:
 
 
 def _preference(raw: str, tokens: list[dict[str, Any]] | None) -> float | None:
-    """P(attempt 1) from the answer token's logprobs, else from what the answer states; None where it has neither."""
+    """P(attempt 1) from the answer token's logprobs, else from what the answer states; None where
+    it has neither."""
     p_first = probability(tokens) if tokens else None
     return stated(raw) if p_first is None else p_first
 
@@ -122,7 +134,8 @@ def _reason(raw: str) -> str | None:
 
 
 def stated(raw: str) -> float | None:
-    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer; None if it is anything else."""
+    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer; None if it is
+    anything else."""
     answer = _stated_in_json(raw) if raw.lstrip().startswith("{") else _stated_in_text(raw)
     return {"1": 1.0, "2": 0.0, "tie": 0.5}.get(answer)
 
@@ -144,7 +157,8 @@ def _stated_in_text(raw: str) -> str:
 
 
 def _after_mark(text: str) -> int | None:
-    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object; None if it is not there."""
+    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object; None if it is not
+    there."""
     if not text.lstrip().startswith("{"):
         last_line = text.rstrip().rfind("\n") + 1
         mark = MARK.match(text, last_line)
@@ -156,7 +170,8 @@ def _after_mark(text: str) -> int | None:
 
 
 def probability(tokens: list[dict[str, Any]]) -> float | None:
-    """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token; None if the mark or the token is not there."""
+    """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token; None if the mark or the token
+    is not there."""
     token = _answer_token(tokens)
     if token is None:
         return None

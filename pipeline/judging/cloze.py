@@ -1,8 +1,10 @@
-"""The cloze critic: the paraphrase that makes "The funny paraphrase of I is P" the less surprising sentence is better.
+"""The cloze critic: the paraphrase that makes "The funny paraphrase of I is P" the less surprising
+sentence is better.
 
-"Small But Funny" (arXiv 2402.18113) compares the perplexities of prompts/cloze.j2 with each candidate. Here
-p(a) = perplexity(b) / (perplexity(a) + perplexity(b)), which does not depend on an order. Log-probabilities come from
-an endpoint's legacy completions (`echo` with `logprobs`, as vLLM has it) or from a model that is loaded here.
+"Small But Funny" (arXiv 2402.18113) compares the perplexities of prompts/cloze.j2 with each
+candidate. Here p(a) = perplexity(b) / (perplexity(a) + perplexity(b)), which does not depend on an
+order. Log-probabilities come from an endpoint's legacy completions (`echo` with `logprobs`, as vLLM
+has it) or from a model that is loaded here.
 """
 
 import math
@@ -66,7 +68,17 @@ def _orders(a: Score, b: Score) -> list[Order]:
     answer = None if p_a is None else side(p_a)
     orders = []
     for shown, score in zip(SHOWN, (a, b), strict=True):
-        orders.append(Order(shown=shown, p_a=p_a, answer=answer, reason=None, raw=None, call=score.call, error=error))
+        orders.append(
+            Order(
+                shown=shown,
+                p_a=p_a,
+                answer=answer,
+                reason=None,
+                raw=None,
+                call=score.call,
+                error=error,
+            )
+        )
     return orders
 
 
@@ -78,7 +90,8 @@ def _jokes(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, Joke]]:
 
 
 def requests(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, dict[str, Any]]]:
-    """A completions body, without the model, for every candidate: its own log-probabilities and one token more."""
+    """A completions body, without the model, for every candidate: its own log-probabilities and one
+    token more."""
     options = {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1}
     for tag, joke in _jokes(pairs):
         yield tag, {"prompt": sentence(joke), **options}
@@ -93,7 +106,8 @@ def asked(door: Door, endpoint: Endpoint, pairs: Iterable[Pair]) -> Iterator[tup
 def read(answer: Answer) -> Score:
     """The mean log-probability of the prompt's tokens in an echoed completion.
 
-    The first token has none, and the last are those that the model wrote: one, unless the endpoint counts otherwise.
+    The first token has none, and the last are those that the model wrote: one, unless the endpoint
+    counts otherwise.
     """
     if answer.error:
         return Score(None, answer.id, answer.error)
@@ -102,7 +116,9 @@ def read(answer: Answer) -> Score:
     echoed = tokens[: len(tokens) - written]
     known = [float(token["logprob"]) for token in echoed if token["logprob"] is not None]
     if not known:
-        return Score(None, answer.id, "no log-probabilities of the prompt: the endpoint does not echo them")
+        return Score(
+            None, answer.id, "no log-probabilities of the prompt: the endpoint does not echo them"
+        )
     return Score(sum(known) / len(known), answer.id)
 
 

@@ -13,7 +13,8 @@ from pipeline.rows.records import Verdict
 
 
 def verdicts(context: Context, progress: Progress, pairs: Sequence[Pair]) -> Iterator[Verdict]:
-    """One verdict of the critic per pair (a, b), in order; each call, or scored sentence, advances the progress."""
+    """One verdict of the critic per pair (a, b), in order; each call, or scored sentence, advances
+    the progress."""
     settings = context.config.critic
     if settings.method == "choice":
         return choice.verdicts("critic", settings, context.door(progress), pairs, settings.aspect)
@@ -24,7 +25,9 @@ def verdicts(context: Context, progress: Progress, pairs: Sequence[Pair]) -> Ite
     return cloze.verdicts(settings, scored)
 
 
-def requests(settings: Critic, pairs: Sequence[Pair]) -> tuple[Endpoint, Iterator[tuple[Any, dict[str, Any]]]] | None:
+def requests(
+    settings: Critic, pairs: Sequence[Pair]
+) -> tuple[Endpoint, Iterator[tuple[Any, dict[str, Any]]]] | None:
     """The endpoint, and the tagged bodies of every pair; None where nobody is asked."""
     if settings.method == "choice":
         return settings.endpoint, choice.requests("critic", settings, pairs, settings.aspect)

@@ -13,7 +13,8 @@ BLOCK = 50_000
 
 
 def score(verdict: Verdict) -> float | None:
-    """The contestant's (a's) credit for one literal: mean over the two orders of 1 if it is preferred or tied, else 0.
+    """The contestant's (a's) credit for one literal: mean over the two orders of 1 if it is
+    preferred or tied, else 0.
 
     None for a failed verdict, which is excluded from every rate.
     """
@@ -25,7 +26,8 @@ def score(verdict: Verdict) -> float | None:
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean over literals; values has shape (literals,)."""
+    """95 % percentile bootstrap interval of the mean over literals; values has shape
+    (literals,)."""
     import numpy as np
 
     data = np.asarray(values, dtype=float)
@@ -68,7 +70,8 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, Any]:
-    """WTR difference between two contestants, paired over the literals where neither verdict failed."""
+    """WTR difference between two contestants, paired over the literals where neither verdict
+    failed."""
     theirs = {verdict.literal_id: score(verdict) for verdict in others}
     deltas = []
     for verdict in sorted(verdicts, key=lambda verdict: verdict.literal_id):
@@ -87,7 +90,9 @@ def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[s
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055)."""
     grams = [
-        tuple(words[i : i + n]) for words in map(str.split, map(str.lower, texts)) for i in range(len(words) - n + 1)
+        tuple(words[i : i + n])
+        for words in map(str.split, map(str.lower, texts))
+        for i in range(len(words) - n + 1)
     ]
     return len(set(grams)) / len(grams) if grams else None
 
@@ -104,25 +109,32 @@ def repeats(texts: Sequence[str], training: set[str]) -> float | None:
 
 
 def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str, Any]:
-    """How the critic's verdicts agree with what people preferred ("Small But Funny", arXiv 2402.18113, table 1).
+    """How the critic's verdicts agree with what people preferred ("Small But Funny", arXiv
+    2402.18113, table 1).
 
-    Rates over the pairs whose verdict did not fail: agreement is the share of presentations that give people's answer
-    (half for a tie), position_bias of pairs whose answer changes with the order, length_bias of pairs where people
-    prefer the shorter joke and the critic (mean of both orders) the longer, in characters. `longer` is how often people
-    prefer the longer one: what a critic has to beat.
+    Rates over the pairs whose verdict did not fail: agreement is the share of presentations that
+    give people's answer (half for a tie), position_bias of pairs whose answer changes with the
+    order, length_bias of pairs where people prefer the shorter joke and the critic (mean of both
+    orders) the longer, in characters. `longer` is how often people prefer the longer one: what a
+    critic has to beat.
     """
     said = {(label.a, label.b): label for label in labels}
     valid = [verdict for verdict in verdicts if verdict.outcome != "failed"]
     agreed, long, floor = [], [], []
     for verdict in valid:
         label = said[verdict.a, verdict.b]
-        given = [1.0 if order.answer == label.label else 0.5 * (order.answer == "tie") for order in verdict.orders]
+        given = [
+            1.0 if order.answer == label.label else 0.5 * (order.answer == "tie")
+            for order in verdict.orders
+        ]
         agreed.append(sum(given) / len(given))
         longer = "a" if len(verdict.a_text) > len(verdict.b_text) else "b"
         equal = len(verdict.a_text) == len(verdict.b_text)
         floor.append(0.5 if equal else float(label.label == longer))
         prefers = "a" if (verdict.p_a or 0.0) > 0.5 else "b"
-        long.append(float(not equal and label.label != longer and prefers == longer and verdict.p_a != 0.5))
+        long.append(
+            float(not equal and label.label != longer and prefers == longer and verdict.p_a != 0.5)
+        )
     moved = [float(len({order.answer for order in verdict.orders}) > 1) for verdict in valid]
     found: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
     rates = {"agreement": agreed, "position_bias": moved, "length_bias": long, "longer": floor}
@@ -136,8 +148,8 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
 def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
     """The mean score over seeds and literals, and its 95 % percentile bootstrap interval.
 
-    `seeds` gives the score by literal for each seed; resampling draws seeds and, for all of them alike, literals. A
-    literal counts where every seed has it.
+    `seeds` gives the score by literal for each seed; resampling draws seeds and, for all of them
+    alike, literals. A literal counts where every seed has it.
     """
     import numpy as np
 
@@ -145,7 +157,9 @@ def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
     data = np.array([[one[literal] for literal in common] for one in seeds])
     rng = np.random.default_rng(0)
     drawn = (
-        data[np.ix_(rng.integers(0, len(data), len(data)), rng.integers(0, len(common), len(common)))].mean()
+        data[
+            np.ix_(rng.integers(0, len(data), len(data)), rng.integers(0, len(common), len(common)))
+        ].mean()
         for _ in range(RESAMPLES)
     )
     low, high = np.percentile(np.fromiter(drawn, float, RESAMPLES), [2.5, 97.5])
@@ -155,7 +169,9 @@ def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
 def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
     """Kendall's tau-a: pairs in the same order less pairs in the other, over all pairs."""
     signs = [
-        (one[i] > one[j]) - (one[i] < one[j]) if other[i] > other[j] else (one[i] < one[j]) - (one[i] > one[j])
+        (one[i] > one[j]) - (one[i] < one[j])
+        if other[i] > other[j]
+        else (one[i] < one[j]) - (one[i] > one[j])
         for i, j in combinations(range(len(one)), 2)
         if other[i] != other[j]
     ]

@@ -24,10 +24,11 @@ def ngrams(text: str, n: int) -> list[str]:
 
 
 def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]]:
-    """The candidates of one literal that can be compared, and (id, reason) of those that were left out.
+    """The candidates of one literal that can be compared, and (id, reason) of those that were left
+    out.
 
-    Empty candidates, copies of the literal and repeats of an earlier candidate are left out, and all of them where
-    fewer than two are left.
+    Empty candidates, copies of the literal and repeats of an earlier candidate are left out, and
+    all of them where fewer than two are left.
     """
     dropped: list[tuple[str, str]] = []
     kept: dict[str, Joke] = {}
@@ -42,16 +43,21 @@ def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]
         else:
             kept[text] = joke
     if len(kept) < 2:
-        dropped += [(literal, "literal without two candidates") for literal in {joke.literal_id for joke in jokes}]
+        dropped += [
+            (literal, "literal without two candidates")
+            for literal in {joke.literal_id for joke in jokes}
+        ]
         return [], dropped
     return list(kept.values()), dropped
 
 
-def choose(jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int) -> list[tuple[Joke, Joke]]:
+def choose(
+    jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int
+) -> list[tuple[Joke, Joke]]:
     """The pairs of one literal's candidates to judge.
 
-    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv 2402.18113, critique phase),
-    the first such pair in candidate order; `all` is every pair.
+    `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv
+    2402.18113, critique phase), the first such pair in candidate order; `all` is every pair.
     """
     pairs = list(combinations(jokes, 2))
     if which == "farthest" and pairs:

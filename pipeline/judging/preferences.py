@@ -26,7 +26,9 @@ def imitations(jokes: Iterable[Joke], measured: Measured) -> tuple[list[Imitatio
     left_out = []
     for joke in jokes:
         if measured.fits(joke.literal_id, joke.id):
-            rows.append(imitation(joke.literal_id, measured.prompts[joke.literal_id], joke.id, joke.text))
+            rows.append(
+                imitation(joke.literal_id, measured.prompts[joke.literal_id], joke.id, joke.text)
+            )
         else:
             left_out.append(LeftOut(joke.literal_id, joke.id, "longer than max_length"))
     return rows, left_out
@@ -41,8 +43,8 @@ def preferences(
 ) -> tuple[list[Preference], list[LeftOut]]:
     """What DPO can learn from verdicts, and which verdicts were left out and why.
 
-    With `ties`, a tied or inconsistent verdict becomes a preference whose chosen and rejected are a and b. `bounds` are
-    the smallest and largest len(chosen) / len(rejected), in tokens, that stay.
+    With `ties`, a tied or inconsistent verdict becomes a preference whose chosen and rejected are a
+    and b. `bounds` are the smallest and largest len(chosen) / len(rejected), in tokens, that stay.
     """
     rows: list[Preference] = []
     left_out: list[LeftOut] = []
@@ -85,7 +87,14 @@ def _preference(verdict: Verdict, prompt: str) -> Preference:
             "p": 1 - p_a,
         }
     tie = verdict.outcome in ("tie", "inconsistent")
-    return make(Preference, literal_id=verdict.literal_id, verdict_id=verdict.id, prompt=prompt, tie=tie, **row)
+    return make(
+        Preference,
+        literal_id=verdict.literal_id,
+        verdict_id=verdict.id,
+        prompt=prompt,
+        tie=tie,
+        **row,
+    )
 
 
 def as_ranking(row: Preference) -> Ranking:
@@ -100,12 +109,14 @@ def as_ranking(row: Preference) -> Ranking:
     )
 
 
-def rankings(verdicts: Iterable[Verdict], measured: Measured) -> tuple[list[Ranking], list[LeftOut]]:
+def rankings(
+    verdicts: Iterable[Verdict], measured: Measured
+) -> tuple[list[Ranking], list[LeftOut]]:
     """The candidates of each literal from best to worst, and what was left out.
 
-    Where every pair was judged, a candidate's score is the mean probability by which the critic prefers it to the
-    others (the Borda count); else the mean probability of that by Bradley-Terry scores (swiss.py). Failed verdicts
-    count as not judged; equal scores are ordered by joke id.
+    Where every pair was judged, a candidate's score is the mean probability by which the critic
+    prefers it to the others (the Borda count); else the mean probability of that by Bradley-Terry
+    scores (swiss.py). Failed verdicts count as not judged; equal scores are ordered by joke id.
     """
     left_out: list[LeftOut] = []
     won: dict[str, Won] = {}
@@ -143,7 +154,8 @@ def rankings(verdicts: Iterable[Verdict], measured: Measured) -> tuple[list[Rank
 
 
 def mean_wins(won: Won) -> dict[str, float]:
-    """Each joke's mean probability of being preferred to the others, from those by which it was preferred to some."""
+    """Each joke's mean probability of being preferred to the others, from those by which it was
+    preferred to some."""
     if all(len(others) == len(won) - 1 for others in won.values()):
         return {joke: sum(others.values()) / len(others) for joke, others in won.items()}
     from pipeline.judging import swiss
@@ -151,5 +163,9 @@ def mean_wins(won: Won) -> dict[str, float]:
     place = {joke: number for number, joke in enumerate(won)}
     judged: list[swiss.Judged] = []
     for joke, others in won.items():
-        judged += [(place[joke], place[other], p) for other, p in others.items() if place[joke] < place[other]]
+        judged += [
+            (place[joke], place[other], p)
+            for other, p in others.items()
+            if place[joke] < place[other]
+        ]
     return dict(zip(won, swiss.mean_wins(len(won), judged), strict=True))

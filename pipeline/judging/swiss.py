@@ -1,9 +1,11 @@
-"""Which pairs of candidates to judge when not all of them can be: rounds of pairs by Bradley-Terry scores. Pure.
+"""Which pairs of candidates to judge when not all of them can be: rounds of pairs by Bradley-Terry
+scores. Pure.
 
-As in a Swiss tournament, whom a candidate meets follows from how it did so far: each round takes the pairs whose
-comparison is expected to tell most (a greedy D-optimal design). Scores are the maximum a posteriori of
-P(i over j) = sigmoid(s_i - s_j) (Bradley and Terry, 1952), with the critic's probabilities as outcomes rather than
-wins, so that a comparison tells how much, not only which.
+As in a Swiss tournament, whom a candidate meets follows from how it did so far: each round takes
+the pairs whose comparison is expected to tell most (a greedy D-optimal design). Scores are the
+maximum a posteriori of P(i over j) = sigmoid(s_i - s_j) (Bradley and Terry, 1952), with the
+critic's probabilities as outcomes rather than wins, so that a comparison tells how much, not only
+which.
 """
 
 import math
@@ -16,7 +18,8 @@ from pipeline.judging.verdict import Pair
 from pipeline.rows.records import Joke, Verdict
 
 PRIOR = 0.002
-"""Precision of the normal prior on a score: a candidate that was not compared is taken for an average one."""
+"""Precision of the normal prior on a score: a candidate that was not compared is taken for an
+average one."""
 STEPS = 20
 """Newton steps at most; from zero, scores settle to 1e-6 within ten."""
 
@@ -81,8 +84,11 @@ def scores(k: int, judged: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray]:
     return found, covariance
 
 
-def next_round(k: int, judged: Sequence[Judged], met: Container[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, of the next round: at most k / 2 and at most `most`, none of them among those `met`."""
+def next_round(
+    k: int, judged: Sequence[Judged], met: Container[tuple[int, int]], most: int
+) -> list[tuple[int, int]]:
+    """The pairs (i, j), i < j, of the next round: at most k / 2 and at most `most`, none of them
+    among those `met`."""
     found, covariance = scores(k, judged)
     left = [pair for pair in combinations(range(k), 2) if pair not in met]
     chosen: list[tuple[int, int]] = []
@@ -90,7 +96,9 @@ def next_round(k: int, judged: Sequence[Judged], met: Container[tuple[int, int]]
         first, second = np.array(left).T
         expected = _sigmoid(found[first] - found[second])
         weight = expected * (1 - expected)
-        variance = covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
+        variance = (
+            covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
+        )
         best = int(np.argmax(np.round(weight * variance, 9)))
         chosen.append(left.pop(best))
         i, j = chosen[-1]

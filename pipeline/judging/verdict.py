@@ -14,10 +14,13 @@ Shown = Literal["ab", "ba"]
 SHOWN: tuple[Shown, ...] = ("ab", "ba")
 """The presentations of a pair: a first, then b first."""
 ROUNDING = 1e-9
-"""0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a must not decide."""
+"""0.55 - 0.5 is a little more than 0.05, and 0.5 - 0.45 a little less: which of two is called a
+must not decide."""
 
 
-def verdict(role: Role, aspect: Aspect, pair: Pair, orders: list[Order], tie_band: float) -> Verdict:
+def verdict(
+    role: Role, aspect: Aspect, pair: Pair, orders: list[Order], tie_band: float
+) -> Verdict:
     """The verdict on a pair, from both of its presentations."""
     a, b = pair
     return make(

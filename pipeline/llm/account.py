@@ -1,4 +1,5 @@
-"""What one step asks and pays: every answer into the cache, every failure into quarantine, every cap kept."""
+"""What one step asks and pays: every answer into the cache, every failure into quarantine, every
+cap kept."""
 
 import uuid
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from pipeline.llm.money import Purse, cost
 from pipeline.llm.quarantine import Quarantine
 
 FAILED_BEFORE_STOP = 8
-"""If so many requests fail for the first time while nobody is answered, the fault is not the rows'."""
+"""If so many requests fail for the first time while nobody is answered, the fault is not the
+rows'."""
 
 
 @dataclass
@@ -63,18 +65,40 @@ class Account:
             raise
         self.answers = self._alone = 0
 
-    def keep(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
-        """An answer came: commit it, and settle what it cost; `payer`, where another step asked for it."""
+    def keep(
+        self,
+        key: str,
+        text: str,
+        raw: str,
+        usage: Usage,
+        seconds: float,
+        payer: Payer | None = None,
+    ) -> None:
+        """An answer came: commit it, and settle what it cost; `payer`, where another step asked for
+        it."""
         self._pay(key, text, raw, usage, seconds, payer or self.payer)
         self.answers += 1
         self._alone = 0
 
-    def waste(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer | None = None) -> None:
-        """A 200 came that is no answer: it is paid for all the same, and stands in the ledger where no one finds it."""
+    def waste(
+        self,
+        key: str,
+        text: str,
+        raw: str,
+        usage: Usage,
+        seconds: float,
+        payer: Payer | None = None,
+    ) -> None:
+        """A 200 came that is no answer: it is paid for all the same, and stands in the ledger where
+        no one finds it."""
         if usage.prompt is not None or usage.completion is not None:
-            self._pay(f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer)
+            self._pay(
+                f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer
+            )
 
-    def _pay(self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer) -> None:
+    def _pay(
+        self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer
+    ) -> None:
         paid, price = cost(self.endpoint, usage), self.endpoint.price
         self.cache.keep(
             key,
@@ -82,7 +106,13 @@ class Account:
             payer.step,
             (self.endpoint.base_url, self.endpoint.model, text),
             raw,
-            (usage.prompt, usage.completion, paid, price.currency if price else None, round(seconds, 3)),
+            (
+                usage.prompt,
+                usage.completion,
+                paid,
+                price.currency if price else None,
+                round(seconds, 3),
+            ),
         )
         self.tally.tokens += (usage.prompt or 0) + (usage.completion or 0)
         self.tally.money += paid or 0.0
@@ -99,20 +129,26 @@ class Account:
         self.tally.cached += found is not None
         return found
 
-    def fail(self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1) -> Answer:
+    def fail(
+        self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1
+    ) -> Answer:
         """No attempt was answered: the row's failure; EndpointError where it is not the row's.
 
-        `since` is what `answers` was when the request was first sent: if others were answered meanwhile, or the request
-        failed at an earlier start, its failure says nothing of the endpoint.
+        `since` is what `answers` was when the request was first sent: if others were answered
+        meanwhile, or the request failed at an earlier start, its failure says nothing of the
+        endpoint.
         """
         self.tally.failed += 1
         known = self.quarantine is not None and call_id(call.key) in self.quarantine.before
         self._alone += since == self.answers and not known
         if self._alone >= FAILED_BEFORE_STOP:
             raise EndpointError(
-                f"{self.endpoint.base_url} failed {self._alone} requests one after another: {error}\n"
-                "Look at the server, or mend the endpoint's section in the configuration (model, logprobs, "
-                "max_tokens_key, omit, extra_body), then run the same command again; no answer is lost."
+                f"{self.endpoint.base_url} failed {self._alone} requests one after another: "
+                f"{error}\n"
+                "Look at the server, or mend the endpoint's section in the configuration (model, "
+                "logprobs, "
+                "max_tokens_key, omit, extra_body), then run the same command again; no answer is "
+                "lost."
             ) from None
         if self.quarantine:
             self.quarantine.add(call_id(call.key), call.body, attempts)

@@ -1,8 +1,10 @@
-"""The same requests by OpenAI's Batch API: files up, jobs, answers down, at half the price and within 24 hours.
+"""The same requests by OpenAI's Batch API: files up, jobs, answers down, at half the price and
+within 24 hours.
 
-What will be sent stands in the call cache before it is sent, and the job's id as soon as it is known, so that a start
-after a kill goes on waiting for the jobs that are there. A job carries a name of ours in its metadata: one that was
-made without our hearing of it is found by that name, and not made twice.
+What will be sent stands in the call cache before it is sent, and the job's id as soon as it is
+known, so that a start after a kill goes on waiting for the jobs that are there. A job carries a
+name of ours in its metadata: one that was made without our hearing of it is found by that name, and
+not made twice.
 """
 
 import asyncio
@@ -46,7 +48,9 @@ class Missing(Exception):
 class BatchApi:
     """The jobs of one endpoint, inside a loop."""
 
-    def __init__(self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]
+    ) -> None:
         import openai
 
         self.endpoint, self.runtime, self.account, self._halted = endpoint, runtime, account, halted
@@ -73,7 +77,8 @@ class BatchApi:
         done: Callable[[Done], None],
         behind: Callable[[], bool],
     ) -> None:
-        """Bring every request's answer into the cache, then give them all; `done` and `behind` as in live.py."""
+        """Bring every request's answer into the cache, then give them all; `done` and `behind` as
+        in live.py."""
 
         def unanswered() -> Iterator[Request]:
             for tag, request in requests:
@@ -112,14 +117,18 @@ class BatchApi:
         return self.account.fail(Call(body, "", key), self._failed.get(key, gone), attempts)
 
     async def _send(self, file: BinaryIO, name: str) -> None:
-        """Upload a file and make a job of it; a second attempt first looks whether the first one made it."""
+        """Upload a file and make a job of it; a second attempt first looks whether the first one
+        made it."""
         path, tried = Path(file.name), []  # type: ignore[var-annotated]
 
         async def make() -> Any:
             made = await self._named(name) if tried else None
             tried.append(True)
             return made or await self.api.batches.create(
-                input_file_id=uploaded.id, endpoint=URL, completion_window="24h", metadata={NAME: name}
+                input_file_id=uploaded.id,
+                endpoint=URL,
+                completion_window="24h",
+                metadata={NAME: name},
             )
 
         try:
@@ -141,7 +150,9 @@ class BatchApi:
                 if error.status_code == 404:
                     raise Missing(f"{error.request.url} is not there: {error.message}") from None
                 body = json.dumps({"error": error.body}).encode()
-                fault = self._fault(error.status_code, error.response.headers.get("retry-after"), body)
+                fault = self._fault(
+                    error.status_code, error.response.headers.get("retry-after"), body
+                )
             except (openai.APIConnectionError, httpx2.HTTPError) as error:
                 fault = Gone(type(error.__cause__ or error).__name__)
             attempt += not isinstance(fault, Busy)
@@ -151,7 +162,8 @@ class BatchApi:
                     fault
                     if isinstance(fault, EndpointError)
                     else EndpointError(
-                        f"{self.endpoint.base_url} takes no batch: {fault}\nRun the same command again later; jobs "
+                        f"{self.endpoint.base_url} takes no batch: {fault}\nRun the same command "
+                        "again later; jobs "
                         "that are there go on, and no answer is lost."
                     )
                 ) from None
@@ -159,7 +171,14 @@ class BatchApi:
             await pause(max(BACKOFF, min(60.0, wait)), self._halted)
 
     def _fault(self, status: int, wait: str | None, body: bytes) -> Exception:
-        return by_status(self.endpoint, self.endpoint.base_url, status, wait, self._identity.hidden(body), time.time())
+        return by_status(
+            self.endpoint,
+            self.endpoint.base_url,
+            status,
+            wait,
+            self._identity.hidden(body),
+            time.time(),
+        )
 
     async def _named(self, name: str) -> Any:
         """The job with our name, if there is one."""
@@ -169,7 +188,8 @@ class BatchApi:
         return None
 
     async def _find_lost(self) -> list[Request]:
-        """After a kill, jobs without an id were either made, or are forgotten; returns our requests in the latter."""
+        """After a kill, jobs without an id were either made, or are forgotten; returns our requests
+        in the latter."""
         lost: list[Request] = []
         for name in self.jobs.unknown():
             job = await self._tried(lambda name=name: self._named(name))  # type: ignore[misc]
@@ -186,7 +206,9 @@ class BatchApi:
 
     def _ours(self) -> list[tuple[str, str | None, str, str]]:
         """The jobs that hold a request of ours."""
-        return [job for job in self.jobs.waiting() if self._mine(self.jobs.requests(job[0]).items())]
+        return [
+            job for job in self.jobs.waiting() if self._mine(self.jobs.requests(job[0]).items())
+        ]
 
     async def _wait(self) -> list[Request]:
         """Wait for all jobs of ours; returns the requests that are to be sent again."""
@@ -212,20 +234,27 @@ class BatchApi:
             await self.api.close()
 
     async def _look(self, jobs: Iterable[tuple[str, str | None, str, str]]) -> list[Request]:
-        """Look at jobs once, and take the answers of those that have ended; returns what is to be sent again."""
+        """Look at jobs once, and take the answers of those that have ended; returns what is to be
+        sent again."""
         again: list[Request] = []
         for name, identity, run, step in jobs:
             if identity is None:  # another process is making it
                 continue
             try:
-                job = await self._tried(lambda identity=identity: self.api.batches.retrieve(identity))  # type: ignore[misc]
+                job = await self._tried(
+                    lambda identity=identity: self.api.batches.retrieve(identity)
+                )  # type: ignore[misc]
             except Missing:
                 again += self._mine(self.jobs.requests(name).items())
                 self.jobs.forget(name)
                 continue
             counts = job.request_counts
             line = f"{run} {step}, batch {identity}: {job.status}"
-            line += f", {counts.completed + counts.failed:,} of {counts.total:,} requests" if counts else ""
+            line += (
+                f", {counts.completed + counts.failed:,} of {counts.total:,} requests"
+                if counts
+                else ""
+            )
             if self._said.get(name) != line:
                 self._said[name] = line
                 print(line, file=sys.stderr, flush=True)
@@ -234,11 +263,18 @@ class BatchApi:
         return again
 
     async def _take(self, name: str, job: Any, payer: Payer) -> list[Request]:
-        """Keep a job's answers; returns the requests that it leaves without one and that are worth another job."""
+        """Keep a job's answers; returns the requests that it leaves without one and that are worth
+        another job."""
         if job.status == "failed":
-            said = "; ".join(f"{one.code}: {one.message}" for one in (job.errors.data or [])) if job.errors else ""
+            said = (
+                "; ".join(f"{one.code}: {one.message}" for one in (job.errors.data or []))
+                if job.errors
+                else ""
+            )
             self.jobs.forget(name)
-            raise EndpointError(f"{self.endpoint.base_url} refused batch {job.id}: {said or 'it does not say why'}")
+            raise EndpointError(
+                f"{self.endpoint.base_url} refused batch {job.id}: {said or 'it does not say why'}"
+            )
         left = self.jobs.requests(name)
         again: list[Request] = []
 
@@ -253,7 +289,9 @@ class BatchApi:
             with suppress(Missing):  # what it held is asked again
                 await self._tried(lambda file=file: take(file))  # type: ignore[misc]
         for key, request in left.items():
-            again += self._again(key, request, job.id, Retry(f"the batch is {job.status} without an answer"))
+            again += self._again(
+                key, request, job.id, Retry(f"the batch is {job.status} without an answer")
+            )
         self.jobs.forget(name)
         return self._mine(again)
 
@@ -280,7 +318,12 @@ class BatchApi:
 
     def _again(self, key: str, request: str, job: str, error: Exception) -> list[Request]:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        said = {"at": at, "address": f"{self.endpoint.base_url} {job}", "error": str(error), "seconds": None}
+        said = {
+            "at": at,
+            "address": f"{self.endpoint.base_url} {job}",
+            "error": str(error),
+            "seconds": None,
+        }
         self._attempts.setdefault(key, []).append(said)
         self._tries[key] += 1
         if isinstance(error, Retry) and self._tries[key] <= self.runtime.retries:

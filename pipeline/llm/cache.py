@@ -43,11 +43,14 @@ def storage_errors(path: Path) -> Iterator[None]:
             sqlite3.SQLITE_READONLY: errno.EROFS,
             sqlite3.SQLITE_CANTOPEN: errno.EACCES,
             sqlite3.SQLITE_PERM: errno.EACCES,
-            sqlite3.SQLITE_IOERR: errno.ENOSPC if shutil.disk_usage(path.parent).free < FULL else errno.EIO,
+            sqlite3.SQLITE_IOERR: errno.ENOSPC
+            if shutil.disk_usage(path.parent).free < FULL
+            else errno.EIO,
         }
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise DataError(
-                f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is made."
+                f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is "
+                "made."
             ) from None
         if code not in known:
             raise
@@ -55,7 +58,8 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def open_cache(path: Path) -> sqlite3.Connection:
-    """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives SIGKILL."""
+    """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives
+    SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
@@ -63,11 +67,16 @@ def open_cache(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             break
         except sqlite3.OperationalError as error:
-            if attempt == 99 or error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if attempt == 99 or error.sqlite_errorcode & 0xFF not in (
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_LOCKED,
+            ):
                 raise
             time.sleep(0.05)
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA wal_autocheckpoint=8000")  # pages of 4 KiB: its syncs stop the answers
+    connection.execute(
+        "PRAGMA wal_autocheckpoint=8000"
+    )  # pages of 4 KiB: its syncs stop the answers
     connection.executescript(SCHEMA)
     return connection
 
@@ -75,8 +84,8 @@ def open_cache(path: Path) -> sqlite3.Connection:
 class Cache:
     """An open call cache that commits every answer at once and syncs the disk about every 100 ms.
 
-    A commit is a write to SQLite's log, which SIGKILL leaves whole; a sync is what the loss of power asks for, and one
-    of them for each answer would take most of the time.
+    A commit is a write to SQLite's log, which SIGKILL leaves whole; a sync is what the loss of
+    power asks for, and one of them for each answer would take most of the time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,9 +101,17 @@ class Cache:
         found = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
         return None if found is None else str(found[0])
 
-    def keep(self, key: str, run: str, step: str, request: tuple[str, str, str], raw: str, paid: Sequence[Any]) -> None:
-        """Commit an answer. `request`: base_url, model, body; `paid`: prompt and completion tokens, cost, currency,
-        seconds."""
+    def keep(
+        self,
+        key: str,
+        run: str,
+        step: str,
+        request: tuple[str, str, str],
+        raw: str,
+        paid: Sequence[Any],
+    ) -> None:
+        """Commit an answer. `request`: base_url, model, body; `paid`: prompt and completion tokens,
+        cost, currency, seconds."""
         if self._failed:
             raise self._failed[0]
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -107,7 +124,8 @@ class Cache:
     def spent(self, run: str, step: str | None) -> tuple[float, int]:
         """Money that a run, or one of its steps, has paid, and for how many calls nobody knows."""
         paid, unknown = self.connection.execute(
-            "SELECT TOTAL(cost), COUNT(*) - COUNT(cost) FROM calls WHERE run = ? AND (? IS NULL OR step = ?)",
+            "SELECT TOTAL(cost), COUNT(*) - COUNT(cost) FROM calls WHERE run = ? AND (? IS NULL OR "
+            "step = ?)",
             [run, step, step],
         ).fetchone()
         return float(paid), int(unknown)
@@ -125,7 +143,8 @@ class Cache:
         if not self._dirty.is_set():
             return
         self._dirty.clear()
-        # the log alone: closing any descriptor of the database itself would drop SQLite's locks on it
+        # the log alone: closing any descriptor of the database itself would drop SQLite's locks on
+        # it
         try:
             descriptor = os.open(self.path.with_name(self.path.name + "-wal"), os.O_RDONLY)
             try:
@@ -145,14 +164,16 @@ class Cache:
 
 
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
-    """Calls (ids such as c_0123456789ab), tokens and cost of answers in the cache, whoever paid for them."""
+    """Calls (ids such as c_0123456789ab), tokens and cost of answers in the cache, whoever paid for
+    them."""
     found = []
     if calls:
         with storage_errors(path), closing(open_cache(path)) as cache:
             for call in calls:
                 key = call.removeprefix("c_")
                 found += cache.execute(
-                    "SELECT prompt_tokens, completion_tokens, cost, currency FROM calls WHERE key >= ? AND key < ?",
+                    "SELECT prompt_tokens, completion_tokens, cost, currency FROM calls WHERE key "
+                    ">= ? AND key < ?",
                     [key, key + "g"],
                 ).fetchall()
     known = all(cost is not None for _, _, cost, _ in found)
@@ -165,13 +186,21 @@ def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
 
 
 def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
-    """What a run (or one of its steps) paid for: calls, tokens and cost, which is None where a price is unknown."""
+    """What a run (or one of its steps) paid for: calls, tokens and cost, which is None where a
+    price is unknown."""
     if not path.exists():
-        return {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "currency": None}
+        return {
+            "calls": 0,
+            "prompt_tokens": 0,
+            "completion_tokens": 0,
+            "cost": 0.0,
+            "currency": None,
+        }
     where, values = ("run = ? AND step = ?", [run, step]) if step else ("run = ?", [run])
     with storage_errors(path), closing(open_cache(path)) as cache:
         row = cache.execute(
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), COUNT(cost), MIN(currency) "
+            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), "
+            "COUNT(cost), MIN(currency) "
             f"FROM calls WHERE {where}",
             values,
         ).fetchone()

@@ -1,4 +1,5 @@
-"""One request: what it says, where it goes, the key under which its answer is kept, and what came back."""
+"""One request: what it says, where it goes, the key under which its answer is kept, and what came
+back."""
 
 import hashlib
 import json
@@ -52,7 +53,8 @@ def call_id(key: str) -> str:
 
 
 def parse(key: str, raw: str) -> tuple[Answer, Usage]:
-    """The answer and its usage in the body of a 200; Unusable where it is no completion, or one without an answer."""
+    """The answer and its usage in the body of a 200; Unusable where it is no completion, or one
+    without an answer."""
     usage = Usage()
     try:
         body = json.loads(raw)
@@ -60,15 +62,21 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
         answer = read(key, body)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Unusable(f"the body of a 200 is not a chat completion ({error!r})", usage) from None
-    if answer.text is None and answer.refusal is None and answer.finish not in ("length", "content_filter"):
+    if (
+        answer.text is None
+        and answer.refusal is None
+        and answer.finish not in ("length", "content_filter")
+    ):
         raise Unusable(f"the message has no content (finish_reason {answer.finish!r})", usage)
     return answer, usage
 
 
 def read(key: str, body: dict[str, Any]) -> Answer:
-    """An Answer from the JSON of a completion; LookupError, TypeError, AttributeError or ValueError if it is none.
+    """An Answer from the JSON of a completion; LookupError, TypeError, AttributeError or ValueError
+    if it is none.
 
-    Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question mark.
+    Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question
+    mark.
     """
     choice, written = body["choices"][0], (body.get("usage") or {}).get("completion_tokens")
     if "message" not in choice:
@@ -88,12 +96,17 @@ def read(key: str, body: dict[str, Any]) -> Answer:
 
 
 def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer:
-    """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no logprob."""
+    """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no
+    logprob."""
     found = choice.get("logprobs") or {}
     spelled = zip(found.get("tokens") or [], found.get("token_logprobs") or [], strict=True)
     tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]
     return Answer(
-        id=call_id(key), text=plain(choice["text"]), finish=choice.get("finish_reason"), tokens=tokens, written=written
+        id=call_id(key),
+        text=plain(choice["text"]),
+        finish=choice.get("finish_reason"),
+        tokens=tokens,
+        written=written,
     )
 
 
@@ -132,4 +145,6 @@ def prepare(endpoint: Endpoint, request: dict[str, Any]) -> Call:
         body.pop(name, None)
     text = json.dumps(body, ensure_ascii=False, sort_keys=True)
     place = endpoint.base_url + (standin.version() if endpoint.base_url == STANDIN else "")
-    return Call(body, text, hashlib.sha256(f"{place}\n{text}".encode("utf-8", "surrogatepass")).hexdigest())
+    return Call(
+        body, text, hashlib.sha256(f"{place}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    )

@@ -1,8 +1,9 @@
 """One HTTP request to one address.
 
-aiohttp alone, not the openai package around it: building pydantic models and request objects is three quarters of that
-client's time for an answer (`make bench`), and an answer's few fields are read in answer.py. Proxies and certificates
-are those of the environment: HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE.
+aiohttp alone, not the openai package around it: building pydantic models and request objects is
+three quarters of that client's time for an answer (`make bench`), and an answer's few fields are
+read in answer.py. Proxies and certificates are those of the environment: HTTPS_PROXY, HTTP_PROXY,
+NO_PROXY, SSL_CERT_FILE.
 """
 
 import json
@@ -37,9 +38,13 @@ class Identity:
         self._secrets: list[str] = []
         self.headers: dict[str, str] = {}
         for name, value in endpoint.extra_headers.items():
-            self.headers[name] = self._secret(value[1:], f"the header {name}") if value.startswith("$") else value
+            self.headers[name] = (
+                self._secret(value[1:], f"the header {name}") if value.startswith("$") else value
+            )
         if endpoint.api_key_env is not None:
-            self.headers["Authorization"] = f"Bearer {self._secret(endpoint.api_key_env, endpoint.base_url)}"
+            self.headers["Authorization"] = (
+                f"Bearer {self._secret(endpoint.api_key_env, endpoint.base_url)}"
+            )
 
     def _secret(self, variable: str, what: str) -> str:
         self._secrets.append(_variable(variable, what))
@@ -71,14 +76,23 @@ class Http:
         from yarl import URL
 
         self.endpoint, self.url, self._identity = endpoint, url, Identity(endpoint)
-        self._lost, self._refused = aiohttp.ClientError, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        self._lost, self._refused = (
+            aiohttp.ClientError,
+            (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError),
+        )
         self._untrusted = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
-        self._paths = {path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")}
+        self._paths = {
+            path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")
+        }
         self._proxy = proxy(url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=certificates(url)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Content-Type": "application/json", "User-Agent": "humor-distill", **self._identity.headers},
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": "humor-distill",
+                **self._identity.headers,
+            },
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30)),
         )
 
@@ -93,7 +107,8 @@ class Http:
                 wait = response.headers.get("Retry-After")
         except self._untrusted as error:
             raise EndpointError(
-                f"{self.url}: its certificate is not trusted: {error}\nIf it is your own, name the file of its "
+                f"{self.url}: its certificate is not trusted: {error}\nIf it is your own, name the "
+                "file of its "
                 "authority: export SSL_CERT_FILE=..."
             ) from None
         except self._refused as error:
@@ -104,7 +119,9 @@ class Http:
             raise Retry(
                 f"the connection broke: {type(error).__name__} {getattr(error, 'status', '')}".strip()
             ) from None
-        raise by_status(self.endpoint, self.url, response.status, wait, self._identity.hidden(body), time.time())
+        raise by_status(
+            self.endpoint, self.url, response.status, wait, self._identity.hidden(body), time.time()
+        )
 
     async def close(self) -> None:
         await self._session.close()

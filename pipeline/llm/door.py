@@ -1,7 +1,7 @@
 """Ask hosted models: (tag, request) in, (tag, answer) out in the same order.
 
-An answer that reached the call cache is never paid again, whichever run or stage asks; a failure is never cached and
-never an answer. Async inside, a plain iterator outside.
+An answer that reached the call cache is never paid again, whichever run or stage asks; a failure is
+never cached and never an answer. Async inside, a plain iterator outside.
 """
 
 import asyncio
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 EARLY = 1024
 """Answers that wait in memory for an earlier one; more of them wait in the call cache."""
 TOGETHER = 0.005
-"""Seconds for which answers are gathered before the caller gets them: to wake it for each would cost more than one."""
+"""Seconds for which answers are gathered before the caller gets them: to wake it for each would
+cost more than one."""
 BEHIND = 100
 """So many gatherings that the caller has not taken yet, and nothing more is asked."""
 AHEAD = 20_000
-"""So many answers that wait for an earlier one, and nothing more is asked: memory ends somewhere."""
+"""So many answers that wait for an earlier one, and nothing more is asked: memory ends
+somewhere."""
 
 T = TypeVar("T")
 """What a caller knows a request by."""
@@ -59,25 +61,37 @@ class Door:
     """Where requests go that failed for good; without one, their failed answers say it alone."""
     tally: Tally = field(default_factory=Tally)
 
-    def ask(self, endpoint: Endpoint, requests: Iterable[tuple[T, dict[str, Any]]]) -> Iterator[tuple[T, Answer]]:
+    def ask(
+        self, endpoint: Endpoint, requests: Iterable[tuple[T, dict[str, Any]]]
+    ) -> Iterator[tuple[T, Answer]]:
         """For each (tag, request) a (tag, answer), in order.
 
-        A tag is whatever the caller knows the request by; a request is the body of a chat completion without `model`.
-        Raises EndpointError or BudgetError when no
-        further request can succeed, ConfigError where a key is missing, OSError or DataError where the cache cannot be
+        A tag is whatever the caller knows the request by; a request is the body of a chat
+        completion without `model`. Raises EndpointError or BudgetError when no further request can
+        succeed, ConfigError where a key is missing, OSError or DataError where the cache cannot be
         written; answers already under way are still awaited and cached.
         """
         with storage_errors(self.cache):
             account = Account(
-                Payer(self.run, self.step), endpoint, self.runtime, self.cache, self.tally, self.quarantine
+                Payer(self.run, self.step),
+                endpoint,
+                self.runtime,
+                self.cache,
+                self.tally,
+                self.quarantine,
             )
         asking = _Asking(endpoint, self.runtime, account)
-        thread = threading.Thread(target=asking.run, args=(requests, self.cache), name="door", daemon=True)
+        thread = threading.Thread(
+            target=asking.run, args=(requests, self.cache), name="door", daemon=True
+        )
         thread.start()
         try:
             yield from self._ordered(asking, account.cache)
         except KeyboardInterrupt:
-            print(f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them", file=sys.stderr)
+            print(
+                f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them",
+                file=sys.stderr,
+            )
             raise
         finally:
             asking.halt.set()
@@ -138,7 +152,8 @@ class _Asking:
             self._hand_over()
 
     async def _collected(self) -> "Jobs | None":
-        """The endpoint's jobs of the Batch API that have not ended, after taking those that have."""
+        """The endpoint's jobs of the Batch API that have not ended, after taking those that
+        have."""
         from pipeline.llm.jobs import Jobs
 
         jobs = Jobs(self.endpoint, self.account)

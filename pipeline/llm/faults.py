@@ -44,22 +44,37 @@ class Gone(Retry):
     """Nobody answers at this address."""
 
 
-def by_status(endpoint: Endpoint, url: str, status: int, wait: str | None, body: bytes, now: float) -> Exception:
-    """What a status other than 200 means; `wait` is its Retry-After header, `now` seconds since 1970."""
+def by_status(
+    endpoint: Endpoint, url: str, status: int, wait: str | None, body: bytes, now: float
+) -> Exception:
+    """What a status other than 200 means; `wait` is its Retry-After header, `now` seconds since
+    1970."""
     said = " ".join(_message(body).split())[:300]
     if status in (401, 403):
-        where = f"the key in {endpoint.api_key_env}" if endpoint.api_key_env else "a request without a key"
-        mend = f"export {endpoint.api_key_env}=..." if endpoint.api_key_env else "Set api_key_env in its section"
+        where = (
+            f"the key in {endpoint.api_key_env}"
+            if endpoint.api_key_env
+            else "a request without a key"
+        )
+        mend = (
+            f"export {endpoint.api_key_env}=..."
+            if endpoint.api_key_env
+            else "Set api_key_env in its section"
+        )
         return EndpointError(
-            f"{url} refused {where} (HTTP {status}): {said}\n{mend} and run the same command again; no answer is lost."
+            f"{url} refused {where} (HTTP {status}): {said}\n{mend} and run the same command "
+            "again; no answer is lost."
         )
     if status == 404:
-        return EndpointError(f"{url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model.")
+        return EndpointError(
+            f"{url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model."
+        )
     if 300 <= status < 400:
         return EndpointError(f"{url} has moved (HTTP {status}): mend base_url.")
     if status == 402 or (status == 429 and b"insufficient_quota" in body):
         return EndpointError(
-            f"{url}: the account's quota is used up: {said}\nThen run the same command again; no answer is lost."
+            f"{url}: the account's quota is used up: {said}\nThen run the same command again; no "
+            "answer is lost."
         )
     seconds = retry_after(wait, now)
     if status == 429:

@@ -1,7 +1,8 @@
 """The addresses of an endpoint: who is asked next, and how fast.
 
-A 429 delays its own request alone while at most a fifth of the last second's requests were refused; above that the
-whole address pauses and takes fewer requests at a time, and more again with every fifty answers.
+A 429 delays its own request alone while at most a fifth of the last second's requests were refused;
+above that the whole address pauses and takes fewer requests at a time, and more again with every
+fifty answers.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from pipeline.llm.client import Client, connect
 from pipeline.llm.faults import Gone
 
 SATURATED = 0.2
-"""Share of the last second's answers, and of the requests on their way, that are 429, above which everyone waits."""
+"""Share of the last second's answers, and of the requests on their way, that are 429, above which
+everyone waits."""
 FEWEST = 3
 """429s in a second before a share of them means anything."""
 FAILED_BEFORE_REST = 3
@@ -34,7 +36,8 @@ class Halted(Exception):
 
 
 class Bucket:
-    """So many units a minute, no more than a second's worth at once; what is not known beforehand may leave a debt."""
+    """So many units a minute, no more than a second's worth at once; what is not known beforehand
+    may leave a debt."""
 
     def __init__(self, per_minute: float | None) -> None:
         self.rate = None if per_minute is None else per_minute / 60
@@ -59,7 +62,10 @@ class Host:
         self.url, self.most, self.limit, self.flying, self.alive = url, most, float(most), 0, True
         self.failed = 0
         self.client: Client = connect(endpoint, url, timeout)
-        self.requests, self.tokens = Bucket(endpoint.requests_per_minute), Bucket(endpoint.tokens_per_minute)
+        self.requests, self.tokens = (
+            Bucket(endpoint.requests_per_minute),
+            Bucket(endpoint.tokens_per_minute),
+        )
         self.until = 0.0
         self._said: deque[tuple[float, bool]] = deque()
         self._busy = self._well = 0
@@ -80,8 +86,13 @@ class Host:
         self._busy += busy
         while self._said[0][0] < now - 1.0:
             self._busy -= self._said.popleft()[1]
-        # those on their way count as well: where a 429 comes at once and an answer takes a while, 429s come first
-        if busy and self._busy >= FEWEST and self._busy > SATURATED * (len(self._said) + self.flying):
+        # those on their way count as well: where a 429 comes at once and an answer takes a while,
+        # 429s come first
+        if (
+            busy
+            and self._busy >= FEWEST
+            and self._busy > SATURATED * (len(self._said) + self.flying)
+        ):
             if now >= self.until:
                 self.limit = max(1.0, self.limit * 0.9)
             self.until, self._well = max(self.until, now + wait), 0
@@ -94,13 +105,18 @@ class Host:
 class Hosts:
     """All addresses of an endpoint; requests go where there is most room."""
 
-    def __init__(self, endpoint: Endpoint, most: int, timeout: float, halted: Callable[[], bool]) -> None:
-        self.all = [Host(endpoint, url, most, timeout) for url in (endpoint.base_url, *endpoint.replicas)]
+    def __init__(
+        self, endpoint: Endpoint, most: int, timeout: float, halted: Callable[[], bool]
+    ) -> None:
+        self.all = [
+            Host(endpoint, url, most, timeout) for url in (endpoint.base_url, *endpoint.replicas)
+        ]
         self._halted = halted
         self._gate, self._left = asyncio.Lock(), asyncio.Event()
 
     async def turn(self, tokens: float) -> Host:
-        """The next address to ask, as soon as one takes a request of about so many tokens; `Host.flying` counts it."""
+        """The next address to ask, as soon as one takes a request of about so many tokens;
+        `Host.flying` counts it."""
         host = None if self._gate.locked() else self._free()
         if host is None:
             async with self._gate:
@@ -116,7 +132,9 @@ class Hosts:
         now = time.monotonic()
         self._left.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(min([LOOK, *(host.wait(now) for host in self.all if host.alive)])):
+            async with asyncio.timeout(
+                min([LOOK, *(host.wait(now) for host in self.all if host.alive)])
+            ):
                 await self._left.wait()
         if self._halted():
             raise Halted
@@ -141,22 +159,35 @@ class Hosts:
             left = [other.url for other in self.all if other.alive]
             if not left:
                 raise why
-            print(f"{host.url} is left out from here on: {why}\nStill asked: {', '.join(left)}", file=sys.stderr)
+            print(
+                f"{host.url} is left out from here on: {why}\nStill asked: {', '.join(left)}",
+                file=sys.stderr,
+            )
 
     def fails(self, host: Host, why: Exception) -> bool:
-        """Note a failure: where nobody answers, or only failures come, the other addresses are asked for a while.
+        """Note a failure: where nobody answers, or only failures come, the other addresses are
+        asked for a while.
 
         True if they are there and `host` rests, so that the failure was not the request's.
         """
         host.failed += 1
-        return (isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST) and self._rest(host, why)
+        return (isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST) and self._rest(
+            host, why
+        )
 
     def _rest(self, host: Host, why: Exception) -> bool:
         now = time.monotonic()
-        others = [other.url for other in self.all if other.alive and other is not host and other.awake(now)]
+        others = [
+            other.url
+            for other in self.all
+            if other.alive and other is not host and other.awake(now)
+        ]
         if others and host.awake(now):
             host.until = now + REST
-            print(f"{host.url} rests for {REST:g} s: {why}\nStill asked: {', '.join(others)}", file=sys.stderr)
+            print(
+                f"{host.url} rests for {REST:g} s: {why}\nStill asked: {', '.join(others)}",
+                file=sys.stderr,
+            )
         return bool(others)
 
     async def close(self) -> None:

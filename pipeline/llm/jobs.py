@@ -1,4 +1,5 @@
-"""The jobs of the Batch API that are planned, made, and waited for: in the call cache, whichever process asks."""
+"""The jobs of the Batch API that are planned, made, and waited for: in the call cache, whichever
+process asks."""
 
 import fcntl
 import json
@@ -37,16 +38,21 @@ class Jobs:
 
     def is_asked(self, key: str) -> bool:
         """Whether a request is answered, or in a job."""
-        seen = "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1"
+        seen = (
+            "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1"
+        )
         return self.sql.execute(seen, [key]).fetchone() is not None
 
     def holder(self, key: str) -> str | None:
         """The job that a request is in."""
-        found = self.sql.execute("SELECT id FROM batch_calls JOIN batches USING (name) WHERE key = ?", [key]).fetchone()
+        found = self.sql.execute(
+            "SELECT id FROM batch_calls JOIN batches USING (name) WHERE key = ?", [key]
+        ).fetchone()
         return None if found is None else found[0] or "another process is just sending"
 
     def plan(self, calls: Iterator[Request]) -> Iterator[tuple[BinaryIO, str]]:
-        """Files of requests, and the names of the jobs to make of them; both are in the cache before they are used.
+        """Files of requests, and the names of the jobs to make of them; both are in the cache
+        before they are used.
 
         A file is locked while it is open: so other processes see that its job is still to be made.
         """
@@ -61,7 +67,9 @@ class Jobs:
                 self.sql.execute("INSERT INTO batches VALUES (?,NULL,?,?,?,?)", [name, *who, now])
                 while call is not None and count < MOST_CALLS and size < MOST_BYTES:
                     key, text = call
-                    if self.sql.execute("INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", [key, name, text]).rowcount:
+                    if self.sql.execute(
+                        "INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", [key, name, text]
+                    ).rowcount:
                         line = f'{{"custom_id": "{key}", "method": "POST", "url": "{URL}", "body": {text}}}\n'
                         size, count = size + file.write(line.encode("utf-8", "replace")), count + 1
                         if self.account.purse.capped:
@@ -86,18 +94,26 @@ class Jobs:
         return sum(money.worst(self.endpoint, text, json.loads(text)) for (text,) in texts)
 
     def waiting(self) -> list[tuple[str, str | None, str, str]]:
-        """Name, id (None while another process makes it), run and step of the jobs that are waited for."""
+        """Name, id (None while another process makes it), run and step of the jobs that are waited
+        for."""
         jobs = "SELECT name, id, run, step FROM batches WHERE base_url = ?"
         return self.sql.execute(jobs, [self.endpoint.base_url]).fetchall()
 
     def unknown(self) -> list[str]:
         """The names of jobs of which nobody knows whether they were made."""
         names = "SELECT name FROM batches WHERE id IS NULL AND base_url = ?"
-        return [name for (name,) in self.sql.execute(names, [self.endpoint.base_url]) if not self._in_hand(name)]
+        return [
+            name
+            for (name,) in self.sql.execute(names, [self.endpoint.base_url])
+            if not self._in_hand(name)
+        ]
 
     def sweep(self) -> None:
         """Delete the files of jobs that were made, or are forgotten."""
-        known = {self.path(name) for (name,) in self.sql.execute("SELECT name FROM batches WHERE id IS NULL")}
+        known = {
+            self.path(name)
+            for (name,) in self.sql.execute("SELECT name FROM batches WHERE id IS NULL")
+        }
         for path in self.path("*").parent.glob(self.path("*").name):
             if path not in known and not self._in_hand(path.stem.removeprefix("batch-")):
                 path.unlink(missing_ok=True)

@@ -27,7 +27,8 @@ BACKOFF = 0.25
 BREATH = 64
 """Cache hits in a row before the requests on their way get a turn."""
 WAITING = 16
-"""Requests that wait for another attempt, for each that may be in flight, before they keep others from being sent."""
+"""Requests that wait for another attempt, for each that may be in flight, before they keep others
+from being sent."""
 BREAK = 0.005
 """Seconds between looks at whether the caller has caught up."""
 
@@ -59,9 +60,11 @@ class Live:
         behind: Callable[[], bool],
         halt: Callable[[], None],
     ) -> None:
-        """Answer every request: `done` gets each answer as it comes, and no more is asked while it is `behind`.
+        """Answer every request: `done` gets each answer as it comes, and no more is asked while it
+        is `behind`.
 
-        What cannot be mended by trying again halts the stream; those on their way are awaited and kept, then it raises.
+        What cannot be mended by trying again halts the stream; those on their way are awaited and
+        kept, then it raises.
         """
         pending = enumerate(requests)
 
@@ -120,8 +123,10 @@ class Live:
             return hit
         if self.jobs and (job := self.jobs.holder(call.key)):
             raise EndpointError(
-                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid twice. Wait for it with "
-                'mode = "batch", or cancel it there: what it has done by then is taken, and the rest is asked live.'
+                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid "
+                "twice. Wait for it with "
+                'mode = "batch", or cancel it there: what it has done by then is taken, and the '
+                "rest is asked live."
             )
         self._flying[call.key] = asyncio.Event()
         purse, reserved, since = self.account.purse, 0.0, self.account.answers
@@ -141,7 +146,9 @@ class Live:
     async def _answered(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
         """The answer, after as many attempts as the runtime section allows."""
         payload = call.text.encode("utf-8", "replace")
-        expected = len(payload) / money.CHARACTERS + (money.longest(call.body) or money.UNKNOWN_LENGTH)
+        expected = len(payload) / money.CHARACTERS + (
+            money.longest(call.body) or money.UNKNOWN_LENGTH
+        )
         spent, waited = 0, 0.0
         while True:
             host = await self.hosts.turn(expected)
@@ -157,7 +164,9 @@ class Live:
                 if isinstance(error, Refused):
                     raise
                 if isinstance(error, Unusable):
-                    self.account.waste(call.key, call.text, raw, error.usage, time.monotonic() - began)
+                    self.account.waste(
+                        call.key, call.text, raw, error.usage, time.monotonic() - began
+                    )
                     self.account.purse.check_reserved()
                 if not isinstance(error, Busy) and self.hosts.fails(host, error):
                     continue
@@ -171,8 +180,10 @@ class Live:
                     spent = 0
                 elif isinstance(error, Busy) and waited > PATIENCE:
                     raise EndpointError(
-                        f"{host.url} has answered 429 for {waited / 60:.0f} minutes: {error}\nRun the same command "
-                        "again when it takes requests; no answer is lost. requests_per_minute and tokens_per_minute "
+                        f"{host.url} has answered 429 for {waited / 60:.0f} minutes: {error}\nRun "
+                        "the same command "
+                        "again when it takes requests; no answer is lost. requests_per_minute and "
+                        "tokens_per_minute "
                         "in the endpoint's section keep to an account's limits."
                     ) from None
             else:

@@ -50,26 +50,37 @@ def worst(endpoint: Endpoint, text: str, body: dict[str, Any]) -> float:
         return 0.0
     if not (wrote := longest(body)):
         raise BudgetError(
-            f"A request to {endpoint.model} has no limit on what is written ({' or '.join(LIMITS)}), so no cap on "
+            f"A request to {endpoint.model} has no limit on what is written "
+            f"({' or '.join(LIMITS)}), so no cap on "
             "money can be kept. Leave the limit out of the endpoint's omit, or remove the cap."
         )
-    return (len(text.encode()) * endpoint.price.input + wrote * endpoint.price.output) * factor(endpoint) / 1e6
+    return (
+        (len(text.encode()) * endpoint.price.input + wrote * endpoint.price.output)
+        * factor(endpoint)
+        / 1e6
+    )
 
 
 class Purse:
     """The caps of a run and of one of its steps: reserve before sending, settle after."""
 
-    def __init__(self, cache: Cache, runtime: Runtime, run: str, step: str, endpoint: Endpoint) -> None:
+    def __init__(
+        self, cache: Cache, runtime: Runtime, run: str, step: str, endpoint: Endpoint
+    ) -> None:
         self.endpoint, self._holders = endpoint, 0
         self._lock: IO[str] | None = None
-        self.caps = [("budget", runtime.budget, f"run {run}"), ("step_budget", runtime.step_budget, f"{step} of {run}")]
+        self.caps = [
+            ("budget", runtime.budget, f"run {run}"),
+            ("step_budget", runtime.step_budget, f"{step} of {run}"),
+        ]
         self.capped = any(cap is not None for _, cap, _ in self.caps)
         self.spent, self.reserved = [0.0, 0.0], 0.0
         if not self.capped:
             return
         if endpoint.price is None and endpoint.base_url != STANDIN:
             raise BudgetError(
-                f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap cannot be kept. "
+                f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap "
+                "cannot be kept. "
                 "Add a price table (input, output, date) to the endpoint, or remove the cap."
             )
         self._lock = _alone(cache.path.with_name(f"{run}.budget.lock"), run)
@@ -78,7 +89,8 @@ class Purse:
             if unknown:
                 self.close()
                 raise BudgetError(
-                    f"run {run} has made {unknown} calls whose cost is unknown, so {self._named()} cannot be kept. "
+                    f"run {run} has made {unknown} calls whose cost is unknown, so {self._named()} "
+                    "cannot be kept. "
                     "Start a new run with prices from its first call on, or remove the cap."
                 )
 
@@ -98,12 +110,15 @@ class Purse:
             name, cap, what = self.caps[over]
             currency = self.endpoint.price.currency if self.endpoint.price else ""
             raise BudgetError(
-                f"{what} has spent {self.spent[over]:.4f} of its {name} of {cap} {currency}, and what comes next may "
-                f"cost {amount:.4f}. Every answer paid for is kept. To go on: --set runtime.{name}={(cap or 0) * 2:g}"
+                f"{what} has spent {self.spent[over]:.4f} of its {name} of {cap} {currency}, and "
+                "what comes next may "
+                f"cost {amount:.4f}. Every answer paid for is kept. To go on: --set "
+                f"runtime.{name}={(cap or 0) * 2:g}"
             )
 
     def check_reserved(self) -> None:
-        """BudgetError where what is set aside no longer fits, as an attempt was paid and brought nothing."""
+        """BudgetError where what is set aside no longer fits, as an attempt was paid and brought
+        nothing."""
         if self.capped:
             self.check(self.reserved)
 
@@ -128,22 +143,27 @@ class Purse:
         self.spent = [spent + (paid or 0.0) for spent in self.spent]
         if self.capped and paid is None:
             raise BudgetError(
-                f"{self.endpoint.base_url} does not say how many tokens an answer took, so {self._named()} cannot be "
+                f"{self.endpoint.base_url} does not say how many tokens an answer took, so "
+                f"{self._named()} cannot be "
                 "kept. The answer is kept; remove the cap to go on."
             )
 
     def _named(self) -> str:
-        return " and ".join(f"runtime.{name} = {cap}" for name, cap, _ in self.caps if cap is not None)
+        return " and ".join(
+            f"runtime.{name} = {cap}" for name, cap, _ in self.caps if cap is not None
+        )
 
 
 def _alone(path: Path, run: str) -> IO[str]:
-    """A lock on a run's money: of two processes that spend it, each would keep the cap, and together they would not."""
+    """A lock on a run's money: of two processes that spend it, each would keep the cap, and
+    together they would not."""
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise BudgetError(
-            f"Another process spends the money of run {run}, and a cap can be kept by one at a time. Wait for it."
+            f"Another process spends the money of run {run}, and a cap can be kept by one at a "
+            "time. Wait for it."
         ) from None
     return file

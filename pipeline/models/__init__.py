@@ -1,7 +1,8 @@
-"""Language models that are loaded here: the student, a teacher whose logits are read, and what they write and score.
+"""Language models that are loaded here: the student, a teacher whose logits are read, and what they
+write and score.
 
-To import anything of it sets the environment of torch and its kin, before they are imported. These modules, and those
-of training and retrieval, are the only ones that import them at their top.
+To import anything of it sets the environment of torch and its kin, before they are imported. These
+modules, and those of training and retrieval, are the only ones that import them at their top.
 """
 
 import logging
@@ -12,8 +13,15 @@ import warnings
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
-if "LOCAL_RANK" not in os.environ:  # one process, one GPU: several would become torch's DataParallel
+if (
+    "LOCAL_RANK" not in os.environ
+):  # one process, one GPU: several would become torch's DataParallel
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):  # optional kernels; tied weights in checkpoints
+for name in (
+    "bitsandbytes.backends.cpu.ops",
+    "transformers.trainer",
+):  # optional kernels; tied weights in checkpoints
     logging.getLogger(name).setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # TRL 1.16 still uses it
+warnings.filterwarnings(
+    "ignore", message=".*gradient_checkpointing", category=FutureWarning
+)  # TRL 1.16 still uses it

@@ -1,11 +1,17 @@
-"""The student writes: batches of answers, sampled or greedy. One of the modules that import torch."""
+"""The student writes: batches of answers, sampled or greedy. One of the modules that import
+torch."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+)
 
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
@@ -17,7 +23,8 @@ from pipeline.rows.row import content_id, make
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
 NUCLEUS = 64
-"""Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is sorted."""
+"""Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is
+sorted."""
 
 
 class Task(NamedTuple):
@@ -29,14 +36,20 @@ class Task(NamedTuple):
 
 
 class RowSampler(LogitsProcessor):
-    """Nucleus sampling (arXiv 1904.09751), of the top_k tokens alone if so set, with one random generator per row.
+    """Nucleus sampling (arXiv 1904.09751), of the top_k tokens alone if so set, with one random
+    generator per row.
 
-    A row's draws depend on its own seed alone, not on the rows beside it. It leaves one token per row possible, so
-    that generation itself is greedy.
+    A row's draws depend on its own seed alone, not on the rows beside it. It leaves one token per
+    row possible, so that generation itself is greedy.
     """
 
-    def __init__(self, seeds: Sequence[int], prompt_tokens: int, settings: Generation, pad: int) -> None:
-        draws = [torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    def __init__(
+        self, seeds: Sequence[int], prompt_tokens: int, settings: Generation, pad: int
+    ) -> None:
+        draws = [
+            torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
         self.draws = torch.stack(draws)
         self.prompt_tokens, self.settings, self.pad = prompt_tokens, settings, pad
 
@@ -47,9 +60,13 @@ class RowSampler(LogitsProcessor):
         draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].to(scores.device)
         p_BK, token_BK = p_BV.topk(min(top_k or NUCLEUS, p_BV.shape[-1]))
         if top_k:
-            return self._only(scores, self.pick(p_BK / p_BK.sum(-1, keepdim=True), token_BK, draw_B1))
+            return self._only(
+                scores, self.pick(p_BK / p_BK.sum(-1, keepdim=True), token_BK, draw_B1)
+            )
         picked_B1 = self.pick(p_BK, token_BK, draw_B1)
-        going = (input_ids[:, -1] != self.pad) | (input_ids.shape[1] == self.prompt_tokens)  # T5 starts with pad
+        going = (input_ids[:, -1] != self.pad) | (
+            input_ids.shape[1] == self.prompt_tokens
+        )  # T5 starts with pad
         wide = (p_BK.sum(-1) < self.settings.top_p) & going
         if bool(wide.any()):
             picked_B1[wide] = self.pick(*p_BV[wide].sort(descending=True), draw_B1[wide])
@@ -58,11 +75,16 @@ class RowSampler(LogitsProcessor):
     def _only(self, scores: torch.Tensor, picked_B1: torch.Tensor) -> torch.Tensor:
         return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
 
-    def pick(self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor) -> torch.Tensor:
-        """The token (B, 1) at each draw of the nucleus; K tokens in falling order of probability."""
+    def pick(
+        self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor
+    ) -> torch.Tensor:
+        """The token (B, 1) at each draw of the nucleus; K tokens in falling order of
+        probability."""
         before_BK = p_BK.cumsum(-1) - p_BK
         cdf_BK = (p_BK * (before_BK < self.settings.top_p)).cumsum(-1)
-        place_B1 = (cdf_BK < draw_B1 * cdf_BK[:, -1:]).sum(-1, keepdim=True).clamp(max=p_BK.shape[-1] - 1)
+        place_B1 = (
+            (cdf_BK < draw_B1 * cdf_BK[:, -1:]).sum(-1, keepdim=True).clamp(max=p_BK.shape[-1] - 1)
+        )
         return token_BK.gather(1, place_B1)
 
 
@@ -73,15 +95,21 @@ class Writing(NamedTuple):
     step: str
     """Shown beside the progress."""
     drop: Callable[[str, str, str, str], None]
-    """Notes what is left out: literal, the dropped id, the reason and whose answer it would have been."""
+    """Notes what is left out: literal, the dropped id, the reason and whose answer it would have
+    been."""
     kept: Sequence[Joke] = ()
     """What an interrupted attempt has written."""
 
 
 def write_jokes(
-    writing: Writing, model: Any, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], settings: Generation
+    writing: Writing,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    settings: Generation,
 ) -> Iterator[Joke]:
-    """One Joke per task, in batches of about equal prompt length; rows that `writing.kept` has are not made again.
+    """One Joke per task, in batches of about equal prompt length; rows that `writing.kept` has are
+    not made again.
 
     Literals whose prompt and answer would not fit the student's context are left out and counted.
     """
@@ -95,7 +123,9 @@ def write_jokes(
         if left(lengths[task.literal.id]) >= settings.max_new_tokens:
             fitting.append(task)
         else:
-            writing.drop(task.literal.id, task.literal.id, "longer than the student's context", task.author)
+            writing.drop(
+                task.literal.id, task.literal.id, "longer than the student's context", task.author
+            )
     fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
     size = config.runtime.generate_batch
     tokens = 0
@@ -149,10 +179,11 @@ def write(
     seeds: Sequence[int],
     numbers: Sequence[int] = (),
 ) -> list[list[int]]:
-    """For each prompt, given as token ids, the tokens of the answer, with the stop token where it came to one.
+    """For each prompt, given as token ids, the tokens of the answer, with the stop token where it
+    came to one.
 
-    Sampled with its seed where temperature is above 0, else greedy; with beams, the best of them, or the one of its
-    number (from 0).
+    Sampled with its seed where temperature is above 0, else greedy; with beams, the best of them,
+    or the one of its number (from 0).
     """
     sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
     if (beams := settings.beams(model.config.is_encoder_decoder)) > 1:
@@ -164,9 +195,15 @@ def write(
 
 
 def _in_segments(
-    model: Any, tokenizer: Any, ids: list[list[int]], settings: Generation, seeds: Sequence[int], sampler: Any
+    model: Any,
+    tokenizer: Any,
+    ids: list[list[int]],
+    settings: Generation,
+    seeds: Sequence[int],
+    sampler: Any,
 ) -> list[list[int]]:
-    """Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not hold up others."""
+    """Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not
+    hold up others."""
     stops = stop_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in ids]
     going, done = list(range(len(ids))), 0
@@ -191,9 +228,15 @@ def _in_segments(
 
 
 def _with_beams(
-    model: Any, tokenizer: Any, ids: list[list[int]], settings: Generation, beams: int, numbers: Sequence[int]
+    model: Any,
+    tokenizer: Any,
+    ids: list[list[int]],
+    settings: Generation,
+    beams: int,
+    numbers: Sequence[int],
 ) -> list[list[int]]:
-    """Beam search once for each different prompt; a row gets the beam of its number, the best being 0."""
+    """Beam search once for each different prompt; a row gets the beam of its number, the best being
+    0."""
     places = {key: place for place, key in enumerate(dict.fromkeys(map(tuple, ids)))}
     returned = max(numbers) + 1
     beams = max(beams, returned)
@@ -206,11 +249,19 @@ def _with_beams(
         num_beams=beams,
         num_return_sequences=returned,
     )
-    return [found[places[tuple(row)] * returned + number] for row, number in zip(ids, numbers, strict=True)]
+    return [
+        found[places[tuple(row)] * returned + number]
+        for row, number in zip(ids, numbers, strict=True)
+    ]
 
 
 def _answers(
-    model: Any, tokenizer: Any, ids: list[list[int]], steps: int, processors: list[Any], **options: Any
+    model: Any,
+    tokenizer: Any,
+    ids: list[list[int]],
+    steps: int,
+    processors: list[Any],
+    **options: Any,
 ) -> list[list[int]]:
     """The new tokens of each row, up to its stop token."""
     stops, own = stop_tokens(model, tokenizer), model.generation_config
@@ -218,12 +269,18 @@ def _answers(
     begun = batch["input_ids"].shape[1]
     if model.config.is_encoder_decoder:
         begun = 1
-        options |= {key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")}
+        options |= {
+            key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")
+        }
     out = model.generate(
         **batch,
         logits_processor=LogitsProcessorList(processors),
         generation_config=GenerationConfig(
-            do_sample=False, max_new_tokens=steps, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, **options
+            do_sample=False,
+            max_new_tokens=steps,
+            eos_token_id=stops,
+            pad_token_id=tokenizer.pad_token_id,
+            **options,
         ),
     )
     return [_up_to_stop(row, stops) for row in out[:, begun:].tolist()]

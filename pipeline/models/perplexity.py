@@ -30,7 +30,8 @@ class Model:
         except (OSError, ValueError) as error:
             raise StudentError(
                 f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
-                "Give a folder, or the id of a decoder-only model on the Hub that this machine can reach."
+                "Give a folder, or the id of a decoder-only model on the Hub that this machine can "
+                "reach."
             ) from None
         self.model = found.to(student.device(runtime)).eval()
 
@@ -39,9 +40,15 @@ class Model:
         """Mean log p of each text's tokens after the first, in nats, in the order of texts."""
         rows = [torch.tensor(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
         ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.model.device)
-        mask_BT = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        mask_BT = torch.nn.utils.rnn.pad_sequence(
+            [torch.ones_like(row) for row in rows], batch_first=True
+        )
         mask_BT = mask_BT.to(self.model.device)
-        logits_BTV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
+        logits_BTV = (
+            self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+            .logits[:, :-1]
+            .float()
+        )
         loss_BT = cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")
         counted_BT = mask_BT[:, 1:]
         return (-(loss_BT * counted_BT).sum(1) / counted_BT.sum(1).clamp(min=1)).tolist()

@@ -1,12 +1,13 @@
 """Make the embedded micro student: `python -m pipeline.pretrain SENTENCES.tsv.gz`.
 
-A Llama-type model of 2.6 million parameters that can write a chat sentence and copy one, and knows no joke.
-It is trained on two-sentence documents in the student's own chat format: the answer is the next sentence of the
-dialogue, or (one time in three) the same sentence again. Copying is what makes it teachable: a model this small
-never learns to keep the topic of a sentence from a few thousand jokes alone.
+A Llama-type model of 2.6 million parameters that can write a chat sentence and copy one, and knows
+no joke. It is trained on two-sentence documents in the student's own chat format: the answer is the
+next sentence of the dialogue, or (one time in three) the same sentence again. Copying is what makes
+it teachable: a model this small never learns to keep the topic of a sentence from a few thousand
+jokes alone.
 
-SENTENCES is a gzipped TSV with the columns dialogue, turn, sentence and no header. Beside it only the bundled
-train literals are read, and no sentence of the other splits is ever trained on.
+SENTENCES is a gzipped TSV with the columns dialogue, turn, sentence and no header. Beside it only
+the bundled train literals are read, and no sentence of the other splits is ever trained on.
 """
 
 import argparse
@@ -45,12 +46,17 @@ def literals(split: str) -> list[str]:
 
 
 def pairs(path: Path, held_out: set[str]) -> Iterator[tuple[str, str]]:
-    """(sentence, next sentence of the same dialogue); rude, very short and very long sentences are left out."""
+    """(sentence, next sentence of the same dialogue); rude, very short and very long sentences are
+    left out."""
     last_dialogue, last_text = "", ""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         for dialogue, _turn, text in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             text = " ".join(text.split())
-            usable = 3 <= len(text.split()) <= 22 and not RUDE.search(text) and text.lower() not in held_out
+            usable = (
+                3 <= len(text.split()) <= 22
+                and not RUDE.search(text)
+                and text.lower() not in held_out
+            )
             if usable and last_text and dialogue == last_dialogue:
                 yield last_text, text
             last_dialogue, last_text = dialogue, text if usable else ""
@@ -67,7 +73,12 @@ def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
         texts,
-        trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, min_frequency=2),
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=special,
+            initial_alphabet=alphabet,
+            min_frequency=2,
+        ),
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
@@ -80,7 +91,8 @@ def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
 
 
 def document(sentence: str, answer: str, instructed: bool) -> str:
-    """One training document in the student's chat format; half of them carry the words of prompts/student.j2."""
+    """One training document in the student's chat format; half of them carry the words of
+    prompts/student.j2."""
     content = render("student", literal=sentence) if instructed else sentence
     return f"<|user|>{content}<|assistant|>{answer}<|end|>"
 
@@ -96,19 +108,28 @@ def batches(documents: list[list[int]], size: int, rng: random.Random) -> Iterat
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sentences", type=Path, help="gzipped TSV: dialogue, turn, sentence")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=64, help="documents per step")
     parser.add_argument("--hidden", type=int, default=192, help="width, a multiple of 32")
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--tokenizer", type=Path, help="take this folder's vocabulary (default: make one)")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="take this folder's vocabulary (default: make one)"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     import torch
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import (
+        GenerationConfig,
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedTokenizerFast,
+    )
 
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
@@ -158,12 +179,15 @@ def main(argv: list[str] | None = None) -> None:
 
     copies = [document(text, text, True) for text in literals("validation")]
     copy_ids, copy_labels = pad(tokenizer(copies)["input_ids"])
-    answer_start = (copy_ids == tokenizer.convert_tokens_to_ids("<|assistant|>")).int().argmax(1, keepdim=True)
+    answer_start = (
+        (copy_ids == tokenizer.convert_tokens_to_ids("<|assistant|>")).int().argmax(1, keepdim=True)
+    )
     answers = (torch.arange(copy_ids.shape[1])[None] > answer_start) & (copy_labels != -100)
 
     @torch.no_grad()
     def copied() -> float:
-        """Share of the tokens after the first of each answer that argmax copies, given the ones before."""
+        """Share of the tokens after the first of each answer that argmax copies, given the ones
+        before."""
         guess = model(input_ids=copy_ids).logits[:, :-1].argmax(-1)
         later = answers[:, 1:] & (torch.arange(copy_ids.shape[1] - 1)[None] > answer_start)
         return float((guess == copy_ids[:, 1:])[later].float().mean())
@@ -185,7 +209,9 @@ def main(argv: list[str] | None = None) -> None:
         if step % 100 == 0 or step == args.steps:
             seconds = time.monotonic() - started
             print(
-                f"step {step}/{args.steps}  loss {loss.item():.3f}  copied {copied():.3f}  {seconds:.0f} s", flush=True
+                f"step {step}/{args.steps}  loss {loss.item():.3f}  copied {copied():.3f}  "
+                f"{seconds:.0f} s",
+                flush=True,
             )
 
     model = model.to(torch.bfloat16)

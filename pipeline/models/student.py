@@ -27,11 +27,26 @@ from pipeline.runs.step import Step
 
 transformers_logging.disable_progress_bar()
 
-PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|vision_pad|>", "<unk>", "<|endoftext|>")
+PAD_NAMES = (
+    "<|pad|>",
+    "<pad>",
+    "[PAD]",
+    "<|finetune_right_pad_id|>",
+    "<|vision_pad|>",
+    "<unk>",
+    "<|endoftext|>",
+)
 
 
-GENERATION_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-"""What a model's generation config must say; how to generate is said by the run's configuration alone."""
+GENERATION_IDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+)
+"""What a model's generation config must say; how to generate is said by the run's configuration
+alone."""
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -39,7 +54,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_memory() -> None:
-    """Have glibc keep freed tensors' memory: giving it back and faulting it in again costs a third of a CPU step."""
+    """Have glibc keep freed tensors' memory: giving it back and faulting it in again costs a third
+    of a CPU step."""
     libc = ctypes.CDLL(ctypes.util.find_library("c")) if sys.platform == "linux" else None
     if mallopt := getattr(libc, "mallopt", None):  # musl has none
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
@@ -65,7 +81,8 @@ def _source(config: Config) -> dict[str, Any]:
 
 
 def architecture(config: Config) -> Any:
-    """The student's transformers config; StudentError where it cannot be found or cannot be trained here."""
+    """The student's transformers config; StudentError where it cannot be found or cannot be trained
+    here."""
     try:
         found = AutoConfig.from_pretrained(**_source(config))
     except (OSError, ValueError) as error:
@@ -73,7 +90,8 @@ def architecture(config: Config) -> Any:
         raise StudentError(
             f"student.model = {config.student.model!r}: {str(error).splitlines()[0]}\n"
             + (
-                "It brings code of its own; if you have read it, set student.trust_remote_code = true."
+                "It brings code of its own; if you have read it, set student.trust_remote_code = "
+                "true."
                 if own_code
                 else "Give a folder with a config.json, or the id of a model on the Hub that this machine can reach."
             )
@@ -82,30 +100,41 @@ def architecture(config: Config) -> Any:
 
 
 def is_encoder_decoder(config: Config) -> bool:
-    """Whether the student reads a sentence with one stack and writes with another, as BART and T5 do."""
+    """Whether the student reads a sentence with one stack and writes with another, as BART and T5
+    do."""
     return bool(architecture(config).is_encoder_decoder)
 
 
 def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
-    """The tokenizer, with a pad token that is not eos: a student whose pad is eos never learns to stop."""
+    """The tokenizer, with a pad token that is not eos: a student whose pad is eos never learns to
+    stop."""
     found = architecture(config)
     try:
-        side = "right" if found.is_encoder_decoder else "left"  # BART counts its positions from the first token
+        side = (
+            "right" if found.is_encoder_decoder else "left"
+        )  # BART counts its positions from the first token
         tokenizer = AutoTokenizer.from_pretrained(**_source(config), padding_side=side)
     except (OSError, ValueError) as error:
-        raise StudentError(f"student.model = {config.student.model!r}: no tokenizer: {error}") from None
+        raise StudentError(
+            f"student.model = {config.student.model!r}: no tokenizer: {error}"
+        ) from None
     if tokenizer.eos_token_id is None:
         raise StudentError(
-            f"The tokenizer of {config.student.model!r} has no eos token, so the student could never learn to stop. "
+            f"The tokenizer of {config.student.model!r} has no eos token, so the student could "
+            "never learn to stop. "
             'Set "eos_token" in its tokenizer_config.json.'
         )
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         known = tokenizer.get_vocab()
-        free = [name for name in PAD_NAMES if name in known and known[name] != tokenizer.eos_token_id]
+        free = [
+            name for name in PAD_NAMES if name in known and known[name] != tokenizer.eos_token_id
+        ]
         if not free and len(tokenizer) >= found.get_text_config().vocab_size:
             raise StudentError(
-                f"The tokenizer of {config.student.model!r} has no pad token apart from eos, and the model has no "
-                "spare embedding for one. Add a pad token to the tokenizer and resize the model's embeddings once, "
+                f"The tokenizer of {config.student.model!r} has no pad token apart from eos, and "
+                "the model has no "
+                "spare embedding for one. Add a pad token to the tokenizer and resize the model's "
+                "embeddings once, "
                 "then point student.model at the saved folder."
             )
         tokenizer.pad_token = free[0] if free else PAD_NAMES[0]
@@ -113,7 +142,8 @@ def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
 
 
 def load(config: Config, weights: Path | None = None, train: bool = False) -> Any:
-    """The student as a model: untrained, or with the weights or the adapter in a folder that a stage wrote."""
+    """The student as a model: untrained, or with the weights or the adapter in a folder that a
+    stage wrote."""
     kind = AutoModelForSeq2SeqLM if is_encoder_decoder(config) else AutoModelForCausalLM
     keep_memory()
     options: dict[str, Any] = {"dtype": config.student.dtype}
@@ -122,14 +152,20 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     adapter = weights is not None and (weights / "adapter_config.json").exists()
     source = _source(config)
     if weights is not None and not adapter:
-        source = {"pretrained_model_name_or_path": str(weights), "trust_remote_code": config.student.trust_remote_code}
+        source = {
+            "pretrained_model_name_or_path": str(weights),
+            "trust_remote_code": config.student.trust_remote_code,
+        }
     try:
         model = kind.from_pretrained(**source, use_safetensors=True, **options)
     except OSError as error:
         raise StudentError(
-            f"student.model = {config.student.model!r}: no weights in safetensors: {str(error).splitlines()[0]}\n"
-            "Give a folder with model.safetensors, or the id of a model on the Hub that this machine can reach.\n"
-            "Pickled weights (pytorch_model.bin) are not loaded, as they can run code: convert them first."
+            f"student.model = {config.student.model!r}: no weights in safetensors: "
+            f"{str(error).splitlines()[0]}\n"
+            "Give a folder with model.safetensors, or the id of a model on the Hub that this "
+            "machine can reach.\n"
+            "Pickled weights (pytorch_model.bin) are not loaded, as they can run code: convert "
+            "them first."
         ) from None
     if adapter:
         from peft import PeftModel
@@ -137,14 +173,17 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
         model = PeftModel.from_pretrained(model, str(weights), is_trainable=train)
     own = model.generation_config
     kept = {key: getattr(own, key) for key in GENERATION_IDS}
-    model.generation_config = GenerationConfig(**kept)  # a model's own beams or penalties are not in the configuration
+    model.generation_config = GenerationConfig(
+        **kept
+    )  # a model's own beams or penalties are not in the configuration
     if config.student.quantization == "none":
         model = model.to(device(config.runtime))
     return model.train() if train else model.eval()
 
 
 def weights(run: Run, step: Step) -> Path:
-    """The folder of weights that a step wrote; StudentError where they are not those that its manifest records."""
+    """The folder of weights that a step wrote; StudentError where they are not those that its
+    manifest records."""
     folder = run.at(step) / "weights"
     if folder_hash(folder) != (run.manifest(step) or {})["weights"]["sha256"]:
         raise StudentError(
@@ -176,5 +215,9 @@ def fingerprint(model: Any, adapter: str = "default") -> str:
         if adapted and mark not in name:
             continue
         digest.update(name.replace(mark, ".").encode())
-        digest.update(tensor.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes() if tensor.dim() else b"")
+        digest.update(
+            tensor.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
+            if tensor.dim()
+            else b""
+        )
     return digest.hexdigest()

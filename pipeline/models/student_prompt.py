@@ -15,17 +15,22 @@ from pipeline.rows.training import Measured
 
 
 def prompt(tokenizer: PreTrainedTokenizerBase, literal: str, template: str = "student") -> str:
-    """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and evaluate all use it.
+    """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and
+    evaluate all use it.
 
-    The template, student.j2 or another for a teacher, goes through the chat template where there is one, and ends in a
-    newline where there is none, so that no token spans prompt and answer; an encoder-decoder, whose encoder reads it,
-    keeps to the same words. A bos that the tokenizer adds by itself is left to it.
+    The template, student.j2 or another for a teacher, goes through the chat template where there is
+    one, and ends in a newline where there is none, so that no token spans prompt and answer; an
+    encoder-decoder, whose encoder reads it, keeps to the same words. A bos that the tokenizer adds
+    by itself is left to it.
     """
     words = render(template, literal=literal)
     if not tokenizer.chat_template:
         return words + "\n"
     text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": words}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        [{"role": "user", "content": words}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
     )
     if _adds_bos(tokenizer):
         return str(text).removeprefix(str(tokenizer.bos_token))
@@ -39,7 +44,8 @@ def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's chat template, or one by which a server gives a model without any the prompt of `prompt`."""
+    """The tokenizer's chat template, or one by which a server gives a model without any the prompt
+    of `prompt`."""
     if tokenizer.chat_template:
         return str(tokenizer.chat_template)
     bos = "{{ bos_token }}" if _adds_bos(tokenizer) else ""
@@ -47,7 +53,8 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the tokenizer's eos and those of the model's generation config."""
+    """The tokens that end an answer: the tokenizer's eos and those of the model's generation
+    config."""
     named = model.generation_config.eos_token_id
     if not isinstance(named, list):
         named = [named]
@@ -62,7 +69,8 @@ def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
     """The tokens left for an answer, eos among them, after a prompt of so many tokens.
 
-    Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as much for each.
+    Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as
+    much for each.
     """
     found = architecture(config)
     # T5's positions are relative, and its n_positions only what it was pretrained with
@@ -88,4 +96,6 @@ def measure(
     for joke, text in jokes.items():
         lengths[joke] = length(tokenizer, text)
         progress.advance()
-    return Measured(texts, lengths, {literal: left(length(tokenizer, of)) - 1 for literal, of in texts.items()})
+    return Measured(
+        texts, lengths, {literal: left(length(tokenizer, of)) - 1 for literal, of in texts.items()}
+    )

@@ -16,7 +16,8 @@ from pipeline.runs.hashes import folder_hash, local_folder
 
 
 class Teacher:
-    """The model of [llmr] or [gkd] and its tokenizer; StudentError where its vocabulary is not the student's."""
+    """The model of [llmr] or [gkd] and its tokenizer; StudentError where its vocabulary is not the
+    student's."""
 
     def __init__(self, config: Config, section: str, own: PreTrainedTokenizerBase) -> None:
         self.tokenizer = teacher_tokenizer(config, section, own)
@@ -27,39 +28,55 @@ class Teacher:
             self.model = student.load(_as_student(config, section)).requires_grad_(False)
 
     @torch.no_grad()
-    def logits(self, prompts: Sequence[list[list[int]]], answers: list[list[int]], size: int) -> torch.Tensor:
-        """The teacher's logits for each token of each answer, (B, T, size): the mean over its prompts.
+    def logits(
+        self, prompts: Sequence[list[list[int]]], answers: list[list[int]], size: int
+    ) -> torch.Tensor:
+        """The teacher's logits for each token of each answer, (B, T, size): the mean over its
+        prompts.
 
-        `prompts` has for each template the token ids of B prompts; tokens from `size` on are left out.
+        `prompts` has for each template the token ids of B prompts; tokens from `size` on are left
+        out.
         """
         pad = self.tokenizer.pad_token_id
-        known = [[min(token, size - 1) for token in ids] for ids in answers]  # the student may have more embeddings
-        each = [answer_logits(self.model, list(ids), known, pad)[..., :size].float() for ids in prompts]
+        known = [
+            [min(token, size - 1) for token in ids] for ids in answers
+        ]  # the student may have more embeddings
+        each = [
+            answer_logits(self.model, list(ids), known, pad)[..., :size].float() for ids in prompts
+        ]
         return torch.stack(each).mean(0)
 
 
-def teacher_tokenizer(config: Config, section: str, own: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+def teacher_tokenizer(
+    config: Config, section: str, own: PreTrainedTokenizerBase
+) -> PreTrainedTokenizerBase:
     """The teacher's tokenizer, after a comparison with the student's."""
     with named(f"{section}.teacher"):
         taught = _as_student(config, section)
         found = student.load_tokenizer(taught)
     ours, theirs = own.get_vocab(), found.get_vocab()
     pad = {own.pad_token, found.pad_token}  # one may have had to be added
-    differ = sorted((id, token) for token, id in ours.items() if theirs.get(token) != id and token not in pad)
+    differ = sorted(
+        (id, token) for token, id in ours.items() if theirs.get(token) != id and token not in pad
+    )
     if differ:
         id, token = differ[0]
         there = f"{theirs[token]} there" if token in theirs else "not there"
         raise StudentError(
-            f"{section}.teacher = {taught.student.model!r} has another vocabulary than student.model = "
-            f"{config.student.model!r}: {len(differ)} tokens differ; {token!r} is token {id} here and {there}.\n"
-            "Its logits say nothing about the student's tokens. Take a teacher and a student of one family, or learn "
+            f"{section}.teacher = {taught.student.model!r} has another vocabulary than "
+            "student.model = "
+            f"{config.student.model!r}: {len(differ)} tokens differ; {token!r} is token {id} here "
+            f"and {there}.\n"
+            "Its logits say nothing about the student's tokens. Take a teacher and a student of "
+            "one family, or learn "
             'from the teacher\'s jokes and verdicts instead (objective = "ft", "dpo", ...).'
         )
     return found
 
 
 def shared_vocabulary(config: Config, section: str) -> int:
-    """How many tokens teacher and student both have embeddings of: some are padded to a round number."""
+    """How many tokens teacher and student both have embeddings of: some are padded to a round
+    number."""
     return min(_sizes(config, section))
 
 
@@ -79,11 +96,15 @@ def teacher_room(config: Config, section: str) -> Any:
 
 
 def _as_student(config: Config, section: str) -> Config:
-    """The configuration in which the teacher is the student: it is loaded and given its prompts as one."""
+    """The configuration in which the teacher is the student: it is loaded and given its prompts as
+    one."""
     settings = getattr(config, section)
     trusted = config.student.trust_remote_code
     taught = Student(
-        model=settings.teacher, revision=settings.revision, dtype=settings.dtype, trust_remote_code=trusted
+        model=settings.teacher,
+        revision=settings.revision,
+        dtype=settings.dtype,
+        trust_remote_code=trusted,
     )
     return config.model_copy(update={"student": taught})
 

@@ -1,4 +1,5 @@
-"""Cards: what a stranger must know about an exported student or data set, from the run's own files."""
+"""Cards: what a stranger must know about an exported student or data set, from the run's own
+files."""
 
 import html
 import json
@@ -25,8 +26,11 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 """What the Hub calls a data set's size."""
 
 
-def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]) -> dict[str, str]:
-    """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture, merged."""
+def of_model(
+    run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]
+) -> dict[str, str]:
+    """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture,
+    merged."""
     from huggingface_hub import ModelCard
 
     metrics, warnings = _figures(run, contestant)
@@ -45,7 +49,9 @@ def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[
         "metrics": metrics,
         "warnings": [_plain(line) for line in warnings],
         "licence": licence,
-        "recipe": json.dumps(config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False),
+        "recipe": json.dumps(
+            config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False
+        ),
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
         "prompt_words": f"`{_prompt(BLANK)}`",
         "example_prompt": json.dumps(_prompt(EXAMPLE)),
@@ -55,7 +61,9 @@ def of_model(run: Run, config: Config, contestant: str, place: str, facts: dict[
         "num": variety.number,
     }
     values["example_text"] = json.dumps(values["example_text"])
-    metadata = _metadata(config, title, licence, [row for row in metrics if row.contestant == contestant])
+    metadata = _metadata(
+        config, title, licence, [row for row in metrics if row.contestant == contestant]
+    )
     card = ModelCard(_render("model_card.md.j2", {**values, "card_data": metadata}))
     return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
 
@@ -111,7 +119,10 @@ def of_rows(run: Run, config: Config, place: str, parts: list[dict[str, Any]]) -
         pretty_name=f"humor-distill run {run.name}",
         size_categories=next((name for limit, name in SIZES if total < limit), "1M<n<10M"),
         task_categories="text-generation",
-        configs=[{"config_name": part["name"], "data_files": f"data/{part['name']}.jsonl"} for part in parts],
+        configs=[
+            {"config_name": part["name"], "data_files": f"data/{part['name']}.jsonl"}
+            for part in parts
+        ],
     )
     values = {**_common(run, config, place), "title": f"Rows of run {run.name}", "parts": parts}
     return str(DatasetCard(_render("data_card.md.j2", {**values, "card_data": data.to_yaml()})))
@@ -122,7 +133,12 @@ def part(name: str, path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         first = file.readline()
     schema = json.loads(first)["schema"] if first else "-"
-    return {"name": name, "rows": path.read_bytes().count(b"\n"), "schema": schema, "sha256": file_hash(path)}
+    return {
+        "name": name,
+        "rows": path.read_bytes().count(b"\n"),
+        "schema": schema,
+        "sha256": file_hash(path),
+    }
 
 
 def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
@@ -155,14 +171,22 @@ def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
     if "evaluate" not in manifests:
         return [], ["This run was not evaluated: there is no figure."]
     if old := stale(manifests["evaluate"], manifests.values()):
-        return [], [f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no figure."]
+        return [], [
+            f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no "
+            "figure."
+        ]
     rows = jsonl.load(folder / METRICS, Metric)
     if contestant not in {row.contestant for row in rows}:
         return [], ["This student was not evaluated: there is no figure."]
     answers = jsonl.load(folder / ANSWERS, Joke)
-    references = [(found["literal"], found["teacher"]) for found in comparison.side_by_side(folder, answers).values()]
+    references = [
+        (found["literal"], found["teacher"])
+        for found in comparison.side_by_side(folder, answers).values()
+    ]
     spread = variety.spread(answers, references, rows)
-    return rows, variety.collapse([row for row in spread if row["author"] in ("teacher", contestant)])
+    return rows, variety.collapse(
+        [row for row in spread if row["author"] in ("teacher", contestant)]
+    )
 
 
 def _history(contestant: str) -> dict[str, Step]:
@@ -178,9 +202,13 @@ def _told(manifests: dict[str, Any]) -> str:
     for name, manifest in manifests.items():
         training = manifest["training"]
         objective = manifest.get("objective", "sft")
-        kind = {"sft": "jokes", "ft": "jokes", "sd": "jokes", "gkd": "jokes", "llmr": "prompts"}.get(
-            objective, "preferences"
-        )
+        kind = {
+            "sft": "jokes",
+            "ft": "jokes",
+            "sd": "jokes",
+            "gkd": "jokes",
+            "llmr": "prompts",
+        }.get(objective, "preferences")
         what = kind if name == "sft" else f"{kind} ({objective})"
         said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
     return "; ".join(said)
@@ -188,7 +216,9 @@ def _told(manifests: dict[str, Any]) -> str:
 
 def _made_with(manifests: list[dict[str, Any] | None]) -> str:
     """The versions of the last step."""
-    versions: dict[str, str] = next((found["made_with"]["packages"] for found in reversed(manifests) if found), {})
+    versions: dict[str, str] = next(
+        (found["made_with"]["packages"] for found in reversed(manifests) if found), {}
+    )
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -1,4 +1,5 @@
-"""Charts as SVG: values in, markup out. Colours come from the page's style sheet, so they follow light and dark."""
+"""Charts as SVG: values in, markup out. Colours come from the page's style sheet, so they follow
+light and dark."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +30,9 @@ def _bars(rows: Sequence[Bar]) -> list[Markup]:
             parts.append(_text(LEFT + 4, y + 13, "no verdict"))
             continue
         parts.append(
-            Markup('<rect class="bar" x="{}" y="{}" width="{:.1f}" height="16"/>').format(LEFT, y, _x(value) - LEFT)
+            Markup('<rect class="bar" x="{}" y="{}" width="{:.1f}" height="16"/>').format(
+                LEFT, y, _x(value) - LEFT
+            )
         )
         if low is not None and high is not None:
             ends = _x(low), _x(high)
@@ -51,9 +54,9 @@ def stacked(rows: Sequence[tuple[str, Mapping[str, int]]], title: str) -> Markup
             if width:
                 tip = Markup("<title>{}: {} of {}</title>").format(name, count, total)
                 parts.append(
-                    Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="16">{}</rect>').format(
-                        name, x, y, width, tip
-                    )
+                    Markup(
+                        '<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="16">{}</rect>'
+                    ).format(name, x, y, width, tip)
                 )
             if width > 28:
                 parts.append(_text(x + 4, y + 13, str(count), "inside"))
@@ -61,8 +64,11 @@ def stacked(rows: Sequence[tuple[str, Mapping[str, int]]], title: str) -> Markup
     return _svg(parts, title, len(rows) * ROW + 8)
 
 
-def lines(series: Mapping[str, Sequence[Point]], title: str, span: tuple[float, float] | None = None) -> Markup:
-    """Curves over training steps; `span` fixes the vertical axis. Series without points are left out."""
+def lines(
+    series: Mapping[str, Sequence[Point]], title: str, span: tuple[float, float] | None = None
+) -> Markup:
+    """Curves over training steps; `span` fixes the vertical axis. Series without points are left
+    out."""
     drawn = {name: points for name, points in series.items() if points}
     values = [y for points in drawn.values() for _, y in points]
     low, high = span or (min(values, default=0.0), max(values, default=1.0))
@@ -84,12 +90,16 @@ def lines(series: Mapping[str, Sequence[Point]], title: str, span: tuple[float, 
         dots = "M" + "L".join(place(point) for point in points)
         parts.append(Markup('<path class="line s{}" d="{}"/>').format(number % SERIES, dots))
         parts.append(
-            Markup('<path class="line s{}" d="M{} {}h22"/>').format(number % SERIES, left + number * 130, tall + 28)
+            Markup('<path class="line s{}" d="M{} {}h22"/>').format(
+                number % SERIES, left + number * 130, tall + 28
+            )
         )
         parts.append(_text(left + 28 + number * 130, tall + 32, name))
     parts.append(_text(left, tall + 10, "step 0"))
     parts.append(_text(WIDTH - 10, tall + 10, f"step {last:.0f}", "end"))
-    spoken = "; ".join(f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in drawn.items())
+    spoken = "; ".join(
+        f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in drawn.items()
+    )
     return _svg(parts, f"{title}: {spoken}", tall + 40)
 
 
@@ -116,7 +126,9 @@ def sheet(drawings: Sequence[tuple[str, Sequence[Bar], Sequence[float | None]]])
         parts.append(moved.format(left - LEFT + 16, y + 34, Markup("").join(inside)))
         y += len(rows) * ROW + 76
     tall, wide = max(y, 1), left + WIDTH - LEFT + 32
-    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {}">').format(wide, tall)
+    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {}">').format(
+        wide, tall
+    )
     return head + Markup("").join(parts) + Markup("</svg>\n")
 
 
@@ -143,5 +155,7 @@ def _text(x: float, y: float, text: str, kind: str = "") -> Markup:
 
 
 def _svg(parts: Sequence[Markup], title: str, height: float) -> Markup:
-    head = Markup('<svg role="img" viewBox="0 0 {} {}" aria-label="{}">').format(WIDTH, height, title)
+    head = Markup('<svg role="img" viewBox="0 0 {} {}" aria-label="{}">').format(
+        WIDTH, height, title
+    )
     return head + Markup("").join(parts) + Markup("</svg>")

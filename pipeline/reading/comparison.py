@@ -21,7 +21,8 @@ EVALUATE = Step("evaluate")
 
 
 def recipes(one: Run, other: Run) -> Iterator[str]:
-    """For every step, the lines of its recipe that differ, `-` in one and `+` in the other, and its prompts' words."""
+    """For every step, the lines of its recipe that differ, `-` in one and `+` in the other, and its
+    prompts' words."""
     steps = list(dict.fromkeys([*one.steps(), *other.steps()]))
     steps.sort(key=lambda step: step == EVALUATE)
     for step in steps:
@@ -61,7 +62,8 @@ def _without_hashes(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class Compared:
-    """A contestant's win-tie rate in two runs; delta is other - one, paired over the literals that both judged."""
+    """A contestant's win-tie rate in two runs; delta is other - one, paired over the literals that
+    both judged."""
 
     split: str
     contestant: str
@@ -74,7 +76,8 @@ class Compared:
 
 
 def compared(one: Run, other: Run) -> list[Compared]:
-    """Every contestant of either run on every split of either; nothing where an evaluation is not complete."""
+    """Every contestant of either run on every split of either; nothing where an evaluation is not
+    complete."""
     if one.manifest(EVALUATE) is None or other.manifest(EVALUATE) is None:
         return []
     left, right = judged(one), judged(other)
@@ -100,18 +103,28 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     for verdict in jsonl.load(folder / RECORDS, Verdict):
         if verdict.literal_id not in split:
             raise DataError(
-                f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in none of its literals' "
+                f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in "
+                "none of its literals' "
                 f"files any more: {', '.join(map(str, lookup.literal_files(run)))}. Restore them."
             )
-        found[records.view(split[verdict.literal_id], verdict.aspect), author[verdict.a]].append(verdict)
+        found[records.view(split[verdict.literal_id], verdict.aspect), author[verdict.a]].append(
+            verdict
+        )
     return dict(found)
 
 
-OUTCOMES = {"a": "win", "b": "loss", "tie": "tie", "inconsistent": "inconsistent", "failed": "failed"}
+OUTCOMES = {
+    "a": "win",
+    "b": "loss",
+    "tie": "tie",
+    "inconsistent": "inconsistent",
+    "failed": "failed",
+}
 
 
 def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
-    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with its verdict.
+    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with
+    its verdict.
 
     Where several aspects were judged, the first.
     """
@@ -123,8 +136,21 @@ def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, A
         if verdict.aspect != aspect:
             continue
         if verdict.literal_id not in found:
-            found[verdict.literal_id] = {"literal": verdict.literal, "teacher": verdict.b_text, "answers": []}
-        orders = [(order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders]
-        answer = {"author": author[verdict.a], "text": verdict.a_text, "id": verdict.id, "p_a": verdict.p_a}
-        found[verdict.literal_id]["answers"].append({**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders})
+            found[verdict.literal_id] = {
+                "literal": verdict.literal,
+                "teacher": verdict.b_text,
+                "answers": [],
+            }
+        orders = [
+            (order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders
+        ]
+        answer = {
+            "author": author[verdict.a],
+            "text": verdict.a_text,
+            "id": verdict.id,
+            "p_a": verdict.p_a,
+        }
+        found[verdict.literal_id]["answers"].append(
+            {**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders}
+        )
     return found

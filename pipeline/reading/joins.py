@@ -8,7 +8,15 @@ from typing import Any
 from pipeline.judging import metrics, verdict
 from pipeline.rows.records import Drop, Joke, Label, Metric, Verdict
 from pipeline.rows.row import Row
-from pipeline.rows.training import Imitation, Margin, Preference, Prompt, Ranking, Retrieval, Rollout
+from pipeline.rows.training import (
+    Imitation,
+    Margin,
+    Preference,
+    Prompt,
+    Ranking,
+    Retrieval,
+    Rollout,
+)
 from pipeline.runs.files import RECORDS
 
 CLOSE = 1e-9
@@ -42,11 +50,15 @@ class Joins:
         literal = self.literal_of.get(row.literal_id)
         self._unless(literal is not None, at, row, f"no literal {row.literal_id}")
         if literal and text is not None:
-            self._unless(literal[0] == text, at, row, f"its literal is not the text of {row.literal_id}")
+            self._unless(
+                literal[0] == text, at, row, f"its literal is not the text of {row.literal_id}"
+            )
 
     def _has_joke(self, row: Row, at: "Place", joke: str, text: str) -> None:
         self._unless(joke in self.jokes, at, row, f"no joke {joke}")
-        self._unless(self.jokes.get(joke, (text, ""))[0] == text, at, row, f"its text is not that of {joke}")
+        self._unless(
+            self.jokes.get(joke, (text, ""))[0] == text, at, row, f"its text is not that of {joke}"
+        )
 
     def _imitation(self, row: Imitation, at: "Place") -> None:
         self._literal(row, at)
@@ -84,11 +96,16 @@ class Joins:
         )
         given = [order.p_a for order in row.orders if order.p_a is not None]
         mean = sum(given) / 2 if len(given) == len(row.orders) == 2 else None
-        same = row.p_a is mean is None or (row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE)
+        same = row.p_a is mean is None or (
+            row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE
+        )
         self._unless(same, at, row, "p_a is not the mean of its orders")
         self.verdicts[row.id] = row.a, row.b, row.outcome
         if row.role == "judge":
-            split, author = self.literal_of.get(row.literal_id, ("", ""))[1], self.jokes.get(row.a, ("", ""))[1]
+            split, author = (
+                self.literal_of.get(row.literal_id, ("", ""))[1],
+                self.jokes.get(row.a, ("", ""))[1],
+            )
             at.outcomes[split, row.aspect, author][row.literal_id] = row.outcome, metrics.score(row)
 
     def _preference(self, row: Preference, at: "Place") -> None:
@@ -96,9 +113,13 @@ class Joins:
         self._literal(row, at)
         a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
         self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
-        said = {"a": (a, b), "b": (b, a)} if not row.tie else {"tie": (a, b), "inconsistent": (a, b)}
+        said = (
+            {"a": (a, b), "b": (b, a)} if not row.tie else {"tie": (a, b), "inconsistent": (a, b)}
+        )
         chosen = said.get(outcome, ("", ""))
-        self._unless((row.chosen_id, row.rejected_id) == chosen, at, row, f"not what {row.verdict_id} says")
+        self._unless(
+            (row.chosen_id, row.rejected_id) == chosen, at, row, f"not what {row.verdict_id} says"
+        )
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 
@@ -107,7 +128,12 @@ class Joins:
         self._literal(row, at)
         for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
             self._has_joke(row, at, joke, text)
-        self._unless(row.scores == sorted(row.scores, reverse=True), at, row, "not in the order of its scores")
+        self._unless(
+            row.scores == sorted(row.scores, reverse=True),
+            at,
+            row,
+            "not in the order of its scores",
+        )
 
     def _label(self, row: Label, at: "Place") -> None:
         self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
@@ -120,24 +146,42 @@ class Joins:
     def _drop(self, row: Drop, at: "Place") -> None:
         at.reasons[row.reason] += 1
         self._literal(row, at)
-        known = row.dropped in self.jokes or row.dropped in self.verdicts or row.dropped in self.literal_of
+        known = (
+            row.dropped in self.jokes
+            or row.dropped in self.verdicts
+            or row.dropped in self.literal_of
+        )
         self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
 
     def _metric(self, row: Metric, at: "Place") -> None:
-        """Counts, rates and differences against the verdicts; intervals and diversity are not computed again."""
+        """Counts, rates and differences against the verdicts; intervals and diversity are not
+        computed again."""
         found = at.outcomes.get((row.split, row.aspect, row.contestant), {})
         if row.vs is None:
             counts = Counter(outcome for outcome, _ in found.values())
             said = (row.win, row.loss, row.tie, row.inconsistent, row.failed)
-            there = tuple(counts[outcome] for outcome in ("a", "b", "tie", "inconsistent", "failed"))
+            there = tuple(
+                counts[outcome] for outcome in ("a", "b", "tie", "inconsistent", "failed")
+            )
             self._unless(said == there, at, row, f"the verdicts say {dict(counts)}")
             scores = [score for _, score in found.values() if score is not None]
-            self._unless(_close(row.wtr, scores), at, row, "wtr is not the mean of the verdicts' scores")
+            self._unless(
+                _close(row.wtr, scores), at, row, "wtr is not the mean of the verdicts' scores"
+            )
         else:
             other = at.outcomes.get((row.split, row.aspect, row.vs), {})
-            pairs = [(found[literal][1], other[literal][1]) for literal in found.keys() & other.keys()]
-            deltas = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
-            self._unless(_close(row.delta, deltas), at, row, "delta is not the mean difference of the verdicts' scores")
+            pairs = [
+                (found[literal][1], other[literal][1]) for literal in found.keys() & other.keys()
+            ]
+            deltas = [
+                ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None
+            ]
+            self._unless(
+                _close(row.delta, deltas),
+                at,
+                row,
+                "delta is not the mean difference of the verdicts' scores",
+            )
 
 
 @dataclass

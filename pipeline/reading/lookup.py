@@ -1,4 +1,5 @@
-"""Find rows of a run by id, or by a prefix of one: a search through the bytes of its files, so that it is quick."""
+"""Find rows of a run by id, or by a prefix of one: a search through the bytes of its files, so that
+it is quick."""
 
 import json
 import re
@@ -26,7 +27,18 @@ from pipeline.runs.files import (
 )
 from pipeline.runs.run import Run
 
-ROW_FILES = (RECORDS, HELD_OUT, MARGINS, ROLLOUTS, LABELS, ANSWERS, CANDIDATES, SELECTION, METRICS, DROPPED)
+ROW_FILES = (
+    RECORDS,
+    HELD_OUT,
+    MARGINS,
+    ROLLOUTS,
+    LABELS,
+    ANSWERS,
+    CANDIDATES,
+    SELECTION,
+    METRICS,
+    DROPPED,
+)
 """The files of a step that hold rows."""
 
 
@@ -97,17 +109,21 @@ def literals(run: Run) -> dict[str, LiteralText]:
     found: dict[str, LiteralText] = {}
     for path in literal_files(run):
         if not path.is_file():
-            raise DataError(f"{path}: no such file, but run {run.name} was made from it. Copy it here as well.")
+            raise DataError(
+                f"{path}: no such file, but run {run.name} was made from it. Copy it here as well."
+            )
         found |= {row.id: row for row in read(path, LiteralText)}
     return found
 
 
 def resolve(run: Run, prefix: str) -> str:
-    """The one id in the run that starts with the prefix; ConfigError where there is none, or several."""
+    """The one id in the run that starts with the prefix; ConfigError where there is none, or
+    several."""
     if not re.fullmatch(r"[a-z]_[0-9a-f]{0,12}", prefix):
         kinds = ", ".join(f"{letter}_ {kind}" for letter, kind in KINDS.items())
         raise ConfigError(
-            f"{prefix!r} is not an id, nor the start of one. SeenIds are a letter, '_' and 12 hex digits: {kinds}."
+            f"{prefix!r} is not an id, nor the start of one. SeenIds are a letter, '_' and 12 hex "
+            f"digits: {kinds}."
         )
     pattern = re.compile(f'"({prefix}[0-9a-f]{{{14 - len(prefix)}}})"'.encode())
     found: set[str] = set()
@@ -133,9 +149,13 @@ def mentions(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
 
 
 def life(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
-    """Every row about the literal of an id; only the rows that mention it where they belong to no literal."""
+    """Every row about the literal of an id; only the rows that mention it where they belong to no
+    literal."""
     found = mentions(run, identity)
-    literals = {row["id"] if row["schema"].startswith("literal/") else row.get("literal_id", "") for _, row in found}
+    literals = {
+        row["id"] if row["schema"].startswith("literal/") else row.get("literal_id", "")
+        for _, row in found
+    }
     if literals == {""}:
         return found
     return [pair for literal in sorted(literals) for pair in mentions(run, literal)]

@@ -1,4 +1,5 @@
-"""The tables of "Small But Funny" (arXiv 2402.18113), and which of our runs answers which row. Values only."""
+"""The tables of "Small But Funny" (arXiv 2402.18113), and which of our runs answers which row.
+Values only."""
 
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ Percents = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a paper's table: its label, the paper's figures in percent, and what to look up in our runs."""
+    """A row of a paper's table: its label, the paper's figures in percent, and what to look up in
+    our runs."""
 
     label: str
     paper: Percents
@@ -27,8 +29,15 @@ METHODS = (
     Entry("LLMR", (None, None), "llmr", "round-1"),
     Entry("G2R", (None, None), "g2r", "retriever"),
 )
-"""Table 2, WTR in the domain; as judges GPT-4 and Llama-2. Rows without figures are not in the paper."""
-OUT_OF_DOMAIN: dict[str, float | None] = {"FT": 34, "SD": None, "BRIO": 42, "DPO": 47, "BRIO-DPO": 49}
+"""Table 2, WTR in the domain; as judges GPT-4 and Llama-2. Rows without figures are not in the
+paper."""
+OUT_OF_DOMAIN: dict[str, float | None] = {
+    "FT": 34,
+    "SD": None,
+    "BRIO": 42,
+    "DPO": 47,
+    "BRIO-DPO": 49,
+}
 """Table 3, WTR out of the domain."""
 DATA = (
     Entry("FT, a third of the data (12K pairs)", (24,), "third-ft", "round-1"),
@@ -38,15 +47,23 @@ DATA = (
     Entry("BRIO, two thirds (24K)", (45,), "two-thirds-brio", "round-1"),
     Entry("BRIO, all (36K)", (53,), "brio", "round-1"),
     Entry("BRIO, a third, 10 epochs on the same pairs", (None,), "third-refreshed-1", "round-1"),
-    Entry("BRIO, a third, pairs refreshed 2 times in 10 epochs", (56,), "third-refreshed-2", "round-2"),
-    Entry("BRIO, a third, pairs refreshed 10 times in 10 epochs", (66,), "third-refreshed-10", "round-10"),
+    Entry(
+        "BRIO, a third, pairs refreshed 2 times in 10 epochs", (56,), "third-refreshed-2", "round-2"
+    ),
+    Entry(
+        "BRIO, a third, pairs refreshed 10 times in 10 epochs",
+        (66,),
+        "third-refreshed-10",
+        "round-10",
+    ),
 )
 """Table 4, data size and feedback frequency."""
 CRITICS = (
     Entry("cloze", (57, 47, 0, 25), "critic-cloze"),
     Entry("multiple choice", (76, 59, 15, 20), "critic-choice"),
 )
-"""Table 1: agreement with people (two figures; the first is that for humor), position bias, length bias."""
+"""Table 1: agreement with people (two figures; the first is that for humor), position bias, length
+bias."""
 PEOPLE = (
     Entry("FT", (23, 38, 29)),
     Entry("BRIO", (43, 32, 45)),
@@ -68,8 +85,8 @@ class Experiment:
 
 
 THIRD, TWO_THIRDS = "literals.limit={{train={third}}}", "literals.limit={{train={two_thirds}}}"
-"""What a part of the train split is; the numbers are those of the literals' files. {weights} are those of the student
-that the source's first round trained."""
+"""What a part of the train split is; the numbers are those of the literals' files. {weights} are
+those of the student that the source's first round trained."""
 EXPERIMENTS: dict[str, Experiment] = {
     "dpo": Experiment("dpo"),
     "ft": Experiment("ft", source="dpo"),
@@ -92,7 +109,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "critic-choice": Experiment("dpo", ("critic.aspect=humor",), only="agreement"),
     "critic-cloze": Experiment(
         "dpo",
-        ("critic.method=cloze", "critic.endpoint={{base_url='local:',model='data/students/micro'}}"),
+        (
+            "critic.method=cloze",
+            "critic.endpoint={{base_url='local:',model='data/students/micro'}}",
+        ),
         only="agreement",
     ),
 }

@@ -5,7 +5,8 @@ import re
 from rich.text import Text
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What could move the cursor, colour the screen or reorder a line: shown as an escape, never sent."""
+"""What could move the cursor, colour the screen or reorder a line: shown as an escape, never
+sent."""
 
 
 WIDTH = 120

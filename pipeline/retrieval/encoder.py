@@ -1,4 +1,5 @@
-"""The encoder of a retriever: trained, loaded, and what it finds (G2R, Kim et al., arXiv 2108.12582)."""
+"""The encoder of a retriever: trained, loaded, and what it finds (G2R, Kim et al., arXiv
+2108.12582)."""
 
 import logging
 from collections.abc import Sequence
@@ -33,10 +34,11 @@ REFUSED = {
 
 
 class Loss(torch.nn.Module):
-    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes; sentence-transformers calls it.
+    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes;
+    sentence-transformers calls it.
 
-    Negatives are drawn anew at each step, by torch's own generator, whose state is in every checkpoint; a context's own
-    jokes are none of its negatives.
+    Negatives are drawn anew at each step, by torch's own generator, whose state is in every
+    checkpoint; a context's own jokes are none of its negatives.
     """
 
     def __init__(self, model: Any, settings: Retriever, rows: Sequence[Retrieval]) -> None:
@@ -44,18 +46,30 @@ class Loss(torch.nn.Module):
         self.model, self.settings = model, settings
         self.jokes = [(place, text) for place, row in enumerate(rows) for text in row.jokes]
 
-    def forward(self, features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Features of the contexts and of each of K jokes; labels are the contexts' places and scores (B, 1 + K)."""
+    def forward(
+        self, features: list[dict[str, torch.Tensor]], labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Features of the contexts and of each of K jokes; labels are the contexts' places and
+        scores (B, 1 + K)."""
         settings = self.settings
         context_BD, *own = (self.embed(feature) for feature in features)
-        drawn = [self.jokes[place] for place in torch.randperm(len(self.jokes))[: settings.negatives].tolist()]
+        drawn = [
+            self.jokes[place]
+            for place in torch.randperm(len(self.jokes))[: settings.negatives].tolist()
+        ]
         inputs = self.model.preprocess([text for _, text in drawn])
         negative_ND = self.embed(_library().util.batch_to_device(inputs, context_BD.device))
         places_B1 = labels[:, :1]
         scores_BK = labels[:, 1:]
         mine_BN = places_B1 == torch.tensor([place for place, _ in drawn], device=labels.device)
         ce, kd = retrieval.both(
-            context_BD, torch.stack(own, 1), negative_ND, mine_BN, scores_BK, settings.scale, settings.temperature
+            context_BD,
+            torch.stack(own, 1),
+            negative_ND,
+            mine_BN,
+            scores_BK,
+            settings.scale,
+            settings.temperature,
         )
         if settings.scores == "none":
             return {"ce": ce}
@@ -66,14 +80,17 @@ class Loss(torch.nn.Module):
 
 
 def arguments(config: Config, folder: Path) -> Any:
-    """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not take."""
+    """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not
+    take."""
     settings: Any = config.retriever
     kind = _library().SentenceTransformerTrainingArguments
     index.faiss()
     for key, why in REFUSED.items():
         if key in settings.trainer:
             raise ConfigError(f"[retriever.trainer] {key}: {why}")
-    return build(kind, config, {"gradient_checkpointing": False, **settings.trainer}, folder, "retriever")
+    return build(
+        kind, config, {"gradient_checkpointing": False, **settings.trainer}, folder, "retriever"
+    )
 
 
 def load(config: Config, folder: Path | None = None) -> Any:
@@ -93,7 +110,8 @@ def load(config: Config, folder: Path | None = None) -> Any:
         )
     except (OSError, ValueError) as error:
         raise StudentError(
-            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\nGive a folder with a modules.json or "
+            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\nGive a folder "
+            "with a modules.json or "
             "a config.json, or the id of a model on the Hub that this machine can reach."
         ) from None
 
@@ -119,7 +137,8 @@ def train(context: Context, rows: Sequence[Retrieval]) -> None:
 
 
 def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
-    """A context and its jokes, with its place and their scores as the label; missing jokes are filled up."""
+    """A context and its jokes, with its place and their scores as the label; missing jokes are
+    filled up."""
     most = max(len(row.jokes) for row in rows)
     found = []
     for place, row in enumerate(rows):
@@ -139,11 +158,16 @@ def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
 
 
 def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) -> list[int]:
-    """For each held-out context the rank, from 1, of the nearest of its own jokes among all held-out ones and rows'."""
-    jokes = [(row.literal_id, text) for part in (held_out, rows) for row in part for text in row.jokes]
+    """For each held-out context the rank, from 1, of the nearest of its own jokes among all
+    held-out ones and rows'."""
+    jokes = [
+        (row.literal_id, text) for part in (held_out, rows) for row in part for text in row.jokes
+    ]
     owner = np.array([literal for literal, _ in jokes])
     every_ND, found = vectors(model, [text for _, text in jokes]), []
-    for row, context_D in zip(held_out, vectors(model, [row.literal for row in held_out]), strict=True):
+    for row, context_D in zip(
+        held_out, vectors(model, [row.literal for row in held_out]), strict=True
+    ):
         near_N = every_ND @ context_D
         found.append(1 + int((near_N > near_N[owner == row.literal_id].max()).sum()))
     return found

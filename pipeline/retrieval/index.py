@@ -1,4 +1,5 @@
-"""Vectors of jokes and the search for the nearest, by Faiss; an index knows its jokes by their ids."""
+"""Vectors of jokes and the search for the nearest, by Faiss; an index knows its jokes by their
+ids."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 from pipeline.errors import ConfigError
 
 NEIGHBOURS, BREADTH = 32, 256
-"""Links of a vector in the graph, and how many candidates a search keeps (efSearch): G2R's (arXiv 2108.12582)."""
+"""Links of a vector in the graph, and how many candidates a search keeps (efSearch): G2R's (arXiv
+2108.12582)."""
 
 
 def faiss() -> Any:
@@ -26,7 +28,8 @@ def missing(error: ImportError) -> ConfigError:
 
 
 def build(vectors: np.ndarray, ids: Sequence[str], exact_below: int) -> Any:
-    """An index by inner product of vectors (N, D) in float32: exact for fewer than `exact_below`, else HNSW32."""
+    """An index by inner product of vectors (N, D) in float32: exact for fewer than `exact_below`,
+    else HNSW32."""
     library, (count, dim) = faiss(), vectors.shape
     if count < exact_below:
         inner = library.IndexFlatIP(dim)

@@ -1,4 +1,5 @@
-"""How likely a model finds jokes, for a retriever to learn from (G2R, arXiv 2108.12582, model level)."""
+"""How likely a model finds jokes, for a retriever to learn from (G2R, arXiv 2108.12582, model
+level)."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +20,11 @@ BATCH = 16
 """Literals that are scored at a time."""
 
 
-def likelihoods(context: Context, groups: Sequence[list[Joke]]) -> Iterator[tuple[str, list[float]]]:
-    """Each literal, and the log-likelihood per token, in nats, of its jokes, given it; for mi, less that without it.
+def likelihoods(
+    context: Context, groups: Sequence[list[Joke]]
+) -> Iterator[tuple[str, list[float]]]:
+    """Each literal, and the log-likelihood per token, in nats, of its jokes, given it; for mi, less
+    that without it.
 
     A joke is scored as far as it fits the scorer's context.
     """
@@ -39,7 +43,8 @@ def likelihoods(context: Context, groups: Sequence[list[Joke]]) -> Iterator[tupl
 
 
 def _as_student(context: Context) -> tuple[Config, Path | None]:
-    """The scorer as a student: the configuration that has it, and the weights of a step where it is the run's own."""
+    """The scorer as a student: the configuration that has it, and the weights of a step where it is
+    the run's own."""
     config = context.config
     settings: Any = config.retriever
     if settings.scorer is None:
@@ -79,7 +84,9 @@ class _Scorer:
         for sentence, group in zip(sentences, groups, strict=True):
             prompt = student_prompt.prompt(self.tokenizer, sentence)
             separate = bool(self.model.config.is_encoder_decoder)
-            encoded = likelihood.encode(self.tokenizer, prompt, [joke.text for joke in group], separate)
+            encoded = likelihood.encode(
+                self.tokenizer, prompt, [joke.text for joke in group], separate
+            )
             most = max(1, self.room(len(encoded["prompt"])))
             prompts.append(encoded["prompt"])
             answers.append([ids[:most] for ids in encoded["answers"]])

@@ -30,7 +30,8 @@ class Nearest(NamedTuple):
 
 
 class Searcher:
-    """The encoder, index and jokes of a run's retriever; StageError where they do not belong together."""
+    """The encoder, index and jokes of a run's retriever; StageError where they do not belong
+    together."""
 
     def __init__(self, run: Run, config: Config) -> None:
         folder = run.at(STEP)
@@ -38,8 +39,14 @@ class Searcher:
         again = f"Make it again: {STEP.command(run.name)} --force"
         old = stale(manifest, run.manifests().values())
         if old:
-            raise StageError(f"{folder}: the index is older than its jokes: {', '.join(old)} was made anew. {again}")
-        for name, digest in {RECORDS: manifest["sha256"], INDEX: manifest["files"].get(INDEX)}.items():
+            raise StageError(
+                f"{folder}: the index is older than its jokes: {', '.join(old)} was made anew. "
+                f"{again}"
+            )
+        for name, digest in {
+            RECORDS: manifest["sha256"],
+            INDEX: manifest["files"].get(INDEX),
+        }.items():
             if not (folder / name).is_file() or file_hash(folder / name) != digest:
                 raise StageError(f"{folder / name} is not what its manifest records. {again}")
         self.texts: dict[str, str] = {}

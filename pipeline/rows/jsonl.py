@@ -17,14 +17,16 @@ R = TypeVar("R", bound=Row)
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
-    """The rows of a JSONL file, validated; a bad line raises DataError with file:line and the fields at fault."""
+    """The rows of a JSONL file, validated; a bad line raises DataError with file:line and the
+    fields at fault."""
     seen = SeenIds()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             row = parse(line, kind, f"{path}:{number}")
             if not seen.add(row.id):
                 raise DataError(
-                    f"{path}:{number}: id {row.id} is already on line {_line(path, row)}. Each id may occur once."
+                    f"{path}:{number}: id {row.id} is already on line {_line(path, row)}. Each id "
+                    "may occur once."
                 )
             yield row
 
@@ -32,11 +34,16 @@ def read(path: Path, kind: type[R]) -> Iterator[R]:
 def _line(path: Path, row: Row) -> int:
     """The first line with a row's id."""
     with path.open("rb") as file:
-        return next(n for n, line in enumerate(file, 1) if parse(line, type(row), f"{path}:{n}").id == row.id)
+        return next(
+            n
+            for n, line in enumerate(file, 1)
+            if parse(line, type(row), f"{path}:{n}").id == row.id
+        )
 
 
 def load(path: Path, kind: type[R]) -> list[R]:
-    """All rows of a JSONL file; rows hold no cycles, and looking for some meanwhile would cost a third of the time."""
+    """All rows of a JSONL file; rows hold no cycles, and looking for some meanwhile would cost a
+    third of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -52,7 +59,9 @@ def parse(line: bytes, kind: type[R], where: str) -> R:
         row = kind.model_validate_json(line)
     except ValidationError as error:
         _other_schema(line, kind, where)
-        fields = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors())
+        fields = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors()
+        )
         raise DataError(f"{where}: not a {kind.kind} row: {fields}") from None
     if row.schema_ != kind.kind:
         _other_schema(line, kind, where)
@@ -68,7 +77,8 @@ def _other_schema(line: bytes, kind: type[Row], where: str) -> None:
     schema = row.get("schema") if isinstance(row, dict) else None
     if schema is not None and schema != kind.kind:
         raise DataError(
-            f"{where}: schema is {schema!r}, expected {kind.kind!r}. Read it with the humor-distill that wrote it "
+            f"{where}: schema is {schema!r}, expected {kind.kind!r}. Read it with the "
+            "humor-distill that wrote it "
             "(its manifest names the commit), or make it again."
         )
 

@@ -1,7 +1,7 @@
 """The rows that stages write: one class per kind, one JSON object per line, every key in every row.
 
-SeenIds are a kind letter and 12 hex digits of the SHA-256 of what makes the row that row, so equal content has equal
-ids in every run, and rows join on ids, never on position.
+SeenIds are a kind letter and 12 hex digits of the SHA-256 of what makes the row that row, so equal
+content has equal ids in every run, and rows join on ids, never on position.
 """
 
 from typing import Any, ClassVar, Literal
@@ -45,7 +45,8 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     shown: Literal["ab", "ba"]
     p_a: float | None
-    """Probability that a is better: from the answer token's logprobs, else 1 or 0 (0.5 for a stated tie)."""
+    """Probability that a is better: from the answer token's logprobs, else 1 or 0 (0.5 for a stated
+    tie)."""
     answer: Literal["a", "b", "tie"] | None
     reason: str | None
     raw: str | None
@@ -100,11 +101,13 @@ class Drop(Row):
     index: int
     """Position among what was dropped of it."""
     text: str | None
-    """What was left out, or what the endpoint said, where no other row has it; else whose answer it would have been."""
+    """What was left out, or what the endpoint said, where no other row has it; else whose answer it
+    would have been."""
 
 
 class Failure(Row):
-    """A request that no attempt could get answered; it is no answer, and the next start tries it again."""
+    """A request that no attempt could get answered; it is no answer, and the next start tries it
+    again."""
 
     kind: ClassVar[str] = "failure/1"
     identity = ("f", "call")
@@ -150,5 +153,6 @@ class Metric(Row):
 
 
 def view(split: str, aspect: str) -> str:
-    """What a table calls a split as the judge sees it: with its aspect, where that is not the overall one."""
+    """What a table calls a split as the judge sees it: with its aspect, where that is not the
+    overall one."""
     return split if aspect == "overall" else f"{split}, {aspect}"

@@ -44,7 +44,8 @@ class Rollout(Row):
 
 
 class Retrieval(Row):
-    """A literal and the jokes that a retriever learns to find for it; those of the train literals are searched."""
+    """A literal and the jokes that a retriever learns to find for it; those of the train literals
+    are searched."""
 
     kind: ClassVar[str] = "retrieval/1"
     identity = ("e", "literal_id", "joke_ids", "scores")
@@ -71,7 +72,8 @@ class Preference(Row):
     p: float
     """The critic's probability that chosen is better, mean of the two orders."""
     tie: bool
-    """The critic did not prefer either (dpo.ties = "rao-kupper"); chosen and rejected are then a and b."""
+    """The critic did not prefer either (dpo.ties = "rao-kupper"); chosen and rejected are then a
+    and b."""
 
 
 class Ranking(Row):
@@ -89,7 +91,8 @@ class Ranking(Row):
 
 
 class Margin(Row):
-    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in nats.
+    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in
+    nats.
 
     Of a ranking, chosen is the best candidate and rejected the worst.
     """
@@ -116,7 +119,8 @@ class Measured(NamedTuple):
     lengths: dict[str, int]
     """Tokens of each joke, by its id, without what ends it."""
     room: dict[str, int]
-    """Tokens that a joke may have after the prompt, by literal id; a longer one would be cut in training."""
+    """Tokens that a joke may have after the prompt, by literal id; a longer one would be cut in
+    training."""
 
     def fits(self, literal: str, *jokes: str) -> bool:
         """Whether none of a literal's jokes would be cut."""

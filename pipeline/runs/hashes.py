@@ -7,7 +7,8 @@ from pipeline import ROOT
 from pipeline.config.whole import Config
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
-"""Endings of the files that make a model what it is: weights, configuration, tokenizer, chat template."""
+"""Endings of the files that make a model what it is: weights, configuration, tokenizer, chat
+template."""
 
 
 def student_folder(config: Config) -> Path | None:

@@ -25,7 +25,8 @@ def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
         for row in read(path, LiteralText):
             if not seen.add(row.id):
                 raise DataError(
-                    f"{path}: id {row.id} is also in another file of literals.files. Each literal may occur once."
+                    f"{path}: id {row.id} is also in another file of literals.files. Each literal "
+                    "may occur once."
                 )
             counts[row.split] += 1
             if row.split in most and counts[row.split] > most[row.split]:
@@ -50,5 +51,8 @@ def literal_files(config: Config) -> list[Path]:
     paths = [ROOT / name for name in config.literals.files]
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path}: no such file (literals.files). Make it: humor-distill import FILE --out {path}")
+            raise DataError(
+                f"{path}: no such file (literals.files). Make it: humor-distill import FILE --out "
+                f"{path}"
+            )
     return paths

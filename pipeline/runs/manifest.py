@@ -15,14 +15,17 @@ Recipe = dict[str, Any]
 
 MANIFEST_SCHEMA = "manifest/2"
 MANIFEST_KEYS = frozenset(
-    "schema run step recipe rows sha256 files dropped spent started finished seconds made_with prompts seal".split()
+    "schema run step recipe rows sha256 files dropped spent started finished seconds made_with "
+    "prompts seal".split()
 )
 PACKAGES = (
-    "torch transformers trl peft datasets bitsandbytes openai pydantic jinja2 sentence-transformers faiss-cpu"
+    "torch transformers trl peft datasets bitsandbytes openai pydantic jinja2 "
+    "sentence-transformers faiss-cpu"
 ).split()
 """Whose versions are recorded."""
 MOVED_LOSSES: dict[str, str] = {}
-"""What earlier versions recorded of code of ours that decides weights, and what is recorded of the same code now."""
+"""What earlier versions recorded of code of ours that decides weights, and what is recorded of the
+same code now."""
 
 
 def misshapen(manifest: Any) -> str | None:
@@ -34,7 +37,10 @@ def misshapen(manifest: Any) -> str | None:
         return f"schema is {schema!r}, expected {MANIFEST_SCHEMA!r}: another version wrote it"
     if missing := MANIFEST_KEYS - manifest.keys():
         return f"without {', '.join(sorted(missing))}"
-    tables = {key: manifest[key] for key in ("recipe", "files", "dropped", "spent", "made_with", "prompts")}
+    tables = {
+        key: manifest[key]
+        for key in ("recipe", "files", "dropped", "spent", "made_with", "prompts")
+    }
     tables["weights"] = manifest.get("weights", {})
     if isinstance(manifest["recipe"], dict):
         for key in ("inputs", "prompts"):
@@ -81,7 +87,9 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
     lines = []
     for name, manifest in manifests.items():
         if old := stale(manifest, manifests.values()):
-            lines.append(f"{name} read other rows or weights of {', '.join(old)} than there are now.")
+            lines.append(
+                f"{name} read other rows or weights of {', '.join(old)} than there are now."
+            )
     return lines
 
 

@@ -1,4 +1,5 @@
-"""A run is a version: a named folder data/runs/<run> of steps, each with its rows and its manifest."""
+"""A run is a version: a named folder data/runs/<run> of steps, each with its rows and its
+manifest."""
 
 import re
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ class Run:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name) or ".." in self.name:
             raise ConfigError(
-                f"--run {self.name!r} is not a run name: up to 64 letters, digits, '-', '_' and '.'; no '/', no '..'."
+                f"--run {self.name!r} is not a run name: up to 64 letters, digits, '-', '_' and "
+                "'.'; no '/', no '..'."
             )
 
     @property
@@ -35,12 +37,14 @@ class Run:
         return runs_folder() / self.name
 
     def at(self, step: Step) -> Path:
-        """The step's folder; StageError where it links to what is not there, or out of the data folder."""
+        """The step's folder; StageError where it links to what is not there, or out of the data
+        folder."""
         own = self.folder / str(step)
         runs = runs_folder().resolve()
         if not own.resolve().is_relative_to(runs):
             raise StageError(
-                f"{own} leads out of {runs}, so it is neither read nor written. Copy the run there, "
+                f"{own} leads out of {runs}, so it is neither read nor written. Copy the run "
+                "there, "
                 "or point HUMOR_DISTILL_DATA at the folder that holds it."
             )
         if own.is_symlink() and not own.exists():
@@ -53,13 +57,17 @@ class Run:
         return own
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
-        """The manifest of a complete step, else None; DataError where it is not one that a stage wrote."""
+        """The manifest of a complete step, else None; DataError where it is not one that a stage
+        wrote."""
         path = self.at(step) / MANIFEST
         manifest = read_json(path)
         if manifest is None:
             return None
         if wrong := complaint(manifest):
-            raise DataError(f"{path}: {wrong}. Restore it, or make the step again: {step.command(self.name)} --force")
+            raise DataError(
+                f"{path}: {wrong}. Restore it, or make the step again: {step.command(self.name)} "
+                "--force"
+            )
         return dict(manifest)
 
     def steps(self) -> list[Step]:
@@ -135,4 +143,6 @@ def choose(run: Run, planned: list[Step], stage: str, number: int | None) -> Ste
     count = max(step.round or 0 for step in planned)
     if 0 < number <= count:
         raise ConfigError(f"--round {number} has no {stage}: its objective judges no candidates.")
-    raise ConfigError(f"--round {number}: the configuration has {count} round(s). Add one under [[rounds]].")
+    raise ConfigError(
+        f"--round {number}: the configuration has {count} round(s). Add one under [[rounds]]."
+    )

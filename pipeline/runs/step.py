@@ -67,7 +67,9 @@ def round_steps(number: int, objective: str) -> list[Step]:
 
 def last_steps(optional: Container[str]) -> list[Step]:
     """The steps after all rounds; of the optional stages those that are configured."""
-    return [Step(stage) for stage in LAST_STAGES if stage not in OPTIONAL_STAGES or stage in optional]
+    return [
+        Step(stage) for stage in LAST_STAGES if stage not in OPTIONAL_STAGES or stage in optional
+    ]
 
 
 def student_step(config: Config, number: int) -> Step:

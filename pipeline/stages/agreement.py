@@ -1,6 +1,7 @@
 """agreement: the critic judges pairs that people have judged; how often does it agree with them?
 
-"Small But Funny" (arXiv 2402.18113) chooses its critic so: agreement with people, position bias and length bias.
+"Small But Funny" (arXiv 2402.18113) chooses its critic so: agreement with people, position bias and
+length bias.
 """
 
 import json
@@ -65,16 +66,21 @@ def _labels(context: Context) -> list[Label]:
     settings = context.config.agreement or Agreement(labels="")
     path = ROOT / settings.labels
     labels: dict[str, Label] = {}
-    lines = path.read_text("utf-8").split("\n")  # a line of JSON may hold what splitlines would split at
+    lines = path.read_text("utf-8").split(
+        "\n"
+    )  # a line of JSON may hold what splitlines would split at
     for number, line in enumerate(lines[: settings.limit], 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            label = _label(str(row[settings.literal_key]), str(row["a"]), str(row["b"]), row["label"])
+            label = _label(
+                str(row[settings.literal_key]), str(row["a"]), str(row["b"]), row["label"]
+            )
         except (ValueError, LookupError, TypeError) as error:
             raise DataError(
-                f"{path}:{number}: not a pair that people judged ({error!r}). It needs the keys a, b, label (a or b) "
+                f"{path}:{number}: not a pair that people judged ({error!r}). It needs the keys a, "
+                "b, label (a or b) "
                 f"and {settings.literal_key} (agreement.literal_key)."
             ) from None
         if label.id in labels:
@@ -108,4 +114,6 @@ def _pairs(labels: list[Label]) -> list[Pair]:
 
 
 def _joke(literal_id: str, literal: str, text: str) -> Joke:
-    return make(Joke, literal_id=literal_id, literal=literal, text=text, author="people", index=0, call=None)
+    return make(
+        Joke, literal_id=literal_id, literal=literal, text=text, author="people", index=0, call=None
+    )

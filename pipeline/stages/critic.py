@@ -1,7 +1,7 @@
 """critic: the teacher compares pairs of candidates, each pair in both orders.
 
-"Small But Funny" (arXiv 2402.18113), critique phase: a multiple-choice prompt on the pair of candidates with the
-largest n-gram edit distance.
+"Small But Funny" (arXiv 2402.18113), critique phase: a multiple-choice prompt on the pair of
+candidates with the largest n-gram edit distance.
 """
 
 from collections import defaultdict
@@ -69,7 +69,8 @@ def run(context: Context) -> Iterator[Verdict]:
 
 
 def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
-    """Rounds of pairs, each chosen by the verdicts before it, until each literal has had its share of all pairs."""
+    """Rounds of pairs, each chosen by the verdicts before it, until each literal has had its share
+    of all pairs."""
     from pipeline.judging.swiss import Tournament
 
     share = context.config.critic.share

@@ -1,8 +1,10 @@
-"""dpo: the round's student learns by the round's objective: from the critic's verdicts, or from a teacher's logits.
+"""dpo: the round's student learns by the round's objective: from the critic's verdicts, or from a
+teacher's logits.
 
-"Small But Funny" (arXiv 2402.18113), critique phase: dpo (Rafailov et al., arXiv 2305.18290, eq. 7), brio (Liu et al.,
-arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft, on the teacher's jokes, is its control.
-gkd (Agarwal et al., arXiv 2306.13649) and llmr (Li et al., arXiv 2409.12500) need no verdicts.
+"Small But Funny" (arXiv 2402.18113), critique phase: dpo (Rafailov et al., arXiv 2305.18290, eq.
+7), brio (Liu et al., arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft,
+on the teacher's jokes, is its control. gkd (Agarwal et al., arXiv 2306.13649) and llmr (Li et al.,
+arXiv 2409.12500) need no verdicts.
 """
 
 import json
@@ -50,7 +52,8 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
 
 
 def code(config: Config, round: int | None) -> str | None:
-    """The file of losses of ours, where it may decide what is learned; an encoder-decoder always uses it."""
+    """The file of losses of ours, where it may decide what is learned; an encoder-decoder always
+    uses it."""
     learned = config.round(round)
     if learned.objective == "llmr":
         return f"{LOSSES}/reward.py"
@@ -132,7 +135,8 @@ def learn(context: Context) -> None:
 
 
 def _critic_cost(context: Context, rows: int) -> dict[str, Any]:
-    """What the critic's answers cost for each row that came of them, whoever paid; None where a price is unknown."""
+    """What the critic's answers cost for each row that came of them, whoever paid; None where a
+    price is unknown."""
     calls: dict[str, None] = {}
     for verdict in context.rows("critic", Verdict):
         for order in verdict.orders:
@@ -145,8 +149,11 @@ def _critic_cost(context: Context, rows: int) -> dict[str, Any]:
     return {**paid, "per_row": per_row}
 
 
-def _rows(context: Context, trainer_arguments: Any, tokenizer: Any, literals: set[str]) -> Sequence[Any]:
-    """The rows about these literals that the objective trains on; what is left out goes to the context."""
+def _rows(
+    context: Context, trainer_arguments: Any, tokenizer: Any, literals: set[str]
+) -> Sequence[Any]:
+    """The rows about these literals that the objective trains on; what is left out goes to the
+    context."""
     reads = context.round.learning.reads
     if reads == "prompts":
         from pipeline.training.logits import llmr
@@ -158,8 +165,12 @@ def _rows(context: Context, trainer_arguments: Any, tokenizer: Any, literals: se
         rows, left_out = preferences.imitations(jokes, measured)
         _drop(context, left_out)
         return rows
-    verdicts = [verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals]
-    return _from_verdicts(context, verdicts, _measured(context, trainer_arguments, tokenizer, verdicts))
+    verdicts = [
+        verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals
+    ]
+    return _from_verdicts(
+        context, verdicts, _measured(context, trainer_arguments, tokenizer, verdicts)
+    )
 
 
 def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured) -> Sequence[Any]:
@@ -177,11 +188,18 @@ def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured
         return rows
     if learned.objective == "brio":
         return [preferences.as_ranking(row) for row in rows]
-    best = {row.chosen_id: row for row in rows}  # where all pairs are judged, a joke may win more than once
-    return [preferences.imitation(row.literal_id, row.prompt, joke, row.chosen) for joke, row in best.items()]
+    best = {
+        row.chosen_id: row for row in rows
+    }  # where all pairs are judged, a joke may win more than once
+    return [
+        preferences.imitation(row.literal_id, row.prompt, joke, row.chosen)
+        for joke, row in best.items()
+    ]
 
 
-def _measured(context: Context, trainer_arguments: Any, tokenizer: Any, rows: Sequence[Joke | Verdict]) -> Measured:
+def _measured(
+    context: Context, trainer_arguments: Any, tokenizer: Any, rows: Sequence[Joke | Verdict]
+) -> Measured:
     """Prompts, lengths and room of the literals and jokes that rows are about."""
     from pipeline.models import student_prompt
     from pipeline.training import arguments

@@ -1,6 +1,7 @@
 """evaluate: how often each student ties or beats its teacher, on sentences nobody trained on.
 
-The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of each pair are judged.
+The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of each pair are
+judged.
 """
 
 from collections import defaultdict
@@ -71,20 +72,27 @@ def run(context: Context) -> Iterator[Verdict]:
     verdicts: Verdicts = defaultdict(list)
     with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects)) as progress:
         for aspect in settings.aspects:
-            for verdict in choice.verdicts("judge", settings, context.door(progress), pairs, aspect):
+            for verdict in choice.verdicts(
+                "judge", settings, context.door(progress), pairs, aspect
+            ):
                 verdicts[aspect, author_of[verdict.a]].append(verdict)
                 yield verdict
     train = {literal.id for literal in context.literals("train")}
     trained_on = {joke.text for joke in teacher if joke.literal_id in train}
-    rows = list(figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on))
+    rows = list(
+        figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on)
+    )
     jsonl.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
     _leave_out(context, literals, reference, answers)
     print(table(rows))
 
 
-def _leave_out(context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]) -> None:
-    """What was not judged; counted from the answers, as an interrupted attempt may have written some of them."""
+def _leave_out(
+    context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]
+) -> None:
+    """What was not judged; counted from the answers, as an interrupted attempt may have written
+    some of them."""
     context.drops.clear()
     given = {(joke.author, joke.literal_id): joke for joke in answers}
     for literal in literals:
@@ -95,7 +103,9 @@ def _leave_out(context: Context, literals: list[LiteralText], reference: dict[st
             answer = given.get((name, literal.id))
             if answer is None or not answer.text:
                 what = answer.id if answer else literal.id
-                context.drop(literal.id, what, "answer, empty or not fitting the student's context", name)
+                context.drop(
+                    literal.id, what, "answer, empty or not fitting the student's context", name
+                )
 
 
 def _contestants(context: Context) -> dict[str, str]:
@@ -114,7 +124,8 @@ def _contestants(context: Context) -> dict[str, str]:
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
-    """One answer per contestant and literal; a contestant that an interrupted attempt finished is read back."""
+    """One answer per contestant and literal; a contestant that an interrupted attempt finished is
+    read back."""
     path = context.folder / ANSWERS
     if not path.exists():
         parts = []
@@ -135,7 +146,9 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     return answers
 
 
-def _answers_of(context: Context, name: str, student_name: str, literals: list[LiteralText]) -> Iterable[Joke]:
+def _answers_of(
+    context: Context, name: str, student_name: str, literals: list[LiteralText]
+) -> Iterable[Joke]:
     """A contestant's answers, by the student that answers for it."""
     from pipeline.models import generation, student
 
@@ -149,7 +162,9 @@ def _answers_of(context: Context, name: str, student_name: str, literals: list[L
     if name != student_name:
         return best_of.answers(context, model, tokenizer, literals)
     tasks = [generation.Task(literal, name, 0) for literal in literals]
-    writing = generation.Writing(context.config, str(context.step), context.drop, context.kept(Joke))
+    writing = generation.Writing(
+        context.config, str(context.step), context.drop, context.kept(Joke)
+    )
     return generation.write_jokes(writing, model, tokenizer, tasks, context.config.evaluate)
 
 
@@ -160,7 +175,15 @@ def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
     searcher = Searcher(context.run, context.config)
     nearest = searcher.nearest([literal.text for literal in literals])
     for literal, near in zip(literals, nearest, strict=True):
-        yield make(Joke, literal_id=literal.id, literal=literal.text, text=near.text, author=NAME, index=0, call=None)
+        yield make(
+            Joke,
+            literal_id=literal.id,
+            literal=literal.text,
+            text=near.text,
+            author=NAME,
+            index=0,
+            call=None,
+        )
 
 
 def figures(
@@ -171,14 +194,18 @@ def figures(
     judge_model: str,
     trained_on: set[str],
 ) -> Iterator[Metric]:
-    """Metric rows per split, aspect and contestant, then the differences between each two contestants."""
+    """Metric rows per split, aspect and contestant, then the differences between each two
+    contestants."""
     splits = list(dict.fromkeys(literal.split for literal in literals))
     contestants = list(dict.fromkeys(joke.author for joke in answers))
     aspects = list(dict.fromkeys(aspect for aspect, _ in verdicts)) or ["overall"]
     for split, aspect in product(splits, aspects):
         inside = {literal.id for literal in literals if literal.split == split}
         common = {"split": split, "judge": judge_model, "aspect": aspect}
-        judged = {name: [v for v in verdicts.get((aspect, name), []) if v.literal_id in inside] for name in contestants}
+        judged = {
+            name: [v for v in verdicts.get((aspect, name), []) if v.literal_id in inside]
+            for name in contestants
+        }
         for name in contestants:
             given = [joke for joke in answers if joke.author == name and joke.literal_id in inside]
             texts = [joke.text for joke in given]
@@ -188,7 +215,8 @@ def figures(
                 **common,
                 **metrics.win_tie_rate(judged[name]),
                 no_reference=sum(literal not in reference for literal in inside),
-                no_answer=sum(literal in reference for literal in inside) - sum(bool(text) for text in texts),
+                no_answer=sum(literal in reference for literal in inside)
+                - sum(bool(text) for text in texts),
                 length_ratio=metrics.length_ratio(texts, [joke.literal for joke in given]),
                 distinct_1=metrics.distinct(texts, 1),
                 distinct_2=metrics.distinct(texts, 2),
@@ -201,9 +229,7 @@ def figures(
 
 def table(rows: list[Metric]) -> str:
     """The win-tie rates and their differences, as a person reads them."""
-    head = (
-        f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
-    )
+    head = f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
     lines = [
         f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else "",
         "",
@@ -214,12 +240,19 @@ def table(rows: list[Metric]) -> str:
             interval = "-" if row.wtr is None else f"{row.low:.3f} - {row.high:.3f}"
             rate = "-" if row.wtr is None else f"{row.wtr:.3f}"
             lines.append(
-                f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} {row.tie:>5} "
+                f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} "
+                f"{row.win:>5} {row.tie:>5} "
                 f"{row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
             )
-    lines += ["", f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals"]
+    lines += [
+        "",
+        f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals",
+    ]
     for row in rows:
         if row.vs is not None and row.delta is not None:
             what = f"{row.contestant} - {row.vs}"
-            lines.append(f"{row.view:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - {row.delta_high:+.3f}")
+            lines.append(
+                f"{row.view:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - "
+                f"{row.delta_high:+.3f}"
+            )
     return "\n".join(chain([""], lines, [""]))

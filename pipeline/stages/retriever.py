@@ -1,7 +1,8 @@
-"""retriever: a student that answers with the nearest of the teacher's jokes, in about a millisecond.
+"""retriever: a student that answers with the nearest of the teacher's jokes, in about a
+millisecond.
 
-G2R (Kim et al., arXiv 2108.12582). Data level: a large model's jokes are what is learned from and what is searched.
-Model level: what it, or the critic, makes of each of them is learned, too.
+G2R (Kim et al., arXiv 2108.12582). Data level: a large model's jokes are what is learned from and
+what is searched. Model level: what it, or the critic, makes of each of them is learned, too.
 """
 
 from collections import defaultdict
@@ -69,7 +70,9 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 def run(context: Context) -> Iterator[Retrieval]:
     from pipeline.retrieval import encoder, index
 
-    encoder.arguments(context.config, context.folder)  # a typo, and a library that is missing, are said at once
+    encoder.arguments(
+        context.config, context.folder
+    )  # a typo, and a library that is missing, are said at once
     index.faiss()
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     groups = _groups(context)
@@ -128,14 +131,17 @@ def _enough(context: Context, train: list[list[Joke]]) -> None:
     name = context.run.name
     if len(train) < 2:
         raise StageError(
-            f"{context.step}: there are jokes about {len(train)} train literals, and a retriever needs two. "
+            f"{context.step}: there are jokes about {len(train)} train literals, and a retriever "
+            "needs two. "
             "Name more literals in literals.files, and make the teacher's jokes again: "
             f"{Step('teacher').command(name)} --force"
         )
     if settings.scores != "none" and max(map(len, train)) < 2:
         raise StageError(
-            f'{context.step}: every literal has one joke, so that retriever.scores = "{settings.scores}" has none to '
-            f"tell apart. Set teacher.jokes above 1 and run {Step('teacher').command(name)} --force, or learn from the "
+            f"{context.step}: every literal has one joke, so that retriever.scores = "
+            f'"{settings.scores}" has none to '
+            f"tell apart. Set teacher.jokes above 1 and run {Step('teacher').command(name)} "
+            "--force, or learn from the "
             "jokes alone: --set retriever.scores=none"
         )
 
@@ -143,8 +149,8 @@ def _enough(context: Context, train: list[list[Joke]]) -> None:
 def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
     """A row for each group, as its scores come.
 
-    Those of train literals that an interrupted attempt has are not made again. The critic is asked for all of them,
-    since its answers are kept elsewhere.
+    Those of train literals that an interrupted attempt has are not made again. The critic is asked
+    for all of them, since its answers are kept elsewhere.
     """
     scores = context.config.retriever.scores if context.config.retriever else "none"
     kept: dict[str, Retrieval] = {}
@@ -171,7 +177,8 @@ def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
 
 
 def _scores(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
-    """Each group's literal, and what the teacher, or the critic, makes of its jokes; None where it made nothing."""
+    """Each group's literal, and what the teacher, or the critic, makes of its jokes; None where it
+    made nothing."""
     scores = context.config.retriever.scores if context.config.retriever else "none"
     if scores == "critic":
         yield from _judged(context, groups)
@@ -185,7 +192,8 @@ def _scores(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, l
 
 
 def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
-    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where none of them is valid."""
+    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where none of them
+    is valid."""
     from pipeline.judging import swiss
 
     pairs: list[Pair] = []

@@ -1,6 +1,8 @@
-"""sample: k candidates per literal, from the student that the round starts from, the untrained one, or the teacher.
+"""sample: k candidates per literal, from the student that the round starts from, the untrained one,
+or the teacher.
 
-"Small But Funny" (arXiv 2402.18113), critique phase, has the critic choose among six candidates of the student.
+"Small But Funny" (arXiv 2402.18113), critique phase, has the critic choose among six candidates of
+the student.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +43,8 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def requests(context: Context) -> Requests | None:
-    """A chat-completions body per candidate, for a student that is served elsewhere; None for one that is not."""
+    """A chat-completions body per candidate, for a student that is served elsewhere; None for one
+    that is not."""
     endpoint = context.config.sample.endpoint
     return None if endpoint is None else (endpoint, _bodies(context))
 
@@ -109,9 +112,16 @@ def _served(context: Context, author: str) -> Iterator[Joke]:
         return
     calls = len(context.literals(*sample.splits)) * sample.k
     with Progress(str(context.step), calls) as progress:
-        for (literal, index), answer in context.door(progress).ask(sample.endpoint, _bodies(context)):
+        for (literal, index), answer in context.door(progress).ask(
+            sample.endpoint, _bodies(context)
+        ):
             if not answer.text:
-                context.drop(literal.id, literal.id, f"no answer: {_why(answer)}", answer.error or answer.refusal)
+                context.drop(
+                    literal.id,
+                    literal.id,
+                    f"no answer: {_why(answer)}",
+                    answer.error or answer.refusal,
+                )
                 continue
             yield make(
                 Joke,

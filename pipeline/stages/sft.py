@@ -1,6 +1,7 @@
 """sft: the student imitates the teacher's jokes, with the loss on the joke alone.
 
-"Small But Funny" (arXiv 2402.18113), imitation phase: maximum likelihood on the teacher's paraphrases.
+"Small But Funny" (arXiv 2402.18113), imitation phase: maximum likelihood on the teacher's
+paraphrases.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,9 @@ def run(context: Context) -> Iterator[Imitation]:
     texts = {joke.id: joke.text for joke in jokes}
     longest = arguments.max_length(trainer_arguments)
     with Progress(f"{context.step}, rows", len(jokes)) as progress:
-        measured = student_prompt.measure(context.config, tokenizer, longest, literals, texts, progress)
+        measured = student_prompt.measure(
+            context.config, tokenizer, longest, literals, texts, progress
+        )
     rows, left_out = imitations(jokes, measured)
     for dropped in left_out:
         context.drop(*dropped)

@@ -1,6 +1,7 @@
 """teacher: one request per literal asks for N humorous paraphrases that keep the meaning.
 
-"Small But Funny" (arXiv 2402.18113), imitation phase: zero-shot, a numbered list, temperature 0.8, top_p 1.
+"Small But Funny" (arXiv 2402.18113), imitation phase: zero-shot, a numbered list, temperature 0.8,
+top_p 1.
 """
 
 import json
@@ -25,13 +26,16 @@ SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type"
 WORDS = re.compile(r"\w+")
 THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 REFUSAL = re.compile(
-    r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i (can't|cannot|can not|won't) "
-    r"(make|write|create|help(?! but)|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) (unable|not able|not "
+    r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i "
+    r"(can't|cannot|can not|won't) "
+    r"(make|write|create|help(?! but)|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) "
+    r"(unable|not able|not "
     r"comfortable)|(isn't|is not|not) appropriate to (joke|make))",
     re.IGNORECASE | re.DOTALL,
 )
 WARNING = re.compile(
-    r"(?<![-\w])(offensive|inappropriate|sensitive topic|insensitive|harmful|be (considerate|respectful|mindful)|"
+    r"(?<![-\w])(offensive|inappropriate|sensitive topic|insensitive|harmful|be "
+    r"(considerate|respectful|mindful)|"
     r"please (note|remember) that|disclaimer|stereotyp)",
     re.IGNORECASE,
 )
@@ -99,8 +103,9 @@ def run(context: Context) -> Iterator[Joke]:
 def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[str, str | None]]]:
     """The jokes in a teacher's answer, at most n, and (reason, text) of what was left out.
 
-    Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no list. Reasons for a
-    joke: empty, copy of the literal, same joke twice, more than asked; `fewer than asked` once for each missing joke.
+    Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no
+    list. Reasons for a joke: empty, copy of the literal, same joke twice, more than asked; `fewer
+    than asked` once for each missing joke.
     """
     if answer.error:
         return [], [(answer.error.partition(":")[0].replace("_", " "), answer.error)]
@@ -108,7 +113,13 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
     if answer.refusal or answer.finish == "content_filter":
         return [], [("refused", answer.refusal or answer.text)]
     items, beside = in_json(text) if text.lstrip().startswith("{") else split_list(text)
-    if not items and n == 1 and text.strip() and "\n" not in text.strip() and not REFUSAL.search(text):
+    if (
+        not items
+        and n == 1
+        and text.strip()
+        and "\n" not in text.strip()
+        and not REFUSAL.search(text)
+    ):
         items, beside = [clean(text)], ""
     if not items or (len(items) < n and REFUSAL.search(items[0])):
         return [], [("refused" if REFUSAL.search(text) else "no list", text)]
@@ -137,7 +148,8 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
 
 
 def in_json(text: str) -> tuple[list[str], str]:
-    """The items of a JSON object's list "jokes", as split_list gives them; none where it is no such object."""
+    """The items of a JSON object's list "jokes", as split_list gives them; none where it is no such
+    object."""
     try:
         return [clean(str(item)) for item in json.loads(text)["jokes"]], ""
     except (ValueError, LookupError, TypeError):
@@ -173,7 +185,13 @@ def clean(item: str) -> str:
             item = item[len(mark) : -len(mark)].strip()
     for left, right in ('""', "\u201c\u201d", "''"):
         inner = item[1:-1]
-        if item.startswith(left) and item.endswith(right) and inner and left not in inner and right not in inner:
+        if (
+            item.startswith(left)
+            and item.endswith(right)
+            and inner
+            and left not in inner
+            and right not in inner
+        ):
             return inner.strip()
     return item
 

@@ -53,7 +53,8 @@ def of_round(config: Config, learned: Round, folder: Path) -> Any:
 
 
 def imitation(config: Config, folder: Path, learned: Round | None = None) -> Any:
-    """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an encoder-decoder."""
+    """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an
+    encoder-decoder."""
     keys = config.trainer_keys(learned) if learned else config.sft.trainer
     kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
     return build(kind, config, keys, folder, "sft")
@@ -65,20 +66,23 @@ def _gkd(config: Config, learned: Round, folder: Path) -> Any:
 
     if student.is_encoder_decoder(config):
         raise ConfigError(
-            'objective = "gkd": TRL\'s GKDTrainer is for decoder-only students, and student.model = '
+            'objective = "gkd": TRL\'s GKDTrainer is for decoder-only students, and student.model '
+            "= "
             f'{config.student.model!r} is an encoder-decoder. The objective "llmr" takes both.'
         )
     teacher.teacher_tokenizer(config, "gkd", student.load_tokenizer(config))
     if not teacher.same_size(config, "gkd"):
         raise ConfigError(
-            "gkd.teacher has the student's vocabulary, but another number of embeddings, which TRL's GKDTrainer "
+            "gkd.teacher has the student's vocabulary, but another number of embeddings, which "
+            "TRL's GKDTrainer "
             'does not take. The objective "llmr" does.'
         )
     return build(GKDConfig, config, config.trainer_keys(learned), folder, "gkd")
 
 
 def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
-    """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before training, by default."""
+    """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before
+    training, by default."""
     names: list[str] = []
     weights: list[float] = []
     for name, weight in config.loss_terms(learned):
@@ -101,7 +105,9 @@ def _chosen_by(stop: EarlyStopping, keys: dict[str, Any]) -> dict[str, Any]:
     """The keys by which transformers evaluates, saves as often, and takes the best step."""
     every = keys.get("eval_strategy", "epoch")
     if every == "no":
-        raise ConfigError('[dpo.early_stopping] needs evaluations, but [dpo.trainer] eval_strategy is "no".')
+        raise ConfigError(
+            '[dpo.early_stopping] needs evaluations, but [dpo.trainer] eval_strategy is "no".'
+        )
     chosen: dict[str, Any] = {
         "eval_strategy": every,
         "save_strategy": every,
@@ -115,7 +121,8 @@ def _chosen_by(stop: EarlyStopping, keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section: str) -> Any:
-    """A trainer's arguments of this kind from [section.trainer]; ConfigError for a key or value it does not take."""
+    """A trainer's arguments of this kind from [section.trainer]; ConfigError for a key or value it
+    does not take."""
     device = student.device(config.runtime)
     defaults = {
         "seed": config.seed,
@@ -132,8 +139,12 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})
     except (TypeError, ValueError) as error:
-        known = str(error).replace(f"{name}.__init__() got an unexpected keyword argument ", "unknown key ")
-        raise ConfigError(f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}") from None
+        known = str(error).replace(
+            f"{name}.__init__() got an unexpected keyword argument ", "unknown key "
+        )
+        raise ConfigError(
+            f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}"
+        ) from None
 
 
 def max_length(arguments: Any) -> int | None:
@@ -162,7 +173,8 @@ def refused(arguments: Any, own: bool) -> str | None:
         return None
     if not LOSSES.keys() >= set(names):
         return (
-            f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only use "
+            f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only "
+            "use "
             f"{', '.join(LOSSES)}."
         )
     changed = [key for key, value in PLAIN_DPO.items() if getattr(arguments, key) != value]

@@ -1,4 +1,5 @@
-"""What looks on while a student is trained: its progress, its first step, its answers. Imports torch's kin."""
+"""What looks on while a student is trained: its progress, its first step, its answers. Imports
+torch's kin."""
 
 import math
 from collections.abc import Callable
@@ -11,23 +12,31 @@ from pipeline.errors import StudentError
 from pipeline.progress import Progress
 
 MARGIN = {True: 5e-2, False: 1e-3}
-"""The largest reward, in half precision and in float32, that the first step may show: bfloat16 is not exact."""
+"""The largest reward, in half precision and in float32, that the first step may show: bfloat16 is
+not exact."""
 
 
 class FirstStep(TrainerCallback):
     """Stops DPO whose policy differs from its reference before the first update."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
         if state.global_step != 1 or not logs or "rewards/chosen" not in logs:
             return
         allowed = MARGIN[bool(args.bf16 or args.fp16)]
-        off = {"rewards/chosen": logs["rewards/chosen"], "rewards/rejected": logs["rewards/rejected"]}
+        off = {
+            "rewards/chosen": logs["rewards/chosen"],
+            "rewards/rejected": logs["rewards/rejected"],
+        }
         if list(args.loss_type) == ["sigmoid"] and not args.label_smoothing:
             off["loss - log 2"] = logs["loss"] - math.log(2)
         if any(not abs(value) <= allowed for value in off.values()):
             raise StudentError(
-                f"The first step of DPO is not that of a policy equal to its reference: {off} (expected: rewards of 0, "
-                f"a sigmoid loss of log 2 = {math.log(2):.4f}): the reference is not the starting student, or dropout "
+                f"The first step of DPO is not that of a policy equal to its reference: {off} "
+                "(expected: rewards of 0, "
+                f"a sigmoid loss of log 2 = {math.log(2):.4f}): the reference is not the starting "
+                "student, or dropout "
                 "is on."
             )
 
@@ -47,12 +56,18 @@ class StepProgress(TrainerCallback):
         if self.progress:
             self.progress.advance(self.note)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
         shown = {
-            key: (logs or {}).get(key) for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
+            key: (logs or {}).get(key)
+            for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
         }
         self.note = (
-            ", ".join(f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)) or self.note
+            ", ".join(
+                f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)
+            )
+            or self.note
         )
 
     def close(self) -> None:
@@ -61,16 +76,19 @@ class StepProgress(TrainerCallback):
 
 
 class HeldOutRate(TrainerCallback):
-    """Adds eval_wtr to every evaluation: how often the student's answers now tie or beat the teacher's.
+    """Adds eval_wtr to every evaluation: how often the student's answers now tie or beat the
+    teacher's.
 
-    `rate` takes the model and the step and gives the rate. transformers reads the figures after its callbacks have seen
-    them, so that this one can choose the best step.
+    `rate` takes the model and the step and gives the rate. transformers reads the figures after its
+    callbacks have seen them, so that this one can choose the best step.
     """
 
     def __init__(self, rate: Callable[[Any, int], float]) -> None:
         self.rate = rate
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], model: Any, **_: Any) -> None:
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], model: Any, **_: Any
+    ) -> None:
         training = model.training
         model.eval()
         with torch.no_grad():
@@ -82,7 +100,8 @@ class HeldOutRate(TrainerCallback):
 class Patience(TrainerCallback):
     """Ends training after so many evaluations without a better figure.
 
-    They are counted in the log, which a checkpoint keeps, so that a training that goes on ends where it would have.
+    They are counted in the log, which a checkpoint keeps, so that a training that goes on ends
+    where it would have.
     """
 
     def __init__(self, figure: str, patience: int) -> None:

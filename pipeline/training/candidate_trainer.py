@@ -1,4 +1,5 @@
-"""A trainer for what TRL's lacks: losses of pipeline/losses.py, encoder-decoders, and rankings of k answers.
+"""A trainer for what TRL's lacks: losses of pipeline/losses.py, encoder-decoders, and rankings of k
+answers.
 
 Imports torch.
 """
@@ -19,7 +20,8 @@ from pipeline.training.losses.preference import LOSSES, Batch, Weights
 from pipeline.training.margins import Seen
 
 Example = dict[str, Any]
-"""prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of the answers."""
+"""prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of
+the answers."""
 
 
 def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
@@ -28,12 +30,19 @@ def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: boo
     for place, row in enumerate(rows):
         answers = row.candidates if isinstance(row, Ranking) else [row.chosen, row.rejected]
         tie = isinstance(row, Preference) and row.tie
-        found.append({"place": place, "tie": tie, **likelihood.encode(tokenizer, row.prompt, answers, separate)})
+        found.append(
+            {
+                "place": place,
+                "tie": tie,
+                **likelihood.encode(tokenizer, row.prompt, answers, separate),
+            }
+        )
     return found
 
 
 def without_dropout(model: torch.nn.Module) -> None:
-    """Turn dropout off where it is a module, and where it is a number that a module passes on, as BART has it."""
+    """Turn dropout off where it is a module, and where it is a number that a module passes on, as
+    BART has it."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -43,13 +52,17 @@ def without_dropout(model: torch.nn.Module) -> None:
 
 
 class CandidateTrainer(FigureTrainer):
-    """transformers' Trainer on prompts with several answers each; its arguments are TRL's DPOConfig.
+    """transformers' Trainer on prompts with several answers each; its arguments are TRL's
+    DPOConfig.
 
-    `terms` are the losses and their weights in the sum, `weights` the numbers inside of them. The reference's log-probabilities are computed once, before training, from
-    the model that it is given.
+    `terms` are the losses and their weights in the sum, `weights` the numbers inside of them. The
+    reference's log-probabilities are computed once, before training, from the model that it is
+    given.
     """
 
-    def __init__(self, *, weights: Weights, terms: list[tuple[str, float]], name: str, **arguments: Any) -> None:
+    def __init__(
+        self, *, weights: Weights, terms: list[tuple[str, float]], name: str, **arguments: Any
+    ) -> None:
         model = arguments["model"]
         args = arguments["args"]
         self.weights = weights
@@ -61,7 +74,9 @@ class CandidateTrainer(FigureTrainer):
         super().__init__(data_collator=self.collate, **arguments)
         every = [*self.train_dataset, *(self.eval_dataset or [])]
         longest = max(every, key=lambda row: len(row["prompt"]) + sum(map(len, row["answers"])))
-        self.score = likelihood.scorer(model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad)
+        self.score = likelihood.scorer(
+            model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad
+        )
         lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
         self.mean_tokens = sum(lengths) / len(lengths)
         self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
@@ -84,12 +99,18 @@ class CandidateTrainer(FigureTrainer):
         return batch
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         if model.training:
             self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
         candidates = Candidates(inputs["prompts"], inputs["answers"])
-        with self.accelerator.autocast():  # the encoder is called by itself, and so not under the model's own autocast
+        with (
+            self.accelerator.autocast()
+        ):  # the encoder is called by itself, and so not under the model's own autocast
             logps = self.score(model, candidates, self.pad)
         batch = Batch(
             logps=logps,
@@ -106,8 +127,8 @@ class CandidateTrainer(FigureTrainer):
     def _report(self, batch: Batch, training: bool) -> None:
         """The figures that TRL's DPO logs, under its names.
 
-        The reward of a likelihood ranking is its length-normalised log-probability; accuracy is the share of pairs in
-        the right order.
+        The reward of a likelihood ranking is its length-normalised log-probability; accuracy is the
+        share of pairs in the right order.
         """
         with torch.no_grad():
             reward_BK = self.args.beta * (batch.logps - batch.ref_logps)
@@ -133,13 +154,17 @@ class CandidateTrainer(FigureTrainer):
 
     def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
         """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
-        loader: Any = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate)  # type: ignore[arg-type]
+        loader: Any = DataLoader(
+            dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate
+        )  # type: ignore[arg-type]
         found: list[list[float]] = []
         self.model.eval()
         with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
             for batch in loader:
                 candidates = Candidates(batch["prompts"], batch["answers"])
                 scores = self.score(self.model, candidates, self.pad).tolist()
-                found += [row[: len(ids)] for row, ids in zip(scores, candidates.answers, strict=True)]
+                found += [
+                    row[: len(ids)] for row, ids in zip(scores, candidates.answers, strict=True)
+                ]
                 progress.advance(rows=len(scores))
         return found

@@ -18,13 +18,18 @@ class PreferenceTrainer(DPOTrainer):
 
     def __init__(self, *, name: str, **arguments: Any) -> None:
         rows = sum(len(arguments[part] or ()) for part in ("train_dataset", "eval_dataset"))
-        self._reference = None if sys.stderr.isatty() else Progress(f"{name}, reference", rows)  # there TRL has a bar
+        self._reference = (
+            None if sys.stderr.isatty() else Progress(f"{name}, reference", rows)
+        )  # there TRL has a bar
         super().__init__(**arguments)
         self._reference = None
         self.seen = Seen(Path(self.args.output_dir) / "steps.jsonl")
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
-            chosen, rejected = row["prompt_ids"] + row["chosen_ids"], row["prompt_ids"] + row["rejected_ids"]
+            chosen, rejected = (
+                row["prompt_ids"] + row["chosen_ids"],
+                row["prompt_ids"] + row["rejected_ids"],
+            )
             self._places[_key(chosen, rejected)].append(place)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
@@ -34,7 +39,11 @@ class PreferenceTrainer(DPOTrainer):
         return found
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         if model.training:
             self.seen.note(self.state.global_step + 1, self._rows(inputs))
@@ -43,15 +52,24 @@ class PreferenceTrainer(DPOTrainer):
     def _rows(self, inputs: dict[str, Any]) -> list[int]:
         sequences = [
             ids[mask.bool()].tolist()
-            for ids, mask in zip(inputs["input_ids"].cpu(), inputs["attention_mask"].cpu(), strict=True)
+            for ids, mask in zip(
+                inputs["input_ids"].cpu(), inputs["attention_mask"].cpu(), strict=True
+            )
         ]
         half = len(sequences) // 2
         pairs = zip(sequences[:half], sequences[half:], strict=True)
-        return [place for chosen, rejected in pairs for place in self._places.get(_key(chosen, rejected), [])]
+        return [
+            place
+            for chosen, rejected in pairs
+            for place in self._places.get(_key(chosen, rejected), [])
+        ]
 
     def log_probabilities(self, dataset: Any, name: str) -> Scores:
-        """log p(chosen | prompt) and log p(rejected | prompt) of each row, in nats, by the model as it is now."""
-        loader = DataLoader(dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
+        """log p(chosen | prompt) and log p(rejected | prompt) of each row, in nats, by the model as
+        it is now."""
+        loader = DataLoader(
+            dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
+        )
         found: list[tuple[float, float]] = []
         self.model.eval()
         with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
@@ -66,12 +84,15 @@ class PreferenceTrainer(DPOTrainer):
         return found
 
     def before(self, dataset: Any, name: str) -> Scores:
-        """log_probabilities of the starting student; TRL has them already where the reference is computed in advance.
+        """log_probabilities of the starting student; TRL has them already where the reference is
+        computed in advance.
 
         With ld_alpha TRL's are weighted, and are computed here without the weights.
         """
         if "ref_chosen_logps" in dataset.column_names and self.ld_alpha is None:
-            return list(zip(dataset["ref_chosen_logps"], dataset["ref_rejected_logps"], strict=True))
+            return list(
+                zip(dataset["ref_chosen_logps"], dataset["ref_rejected_logps"], strict=True)
+            )
         return self.log_probabilities(dataset, name)
 
 

@@ -1,4 +1,5 @@
-"""dpo and brio: learn from preferences or rankings, from and against the round's starting student."""
+"""dpo and brio: learn from preferences or rankings, from and against the round's starting
+student."""
 
 from itertools import chain
 from pathlib import Path
@@ -27,12 +28,17 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
 
     What it did to each row, trained on and held out, goes to margins.jsonl.
 
-    The starting weights are checked against the hash in their manifest, the reference against the starting weights,
-    and the first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
+    The starting weights are checked against the hash in their manifest, the reference against the
+    starting weights, and the first step's loss must be that of a policy equal to its reference (log
+    2 for the sigmoid loss).
     """
     config = context.config
     start = context.inputs["student"]
-    parts = [jsonl.load(path, context.round.learning.row) for path in (context.records, context.held_out) if path]
+    parts = [
+        jsonl.load(path, context.round.learning.row)
+        for path in (context.records, context.held_out)
+        if path
+    ]
     ordered = len(parts) == 2 and _ordered(parts[1])
     without_held_out(arguments, context, context.held_out if ordered else None)
     weights = student.weights(context.run, start)
@@ -47,9 +53,14 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
         reference = student.fingerprint(trainer.ref_model or model, adapter)
     if reference != begun:
         raise StudentError(
-            f"{context.step}: the reference model is not the round's starting student; nothing was trained."
+            f"{context.step}: the reference model is not the round's starting student; nothing was "
+            "trained."
         )
-    context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights), "fingerprint": begun}
+    context.facts["start"] = {
+        "step": str(start),
+        "sha256": folder_hash(weights),
+        "fingerprint": begun,
+    }
     context.facts["reference"] = {"fingerprint": reference}
     if context.round.objective == "dpo":
         trainer.add_callback(FirstStep())
@@ -57,7 +68,9 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
         _stop_early(context, trainer, tokenizer)
     _fit_and_measure(context, trainer, tokenizer, parts)
     first = trainer.state.log_history[0]
-    context.facts["first_step"] = {key: first[key] for key in ("loss", "rewards/margins") if key in first}
+    context.facts["first_step"] = {
+        key: first[key] for key in ("loss", "rewards/margins") if key in first
+    }
 
 
 def _ordered(rows: list[Any]) -> bool:
@@ -65,8 +78,11 @@ def _ordered(rows: list[Any]) -> bool:
     return not all(getattr(row, "tie", False) for row in rows)
 
 
-def _fit_and_measure(context: Context, trainer: Any, tokenizer: Any, parts: list[list[Any]]) -> None:
-    """Train, and write what that did to each row; `parts` are the rows trained on and those held out."""
+def _fit_and_measure(
+    context: Context, trainer: Any, tokenizer: Any, parts: list[list[Any]]
+) -> None:
+    """Train, and write what that did to each row; `parts` are the rows trained on and those held
+    out."""
     datasets = [trainer.train_dataset]
     if len(parts) == 2:
         datasets.append(trainer.eval_dataset)
@@ -96,7 +112,9 @@ def _stop_early(context: Context, trainer: Any, tokenizer: Any) -> None:
     trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
 
 
-def _preference_trainer(context: Context, model: Any, arguments: Any, tokenizer: Any, weights: Path) -> Any:
+def _preference_trainer(
+    context: Context, model: Any, arguments: Any, tokenizer: Any, weights: Path
+) -> Any:
     """TRL's trainer; it loads no second model where it does not need one."""
     reference = None
     if not arguments.precompute_ref_log_probs and not hasattr(model, "peft_config"):
@@ -112,7 +130,9 @@ def _preference_trainer(context: Context, model: Any, arguments: Any, tokenizer:
     )
 
 
-def _candidate_trainer(context: Context, model: Any, arguments: Any, tokenizer: Any, parts: list[list[Any]]) -> Any:
+def _candidate_trainer(
+    context: Context, model: Any, arguments: Any, tokenizer: Any, parts: list[list[Any]]
+) -> Any:
     """Ours; `parts` are the rows to train on and those held out."""
     config = context.config
     separate = student.is_encoder_decoder(config)

@@ -1,4 +1,5 @@
-"""transformers' Trainer for losses of our own, with figures of each batch in its log. Imports torch."""
+"""transformers' Trainer for losses of our own, with figures of each batch in its log. Imports
+torch."""
 
 from collections import defaultdict
 from typing import Any
@@ -10,14 +11,20 @@ from transformers import Trainer
 class FigureTrainer(Trainer):
     """A Trainer whose `compute_loss` takes batches of any shape, and `note`s figures of them.
 
-    The mean of what was noted since the last log is logged, under eval_ where it was noted in an evaluation.
+    The mean of what was noted since the last log is logged, under eval_ where it was noted in an
+    evaluation.
     """
 
     def __init__(self, **arguments: Any) -> None:
         arguments["args"].remove_unused_columns = False
         super().__init__(**arguments)
-        self.model_accepts_loss_kwargs = False  # compute_loss returns a mean, whatever the accumulation
-        self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {True: defaultdict(list), False: defaultdict(list)}
+        self.model_accepts_loss_kwargs = (
+            False  # compute_loss returns a mean, whatever the accumulation
+        )
+        self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {
+            True: defaultdict(list),
+            False: defaultdict(list),
+        }
 
     def note(self, training: bool, **figures: torch.Tensor) -> None:
         """Values of a batch, one for each of any number of places."""
@@ -25,15 +32,20 @@ class FigureTrainer(Trainer):
             self._figures[training][name].append(values.detach().flatten().float().cpu())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the figures since the last log; they reach what evaluate returns, as `logs` is that dictionary."""
+        """Add the figures since the last log; they reach what evaluate returns, as `logs` is that
+        dictionary."""
         training = self.model.training
         prefix = "" if training else "eval_"
         figures = {name: torch.cat(values) for name, values in self._figures[training].items()}
-        logs.update({prefix + name: values.mean().item() for name, values in figures.items() if len(values)})
+        logs.update(
+            {prefix + name: values.mean().item() for name, values in figures.items() if len(values)}
+        )
         self._figures[training].clear()
         super().log(logs, start_time)
 
-    def prediction_step(self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None) -> Any:
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
         with torch.no_grad(), self.compute_loss_context_manager():
             return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 

@@ -19,7 +19,8 @@ from pipeline.training.callbacks import Patience, StepProgress
 
 
 def fit(trainer: Any, context: Context) -> None:
-    """Train with progress, from the last checkpoint where there is one; curve and facts go to the context."""
+    """Train with progress, from the last checkpoint where there is one; curve and facts go to the
+    context."""
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
@@ -56,7 +57,8 @@ def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
 
 
 def _ended(trainer: Any, checkpoint: Path) -> float | None:
-    """Take the best step of a training that was killed after it had ended by its patience, and its mean loss."""
+    """Take the best step of a training that was killed after it had ended by its patience, and its
+    mean loss."""
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     callbacks = trainer.callback_handler.callbacks
     patience = [callback for callback in callbacks if isinstance(callback, Patience)]
@@ -83,7 +85,8 @@ def finite(context: Context, *values: float) -> None:
     if section == "dpo":
         section = context.round.learning.trainer
     raise StudentError(
-        f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower the learning rate "
+        f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower "
+        "the learning rate "
         f"in [{section}.trainer], or train in float32 or bfloat16; then start it anew: "
         f"{context.step.command(context.run.name)} --force"
     )
@@ -92,7 +95,10 @@ def finite(context: Context, *values: float) -> None:
 def without_held_out(arguments: Any, context: Context, held_out: Path | None) -> None:
     """Where nothing is held out, nothing can be chosen by it: the last step is kept."""
     if held_out is None and arguments.eval_strategy != "no":
-        print(f"{context.step}: nothing is held out (no validation literals), so the last step is kept")
+        print(
+            f"{context.step}: nothing is held out (no validation literals), so the last step is "
+            "kept"
+        )
         arguments.eval_strategy = "no"
         arguments.load_best_model_at_end = False
 
@@ -135,7 +141,8 @@ def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) 
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was saved to its end; transformers' own choice may be an empty folder."""
+    """The newest checkpoint that was saved to its end; transformers' own choice may be an empty
+    folder."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
     return next(filter(is_whole, checkpoints), None)
 
@@ -145,7 +152,8 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether the last file a checkpoint gets, its trainer state, is there, and its weights can be read."""
+    """Whether the last file a checkpoint gets, its trainer state, is there, and its weights can be
+    read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -156,4 +164,6 @@ def is_whole(checkpoint: Path) -> bool:
                 file.keys()
     except (OSError, ValueError, SafetensorError):
         return False
-    return bool(weights) and all((checkpoint / name).exists() for name in ("optimizer.pt", "scheduler.pt"))
+    return bool(weights) and all(
+        (checkpoint / name).exists() for name in ("optimizer.pt", "scheduler.pt")
+    )

@@ -1,4 +1,5 @@
-"""How often a student in training ties or beats its teacher on held-out sentences, says the critic. Imports torch."""
+"""How often a student in training ties or beats its teacher on held-out sentences, says the critic.
+Imports torch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,8 @@ from pipeline.rows.row import make
 
 
 def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], float]:
-    """A function of a model and a step: the WTR of its answers on the first `most` validation literals.
+    """A function of a model and a step: the WTR of its answers on the first `most` validation
+    literals.
 
     The critic judges, never the judge, which has to stay a stranger to training.
     """
@@ -36,18 +38,31 @@ def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], fl
             answers += generation.generate(model, tokenizer, batch, settings, range(len(batch)))
         jokes = [
             make(
-                Joke, literal_id=of.id, literal=of.text, text=text, author=f"{context.step}@{step}", index=0, call=None
+                Joke,
+                literal_id=of.id,
+                literal=of.text,
+                text=text,
+                author=f"{context.step}@{step}",
+                index=0,
+                call=None,
             )
             for of, (text, _) in zip(literals, answers, strict=True)
         ]
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
         with Progress(f"{context.step}, held-out rate", 2 * len(pairs)) as progress:
-            scores = [metrics.score(verdict) for verdict in critic.verdicts(context, progress, pairs)]
+            scores = [
+                metrics.score(verdict) for verdict in critic.verdicts(context, progress, pairs)
+            ]
         valid = [score for score in scores if score is not None]
         if scores and not valid:
-            raise StageError(f"{context.step}: the critic gave no verdict on the student's held-out answers.")
+            raise StageError(
+                f"{context.step}: the critic gave no verdict on the student's held-out answers."
+            )
         return sum(valid) / (len(valid) + len(jokes) - len(pairs))  # an empty answer has lost
 
     if not literals:
-        raise StageError(f"{context.step}: dpo.early_stopping by wtr needs validation literals that the teacher told.")
+        raise StageError(
+            f"{context.step}: dpo.early_stopping by wtr needs validation literals that the teacher "
+            "told."
+        )
     return measured

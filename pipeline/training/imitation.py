@@ -16,8 +16,8 @@ from pipeline.training.fit import data_set, finish, without_held_out
 def train(context: Context, arguments: Any, tokenizer: Any, start: Step | None = None) -> None:
     """Maximum likelihood on the step's rows, from the untrained student or from a step's.
 
-    TRL's SFTTrainer; for an encoder-decoder, which that would train on the wrong targets, transformers' Seq2SeqTrainer.
-    Weights, curve and facts go to the context.
+    TRL's SFTTrainer; for an encoder-decoder, which that would train on the wrong targets,
+    transformers' Seq2SeqTrainer. Weights, curve and facts go to the context.
     """
     without_held_out(arguments, context, context.held_out)
     encoder_decoder = student.is_encoder_decoder(context.config)

@@ -1,4 +1,5 @@
-"""What learning did to each preference or ranking: the steps that saw it, its log-probabilities before and after."""
+"""What learning did to each preference or ranking: the steps that saw it, its log-probabilities
+before and after."""
 
 import json
 from collections import defaultdict
@@ -31,7 +32,9 @@ class Seen:
         for line in lines:
             try:
                 seen = json.loads(line)
-            except ValueError:  # empty, or torn by a kill: its step is after the last checkpoint, and was repeated
+            except (
+                ValueError
+            ):  # empty, or torn by a kill: its step is after the last checkpoint, and was repeated
                 continue
             for place in seen["rows"]:
                 found[place].add(seen["step"])
@@ -39,9 +42,14 @@ class Seen:
 
 
 def margins(
-    rows: Sequence[Preference | Ranking], held_out: bool, start: Scores, end: Scores, steps: dict[int, list[int]]
+    rows: Sequence[Preference | Ranking],
+    held_out: bool,
+    start: Scores,
+    end: Scores,
+    steps: dict[int, list[int]],
 ) -> Iterator[Margin]:
-    """A Margin for each row; `start` and `end` are its scores before and after, in the order of rows."""
+    """A Margin for each row; `start` and `end` are its scores before and after, in the order of
+    rows."""
     for place, (row, first, last) in enumerate(zip(rows, start, end, strict=True)):
         yield make(
             Margin,

@@ -1,7 +1,8 @@
 """The teacher stage against an OpenAI server on loopback, beside other clients: `make bench`.
 
-Every figure is of whole processes (wall, user + system CPU, peak memory), all clients in turn, each on the same faults.
-The floor is reference_client.py: raw aiohttp, a write for each answer, an fsync every 100 ms. Parts:
+Every figure is of whole processes (wall, user + system CPU, peak memory), all clients in turn, each
+on the same faults. The floor is reference_client.py: raw aiohttp, a write for each answer, an fsync
+every 100 ms. Parts:
 
     speed     2,000 and 10,000 rows, 64 at a time, 50 ms: seconds, CPU per row at the margin, memory
     rates     with 5 % sporadic 429s (Retry-After: 1), and at a server that takes 100 a second
@@ -35,7 +36,10 @@ HERE = Path(__file__).parent
 TURNS = 3
 PEERS = {
     "curator 0.1.31": ("peer_curator.py", ["bespokelabs-curator==0.1.31"]),
-    "distilabel 1.5.3": ("peer_distilabel.py", ["distilabel[openai]==1.5.3", "requests==2.34.2", "openai==3.54.0"]),
+    "distilabel 1.5.3": (
+        "peer_distilabel.py",
+        ["distilabel[openai]==1.5.3", "requests==2.34.2", "openai==3.54.0"],
+    ),
     "data-designer 0.9.6": ("peer_data_designer.py", ["data-designer==0.9.6"]),
 }
 """A script of the same job, and what to install for it."""
@@ -68,7 +72,11 @@ def prepare(folder: Path, url: str, rows: int, concurrency: int = 64) -> list[st
     if not literals.exists():
         texts = (f"This is the sentence of row={row}, and it is plain." for row in range(rows))
         jsonl.write(
-            literals, (make(LiteralText, text=text, split="train", source="bench", licence="CC0-1.0") for text in texts)
+            literals,
+            (
+                make(LiteralText, text=text, split="train", source="bench", licence="CC0-1.0")
+                for text in texts
+            ),
         )
     settings = {
         "literals.files": json.dumps([str(literals)]),
@@ -80,12 +88,21 @@ def prepare(folder: Path, url: str, rows: int, concurrency: int = 64) -> list[st
 
 
 def start(client: str, folder: Path, url: str, rows: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "URL": f"{url}/v1", "N": str(rows), "C": "64", "OUTDIR": str(folder)}
+    environment = {
+        **os.environ,
+        "URL": f"{url}/v1",
+        "N": str(rows),
+        "C": "64",
+        "OUTDIR": str(folder),
+    }
     environment |= {"HUMOR_DISTILL_DATA": str(folder), "HTTP": client.rpartition(" ")[2]}
     script = "reference_client.py" if client == "reference" else "plain_openai_client.py"
     command = [sys.executable, str(HERE / script)]
     if client in PEERS:
-        command = [str(ROOT / ".venv-peers" / client.partition(" ")[0] / "bin/python"), str(HERE / PEERS[client][0])]
+        command = [
+            str(ROOT / ".venv-peers" / client.partition(" ")[0] / "bin/python"),
+            str(HERE / PEERS[client][0]),
+        ]
     elif client == "humor-distill":
         command = prepare(folder, url, rows)
     quiet = subprocess.DEVNULL
@@ -107,7 +124,10 @@ def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
         out = folder / "out.jsonl"
         if client == "humor-distill":  # a step with a failed call is left open
-            out = max((folder / "runs/bench/teacher").glob("records.jsonl*"), key=lambda path: path.stat().st_size)
+            out = max(
+                (folder / "runs/bench/teacher").glob("records.jsonl*"),
+                key=lambda path: path.stat().st_size,
+            )
         done = set()
         if out.exists():
             key = "literal_id" if client == "humor-distill" else "row"
@@ -133,17 +153,24 @@ def speed(url: str) -> None:
             for client in CLIENTS:
                 if rows == 2_000 or client in ("reference", "humor-distill"):
                     found.setdefault((client, rows), []).append(timed(client, url, rows))
-    print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  at the margin")
+    print(
+        f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  at the margin"
+    )
     for client in CLIENTS:
         small = medians(found[client, 2_000])
         assert small["rows"] == 2_000, (client, small)
-        line = f"{client:<34}{small['seconds']:>7.2f}{small['memory']:>7.0f}{small['cpu'] / 2:>12.2f}"
+        line = (
+            f"{client:<34}{small['seconds']:>7.2f}{small['memory']:>7.0f}{small['cpu'] / 2:>12.2f}"
+        )
         if (client, 10_000) in found:
             line += f"{margin(found, client):>15.2f}"
         print(line)
     ours, floor = medians(found["humor-distill", 2_000]), medians(found["reference", 2_000])
     ratio = margin(found, "humor-distill") / margin(found, "reference")
-    print(f"humor-distill / reference: {ours['seconds'] / floor['seconds']:.2f} whole, {ratio:.2f} CPU at the margin")
+    print(
+        f"humor-distill / reference: {ours['seconds'] / floor['seconds']:.2f} whole, {ratio:.2f} "
+        "CPU at the margin"
+    )
 
 
 def margin(found: Any, client: str) -> float:
@@ -156,10 +183,19 @@ def rates(url: str) -> None:
     print(f"{'64 at a time, 50 ms':<34}{'rows':>7}{'clean':>8}{'5 % 429':>9}{'100/s':>8}  lost")
     for client in ("reference", "humor-distill"):
         for rows in (1_000, 4_000):
-            kinds: list[dict[str, Any]] = [{}, {"faults": {"429": 0.05}}, *([{"rps": 100.0}] if rows == 1_000 else [])]
-            turns = [medians([timed(client, url, rows, **kind) for _ in range(TURNS)]) for kind in kinds]
+            kinds: list[dict[str, Any]] = [
+                {},
+                {"faults": {"429": 0.05}},
+                *([{"rps": 100.0}] if rows == 1_000 else []),
+            ]
+            turns = [
+                medians([timed(client, url, rows, **kind) for _ in range(TURNS)]) for kind in kinds
+            ]
             seconds = "".join(f"{turn['seconds']:>8.2f}" for turn in turns).ljust(24)
-            print(f"{client:<34}{rows:>7,}{seconds}  {sum(rows - int(turn['rows']) for turn in turns)}")
+            print(
+                f"{client:<34}{rows:>7,}{seconds}  "
+                f"{sum(rows - int(turn['rows']) for turn in turns)}"
+            )
 
 
 def large(url: str) -> None:
@@ -167,11 +203,14 @@ def large(url: str) -> None:
     for rows in (2_000, 10_000, 100_000):
         found = timed("humor-distill", url, rows, latency_ms=2.0)
         assert found["rows"] == rows, found
-        print(f"{rows:<34,}{found['seconds']:>8.1f}{found['seconds'] / rows * 1e3:>8.2f}{found['memory']:>7.0f}")
+        print(
+            f"{rows:<34,}{found['seconds']:>8.1f}{found['seconds'] / rows * 1e3:>8.2f}{found['memory']:>7.0f}"
+        )
 
 
 def kill(url: str, folder: Path, times: int, rows: int) -> dict[str, int]:
-    """Kill the stage at random moments so many times, then let it end; what was lost, doubled, paid twice."""
+    """Kill the stage at random moments so many times, then let it end; what was lost, doubled, paid
+    twice."""
     draw, killed = random.Random(0), 0
     reset(url, numbered=3, latency_ms=50.0)
     prepare(folder, url, rows)
@@ -182,7 +221,9 @@ def kill(url: str, folder: Path, times: int, rows: int) -> dict[str, int]:
             break
         while stats(url)["flying"] == 0 and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(draw.random() * rows / times / 1_000)  # at 1,280 rows a second, the last kill finds rows to ask for
+        time.sleep(
+            draw.random() * rows / times / 1_000
+        )  # at 1,280 rows a second, the last kill finds rows to ask for
         process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:  # it was done
             break
@@ -201,13 +242,16 @@ def kills(url: str, times: int = 100, rows: int = 5_000) -> None:
     with tempfile.TemporaryDirectory() as name:
         found = kill(url, Path(name), times, rows)
     print(
-        f"{rows:,} rows, killed {found['killed']} times: {found['lost']} lost, {found['doubled']} doubled, "
-        f"{found['twice']} paid twice ({found['twice'] / found['killed']:.1f} for each kill, 64 in flight)"
+        f"{rows:,} rows, killed {found['killed']} times: {found['lost']} lost, {found['doubled']} "
+        "doubled, "
+        f"{found['twice']} paid twice ({found['twice'] / found['killed']:.1f} for each kill, 64 in "
+        "flight)"
     )
 
 
 def peers(url: str) -> None:
-    """Published tools on the same job, each from a virtual environment of its own in .venv-peers/."""
+    """Published tools on the same job, each from a virtual environment of its own in
+    .venv-peers/."""
     clients = ("reference", "humor-distill", *PEERS)
     for client in PEERS:
         install(client)
@@ -215,11 +259,16 @@ def peers(url: str) -> None:
     for _ in range(TURNS):
         for client in clients:
             turns[client].append(timed(client, url, 2_000))
-    print(f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  rows that one bad row costs")
+    print(
+        f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  rows that "
+        "one bad row costs"
+    )
     for client in clients:
         found, poisoned = medians(turns[client]), timed(client, url, 200, poison={"100": "500"})
         lost = 200 - int(poisoned["rows"])
-        print(f"{client:<34}{found['seconds']:>7.2f}{found['memory']:>7.0f}{found['cpu'] / 2:>12.2f}{lost:>6}")
+        print(
+            f"{client:<34}{found['seconds']:>7.2f}{found['memory']:>7.0f}{found['cpu'] / 2:>12.2f}{lost:>6}"
+        )
     print("MB is the largest process's; distilabel runs four")
 
 
@@ -228,7 +277,10 @@ def install(client: str) -> None:
     if not (folder / "ready").exists():
         print(f"installing {client} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *PEERS[client][1]], check=True)
+        subprocess.run(
+            [folder / "bin/python", "-m", "pip", "install", "--quiet", *PEERS[client][1]],
+            check=True,
+        )
         (folder / "ready").touch()
 
 

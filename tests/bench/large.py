@@ -1,6 +1,8 @@
-"""How long a person waits on a large run, and how fast rows are read and written: `make bench-large`.
+"""How long a person waits on a large run, and how fast rows are read and written: `make
+bench-large`.
 
-A synthetic run of 12,000 literals and 72,000 samples; medians of whole processes, and their peak memory.
+A synthetic run of 12,000 literals and 72,000 samples; medians of whole processes, and their peak
+memory.
 """
 
 import os
@@ -31,12 +33,22 @@ def timed(*argv: str) -> tuple[float, float]:
 
 def commands() -> None:
     make = "from tests.synthetic import make_run; make_run('large', {0}); make_run('other', {0}, seed=1)"
-    subprocess.run([sys.executable, "-c", make.format(LITERALS)], check=True)  # a small parent, for honest peaks
+    subprocess.run(
+        [sys.executable, "-c", make.format(LITERALS)], check=True
+    )  # a small parent, for honest peaks
     folder = data_folder() / "runs/large"
     preference = next(jsonl.read(folder / "round-1/dpo/records.jsonl", records.Preference)).id
     asked = {
         "show ID": ["show", preference, "--run", "large"],
-        "show --stage": ["show", "--run", "large", "--stage", "critic", "--outcome", "inconsistent"],
+        "show --stage": [
+            "show",
+            "--run",
+            "large",
+            "--stage",
+            "critic",
+            "--outcome",
+            "inconsistent",
+        ],
         "status": ["status", "--run", "large"],
         "diff": ["diff", "large", "other"],
         "verify": ["verify", "--run", "large"],
@@ -69,7 +81,8 @@ def rows(folder: Path) -> None:
                 put(file, iter(found), "bench")
                 written.append(len(found) / (time.perf_counter() - began))
         print(
-            f"{kind.kind:<10} {len(found):>7,} rows: read and validated {statistics.median(read):>9,.0f}/s, "
+            f"{kind.kind:<10} {len(found):>7,} rows: read and validated "
+            f"{statistics.median(read):>9,.0f}/s, "
             f"written as a stage writes them {statistics.median(written):>9,.0f}/s"
         )
 

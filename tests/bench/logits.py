@@ -1,9 +1,11 @@
-"""What a small teacher's logits teach a smaller student, by every method that reads them: `make bench-logits`.
+"""What a small teacher's logits teach a smaller student, by every method that reads them: `make
+bench-logits`.
 
-The teacher is the micro student after imitation of the stand-in's jokes about real people's sentences; it is served on
-loopback and writes jokes as any hosted teacher does. The student has about a quarter of its parameters, imitates it,
-and then goes on by each method for as many steps. SHARED is a folder with data/literals and data/chat_sentences.tsv.gz
-(README, "Your own sentences"). Every step is resumable, and the table has what there is.
+The teacher is the micro student after imitation of the stand-in's jokes about real people's
+sentences; it is served on loopback and writes jokes as any hosted teacher does. The student has
+about a quarter of its parameters, imitates it, and then goes on by each method for as many steps.
+SHARED is a folder with data/literals and data/chat_sentences.tsv.gz (README, "Your own sentences").
+Every step is resumable, and the table has what there is.
 """
 
 import argparse
@@ -43,8 +45,8 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
 CHOICES = {"ft": (3e-4, 1e-3), "gkd": (3e-4, 1e-3), "llmr": (1e-4, 3e-4)}
 RATES = dict.fromkeys(METHODS, 3e-4)
-"""Learning rates: of CHOICES the best by the teacher's likelihood on the validation sentences (--choose); JS and TVD
-have GKD's."""
+"""Learning rates: of CHOICES the best by the teacher's likelihood on the validation sentences
+(--choose); JS and TVD have GKD's."""
 SAMPLED = Generation(temperature=1.0, top_p=1.0)
 TEACHER = "logits-teacher"
 
@@ -67,14 +69,20 @@ def paths() -> dict[str, object]:
     taught = weights(TEACHER, "sft")
     files = [str(data_folder() / "literals/self_dialogue.jsonl")]
     student = data_folder() / "students/nano"
-    return {"literals__files": files, "student__model": student, "llmr__teacher": taught, "gkd__teacher": taught}
+    return {
+        "literals__files": files,
+        "student__model": student,
+        "llmr__teacher": taught,
+        "gkd__teacher": taught,
+    }
 
 
 # --- what all methods start from
 
 
 def prepare(seeds: int) -> None:
-    """The sentences, the two models, the teacher's jokes, and a student for each seed that has imitated them."""
+    """The sentences, the two models, the teacher's jokes, and a student for each seed that has
+    imitated them."""
     here = paths()
     [sentences], nano = here["literals__files"], here["student__model"]
     if not Path(sentences).exists():
@@ -83,10 +91,24 @@ def prepare(seeds: int) -> None:
     if not (nano / "config.json").exists():
         from pipeline.models import pretrain
 
-        size = ["--hidden", 96, "--layers", 3, "--steps", 2500, "--tokenizer", ROOT / "data/students/micro"]
-        pretrain.main([str(part) for part in (SHARED / "data/chat_sentences.tsv.gz", *size, "--out", nano)])
+        size = [
+            "--hidden",
+            96,
+            "--layers",
+            3,
+            "--steps",
+            2500,
+            "--tokenizer",
+            ROOT / "data/students/micro",
+        ]
+        pretrain.main(
+            [str(part) for part in (SHARED / "data/chat_sentences.tsv.gz", *size, "--out", nano)]
+        )
     micro = {**here, "student__model": "data/students/micro", "sft__trainer__max_steps": 400}
-    standins = {"teacher__endpoint__base_url": "standin:", "teacher__endpoint__model": "standin-teacher"}
+    standins = {
+        "teacher__endpoint__base_url": "standin:",
+        "teacher__endpoint__model": "standin-teacher",
+    }
     for stage in ("teacher", "sft"):
         run(stage, "--run", TEACHER, "--config", CONFIG, **micro, **standins)
     if Run("logits-0").manifest(Step("teacher")) is None:
@@ -99,7 +121,8 @@ def prepare(seeds: int) -> None:
 
 
 def serve(folder: Path) -> object:
-    """A trained student on loopback, that writes the list of jokes which prompts/teacher.j2 asks for."""
+    """A trained student on loopback, that writes the list of jokes which prompts/teacher.j2 asks
+    for."""
     from pipeline.models import generation, student, student_prompt
 
     config = validate(load(CONFIG) | {"student": {"model": str(folder)}}, str(CONFIG))
@@ -112,7 +135,9 @@ def serve(folder: Path) -> object:
             batch = [waiting.get()]
             while not waiting.empty():
                 batch.append(waiting.get())
-            settings = Generation(temperature=batch[0][0]["temperature"], top_p=batch[0][0]["top_p"])
+            settings = Generation(
+                temperature=batch[0][0]["temperature"], top_p=batch[0][0]["top_p"]
+            )
             texts = [
                 student_prompt.prompt(tokenizer, standin.quoted(said(body))[0])
                 for body, _ in batch
@@ -131,9 +156,21 @@ def serve(folder: Path) -> object:
         waiting.put((body, future))
         asked, answers = said(body), future.result()
         content = "\n".join(f"{number}. {text}" for number, (text, _) in enumerate(answers, 1))
-        usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": sum(count for _, count in answers)}
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
-        return 200, {"id": "served", "object": "chat.completion", "choices": [choice], "usage": usage}
+        usage = {
+            "prompt_tokens": len(asked) // 4,
+            "completion_tokens": sum(count for _, count in answers),
+        }
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": content},
+        }
+        return 200, {
+            "id": "served",
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": usage,
+        }
 
     server = standin.server(PORT, respond)
     for task in (work, server.serve_forever):
@@ -144,12 +181,26 @@ def serve(folder: Path) -> object:
 def train(method: str, seed: int, rate: float, name: str, *stages: str) -> None:
     objective, settings = METHODS[method]
     keys = {key.replace(".", "__"): value for key, value in settings.items()}
-    trainer = {**load(CONFIG)["llmr"]["trainer"], "learning_rate": rate}  # as many steps, of as many rows, for all
+    trainer = {
+        **load(CONFIG)["llmr"]["trainer"],
+        "learning_rate": rate,
+    }  # as many steps, of as many rows, for all
     table = ", ".join(f"{key}={json.dumps(value)}" for key, value in trainer.items())
     one = f'[{{objective="{objective}", trainer={{{table}}}}}]'
     for stage in stages:
         source = ["--from", f"logits-{seed}"]
-        run(stage, "--run", name, *source, "--config", CONFIG, **paths(), **keys, rounds=one, seed=seed)
+        run(
+            stage,
+            "--run",
+            name,
+            *source,
+            "--config",
+            CONFIG,
+            **paths(),
+            **keys,
+            rounds=one,
+            seed=seed,
+        )
 
 
 # --- figures
@@ -178,7 +229,8 @@ def literals(split: str) -> list[LiteralText]:
 
 
 def likelihood(folder: Path, split: str, teacher: object) -> dict[str, float]:
-    """By literal, the teacher's log-probability of one sample of the student's, a mean over its tokens, in nats."""
+    """By literal, the teacher's log-probability of one sample of the student's, a mean over its
+    tokens, in nats."""
     from pipeline.models import generation, student_prompt
     from pipeline.models.likelihood import answer_logits
 
@@ -199,7 +251,10 @@ def rouge(answers: dict[str, str]) -> dict[str, float]:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rouge1"], use_stemmer=True)
-    return {key: scorer.score_multi(told()[key], text)["rouge1"].fmeasure for key, text in answers.items()}
+    return {
+        key: scorer.score_multi(told()[key], text)["rouge1"].fmeasure
+        for key, text in answers.items()
+    }
 
 
 def bleu(answers: dict[str, str]) -> float:
@@ -207,7 +262,9 @@ def bleu(answers: dict[str, str]) -> float:
     import sacrebleu
 
     most = max(len(told()[key]) for key in answers)
-    references = [[(told()[key] + [None] * most)[place] for key in answers] for place in range(most)]
+    references = [
+        [(told()[key] + [None] * most)[place] for key in answers] for place in range(most)
+    ]
     return sacrebleu.corpus_bleu(list(answers.values()), references).score
 
 
@@ -218,7 +275,11 @@ def row(name: str, who: str, folders: list[Path], runs: list[str], teacher: obje
         jokes = [joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == who]
         answers.append({joke.literal_id: joke.text for joke in jokes})
         ids = {joke.id for joke in jokes}
-        scores = {v.literal_id: metrics.score(v) for v in jsonl.load(folder / RECORDS, Verdict) if v.a in ids}
+        scores = {
+            v.literal_id: metrics.score(v)
+            for v in jsonl.load(folder / RECORDS, Verdict)
+            if v.a in ids
+        }
         judged.append({literal: score for literal, score in scores.items() if score is not None})
     cells = [
         pooled([likelihood(folder, "test", teacher) for folder in folders], "{:.3f}"),
@@ -237,25 +298,34 @@ def pooled(seeds: list[dict[str, float]], form: str, times: float = 1) -> str:
 
 def spread(values: list[float], form: str) -> str:
     """Mean over seeds, and the least and the most of them."""
-    return "{} ({} - {})".format(*(form.format(value) for value in (mean(values), min(values), max(values))))
+    return "{} ({} - {})".format(
+        *(form.format(value) for value in (mean(values), min(values), max(values)))
+    )
 
 
 def table(seeds: int) -> str:
     teacher, _ = model_of(weights(TEACHER, "sft"))
     lines = [
-        "| method | teacher's log-likelihood, per token | ROUGE-1 | BLEU | distinct-2 | WTR | seeds |",
+        "| method | teacher's log-likelihood, per token | ROUGE-1 | BLEU | distinct-2 | WTR | "
+        "seeds |",
         "|---|---|---|---|---|---|---|",
     ]
     own = likelihood(weights(TEACHER, "sft"), "test", teacher)
     lines.append(f"| the teacher itself | {pooled([own], '{:.3f}')} | - | - | - | - | 1 |")
     for method in METHODS:
-        runs = [name for seed in range(seeds) if Run(name := run_name(method, seed)).manifest(Step("evaluate"))]
+        runs = [
+            name
+            for seed in range(seeds)
+            if Run(name := run_name(method, seed)).manifest(Step("evaluate"))
+        ]
         if not runs:
             continue
         if len(lines) == 3:
             sft = [weights(f"logits-{seed}", "sft") for seed in range(len(runs))]
             lines.append(row("imitation (sft)", "sft", sft, runs, teacher))
-        lines.append(row(method, "round-1", [weights(run, "round-1/dpo") for run in runs], runs, teacher))
+        lines.append(
+            row(method, "round-1", [weights(run, "round-1/dpo") for run in runs], runs, teacher)
+        )
     return "\n".join(lines)
 
 
@@ -275,10 +345,16 @@ def choose(methods: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--choose", action="store_true", help="try the learning rates on the validation sentences")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
+    )
+    parser.add_argument(
+        "--choose", action="store_true", help="try the learning rates on the validation sentences"
+    )
     args = parser.parse_args()
     if not (SHARED / "data/literals").is_dir():
         print(f"skipped: {SHARED / 'data/literals'} is not there (set SHARED=FOLDER)")

@@ -1,4 +1,5 @@
-"""bespokelabs-curator on the same job, telemetry, viewer and cache off. URL, N, C, OUTDIR in the environment."""
+"""bespokelabs-curator on the same job, telemetry, viewer and cache off. URL, N, C, OUTDIR in the
+environment."""
 
 import json
 import os
@@ -6,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 OUT = Path(os.environ["OUTDIR"]).resolve()
-TOKENIZERS = Path(find_spec("litellm").origin).parent / "litellm_core_utils" / "tokenizers"  # cl100k_base is in it
+TOKENIZERS = (
+    Path(find_spec("litellm").origin).parent / "litellm_core_utils" / "tokenizers"
+)  # cl100k_base is in it
 os.environ |= {
     "HOME": str(OUT),
     "HF_HOME": str(OUT / "hf"),
@@ -47,7 +50,9 @@ def main() -> None:
     )
     found = joker([{"row": row} for row in range(int(os.environ["N"]))]).dataset
     with (OUT / "out.jsonl").open("w") as file:
-        file.writelines(json.dumps({"row": one["row"], "text": one["text"]}) + "\n" for one in found)
+        file.writelines(
+            json.dumps({"row": one["row"], "text": one["text"]}) + "\n" for one in found
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""NeMo Data Designer on the same job, telemetry and metrics off. URL, N, C, OUTDIR in the environment."""
+"""NeMo Data Designer on the same job, telemetry and metrics off. URL, N, C, OUTDIR in the
+environment."""
 
 import json
 import os
@@ -23,12 +24,16 @@ def main() -> None:
         alias="mock",
         model="mock-1",
         provider="mock",
-        inference_parameters=dd.ChatCompletionInferenceParams(max_tokens=64, max_parallel_requests=at_once),
+        inference_parameters=dd.ChatCompletionInferenceParams(
+            max_tokens=64, max_parallel_requests=at_once
+        ),
         skip_health_check=True,
     )
     config = dd.DataDesignerConfigBuilder(model_configs=[model])
     config.with_seed_dataset(dd.DataFrameSeedSource(df=pd.DataFrame({"row": range(rows)})))
-    config.add_column(dd.LLMTextColumnConfig(name="text", model_alias="mock", prompt="Tell a joke. row={{ row }}"))
+    config.add_column(
+        dd.LLMTextColumnConfig(name="text", model_alias="mock", prompt="Tell a joke. row={{ row }}")
+    )
     provider = dd.ModelProvider(name="mock", endpoint=os.environ["URL"], api_key="x")
     designer = DataDesigner(artifact_path=OUT / "artifacts", model_providers=[provider])
     designer.set_run_config(dd.RunConfig(otel_metrics_port=None))

@@ -23,7 +23,12 @@ from distilabel.steps.tasks import TextGeneration  # noqa: E402
 def main() -> None:
     rows, at_once = int(os.environ["N"]), int(os.environ["C"])
     data = [{"row": row, "instruction": f"Tell a joke. row={row}"} for row in range(rows)]
-    llm = OpenAILLM(model="mock-1", base_url=os.environ["URL"], api_key="x", generation_kwargs={"max_new_tokens": 64})
+    llm = OpenAILLM(
+        model="mock-1",
+        base_url=os.environ["URL"],
+        api_key="x",
+        generation_kwargs={"max_new_tokens": 64},
+    )
     with Pipeline(name="jokes", cache_dir=OUT / "distilabel") as pipeline:
         load = LoadDataFromDicts(data=data, batch_size=rows)
         load >> TextGeneration(llm=llm, input_batch_size=at_once)

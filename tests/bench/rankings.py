@@ -1,8 +1,9 @@
 """BRIO on rankings of six candidates, in one pass and in six: `make bench-rankings`.
 
-For each model: answer tokens per second and peak memory of a training step (forward, loss, backward) on 8 prompts of 24
-tokens with 6 answers of 20 to 28, when the six are scored together (pipeline/likelihood.py) and when there is a forward
-pass of the plain model for each. The two take turns, each in a process of its own; figures are medians of 3 turns.
+For each model: answer tokens per second and peak memory of a training step (forward, loss,
+backward) on 8 prompts of 24 tokens with 6 answers of 20 to 28, when the six are scored together
+(pipeline/likelihood.py) and when there is a forward pass of the plain model for each. The two take
+turns, each in a process of its own; figures are medians of 3 turns.
 """
 
 import json
@@ -31,9 +32,13 @@ def build(name):
 
     torch.manual_seed(0)
     if name == "micro":
-        return AutoModelForCausalLM.from_pretrained(ROOT / "data/students/micro", dtype=torch.float32)
+        return AutoModelForCausalLM.from_pretrained(
+            ROOT / "data/students/micro", dtype=torch.float32
+        )
     if name.startswith("BART"):
-        sizes = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in HALF.items()}
+        sizes = {
+            f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in HALF.items()
+        }
         return BartForConditionalGeneration(BartConfig(vocab_size=50265, d_model=256, **sizes))
     return Qwen2ForCausalLM(
         Qwen2Config(
@@ -68,7 +73,9 @@ def six_passes(model, candidates, pad):
             rows = [prompt + ids for prompt, ids in zip(candidates.prompts, answers, strict=True)]
             ids, mask = padded(rows, pad, model.device)
             labels, _ = padded(
-                [[-100] * len(p) + a for p, a in zip(candidates.prompts, answers, strict=True)], -100, model.device
+                [[-100] * len(p) + a for p, a in zip(candidates.prompts, answers, strict=True)],
+                -100,
+                model.device,
             )
             logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             labels = labels[:, 1:]
@@ -97,7 +104,8 @@ def child(name, way):
 
     batches = [
         Candidates(
-            [ids(24, 24) for _ in range(PROMPTS)], [[ids(20, 28) for _ in range(ANSWERS)] for _ in range(PROMPTS)]
+            [ids(24, 24) for _ in range(PROMPTS)],
+            [[ids(20, 28) for _ in range(ANSWERS)] for _ in range(PROMPTS)],
         )
         for _ in range(STEPS)
     ]
@@ -111,18 +119,36 @@ def child(name, way):
     )
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    before = torch.cuda.memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = (
+        torch.cuda.memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
     began, tokens = time.perf_counter(), 0
     for batch in batches:
         logps = score(model, batch, 1)
         count = batch.tokens.to(logps.device)
         tie = torch.zeros(PROMPTS, dtype=torch.bool, device=logps.device)
         rows = preference.Batch(logps, logps.detach(), count, tie, 24.0)
-        (preference.sft(rows, 0.1, Dpo()) + 100 * preference.brio(rows, 0.1, Dpo())).mean().backward()
+        (
+            preference.sft(rows, 0.1, Dpo()) + 100 * preference.brio(rows, 0.1, Dpo())
+        ).mean().backward()
         tokens += int(count.sum())
     seconds = time.perf_counter() - began
-    after = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"rate": tokens / seconds, "memory": (after - before) / 2**20, "first": logps[0].tolist()}))
+    after = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    print(
+        json.dumps(
+            {
+                "rate": tokens / seconds,
+                "memory": (after - before) / 2**20,
+                "first": logps[0].tolist(),
+            }
+        )
+    )
 
 
 def main():
@@ -138,14 +164,18 @@ def main():
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 turns[way].append(json.loads(said.splitlines()[-1]))
         found = {
-            way: {key: statistics.median(turn[key] for turn in turns[way]) for key in ("rate", "memory")}
+            way: {
+                key: statistics.median(turn[key] for turn in turns[way])
+                for key in ("rate", "memory")
+            }
             for way in WAYS
         }
         for way in WAYS:
             print(f"{name:<26}{way:<12}{found[way]['rate']:>10,.0f}{found[way]['memory']:>8,.0f}")
         plain, ours = found["six passes"], found["one pass"]
         print(
-            f"{'':<26}{ours['rate'] / plain['rate']:.2f} times as fast, with {ours['memory'] / plain['memory']:.2f} of "
+            f"{'':<26}{ours['rate'] / plain['rate']:.2f} times as fast, with "
+            f"{ours['memory'] / plain['memory']:.2f} of "
             "the memory"
         )
 

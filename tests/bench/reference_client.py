@@ -1,7 +1,8 @@
-"""The floor: raw aiohttp, a write(2) for each answer, an fsync every 100 ms. URL, N, C, OUTDIR in the environment.
+"""The floor: raw aiohttp, a write(2) for each answer, an fsync every 100 ms. URL, N, C, OUTDIR in
+the environment.
 
-A torn last line is cut on resume; everything that fails in transit is tried again; a 429 delays its own request, and
-everybody where more than a fifth of the last second's answers are 429.
+A torn last line is cut on resume; everything that fails in transit is tried again; a 429 delays its
+own request, and everybody where more than a fifth of the last second's answers are 429.
 """
 
 import asyncio
@@ -66,9 +67,16 @@ class Floor:
             while self.said[0][0] < now - 1.0:
                 self.said.popleft()
             if response.status == 429:
-                bad, wait = sum(busy for _, busy in self.said), float(response.headers.get("Retry-After", 1))
+                bad, wait = (
+                    sum(busy for _, busy in self.said),
+                    float(response.headers.get("Retry-After", 1)),
+                )
                 if bad >= 3 and bad / len(self.said) > 0.2:
-                    self.pause, self.limit, self.well = max(self.pause, now + wait), max(1, int(self.limit * 0.9)), 0
+                    self.pause, self.limit, self.well = (
+                        max(self.pause, now + wait),
+                        max(1, int(self.limit * 0.9)),
+                        0,
+                    )
                 raise Wait(wait + random.random() * 0.2)
             if response.status >= 500:
                 raise ValueError(response.status)

@@ -1,9 +1,10 @@
 """What a retriever finds, how fast, and in how many jokes: `make bench-retriever`.
 
-On real people's sentences with the stand-in, from the run that `make real` makes (and that this makes where it is not
-there): recall@1 and mean reciprocal rank of held-out contexts, WTR and diversity without distillation, with it at the
-data level and at the model level; the time of an answer beside that of the same run's student, in one process; and an
-index of up to a million vectors, those above the data's being copies with noise. --sizes and --seeds take a part.
+On real people's sentences with the stand-in, from the run that `make real` makes (and that this
+makes where it is not there): recall@1 and mean reciprocal rank of held-out contexts, WTR and
+diversity without distillation, with it at the data level and at the model level; the time of an
+answer beside that of the same run's student, in one process; and an index of up to a million
+vectors, those above the data's being copies with noise. --sizes and --seeds take a part.
 """
 
 import argparse
@@ -57,15 +58,33 @@ def quality(seeds: int) -> str:
         ranks, rates, texts = [], [], []
         for seed in range(seeds):
             name = f"retrieval-{list(LEVELS).index(level)}-{seed}"
-            table = ", ".join(f"{key}={value}" for key, value in ({"trainer": f"{{{TRAINER}}}"} | settings).items())
-            flags = ["--run", name, "--from", "real", "--set", f"retriever={{{table}}}", "--set", f"seed={seed}"]
+            table = ", ".join(
+                f"{key}={value}"
+                for key, value in ({"trainer": f"{{{TRAINER}}}"} | settings).items()
+            )
+            flags = [
+                "--run",
+                name,
+                "--from",
+                "real",
+                "--set",
+                f"retriever={{{table}}}",
+                "--set",
+                f"seed={seed}",
+            ]
             for stage in ("retriever", "evaluate"):
                 run(stage, *flags, "--set", 'evaluate.splits=["test"]')
             ranks.append(held_out_ranks(Run(name)))
             folder = data_folder() / f"runs/{name}/evaluate"
-            answers = [joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == "retriever"]
+            answers = [
+                joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == "retriever"
+            ]
             own = {joke.id for joke in answers}
-            scores = {v.literal_id: metrics.score(v) for v in jsonl.load(folder / RECORDS, Verdict) if v.a in own}
+            scores = {
+                v.literal_id: metrics.score(v)
+                for v in jsonl.load(folder / RECORDS, Verdict)
+                if v.a in own
+            }
             rates.append({literal: score for literal, score in scores.items() if score is not None})
             texts.append([joke.text for joke in answers])
         cells = [
@@ -80,7 +99,8 @@ def quality(seeds: int) -> str:
 
 
 def held_out_ranks(made: Run) -> dict[str, int]:
-    """By literal, among all jokes about train, validation and test literals, the rank of the first of its own."""
+    """By literal, among all jokes about train, validation and test literals, the rank of the first
+    of its own."""
     config = as_made(made)
     searcher = Searcher(made, config)
     learned = jsonl.load(made.at(STEP) / RECORDS, Retrieval)
@@ -112,19 +132,32 @@ def latency() -> str:
     config = as_made(made)
     searcher, tokenizer = Searcher(made, config), student.load_tokenizer(config)
     model = student.load(config, student.weights(made, Step("dpo", 1)))
-    sentences = [row.literal for row in jsonl.load(made.at(Step("evaluate")) / ANSWERS, Joke) if row.author == "sft"]
+    sentences = [
+        row.literal
+        for row in jsonl.load(made.at(Step("evaluate")) / ANSWERS, Joke)
+        if row.author == "sft"
+    ]
     sentences = sentences[:200]
 
     def generate(sentence: str) -> None:
-        generation.generate(model, tokenizer, [student_prompt.prompt(tokenizer, sentence)], config.evaluate, [0])
+        generation.generate(
+            model, tokenizer, [student_prompt.prompt(tokenizer, sentence)], config.evaluate, [0]
+        )
 
     found = {
         "looked up": timed(lambda one: searcher.nearest([one]), sentences),
         "generated": timed(generate, sentences),
     }
-    lines = [f"{name}: median {median:.2f} ms, p99 {p99:.2f} ms" for name, (median, p99) in found.items()]
+    lines = [
+        f"{name}: median {median:.2f} ms, p99 {p99:.2f} ms" for name, (median, p99) in found.items()
+    ]
     ratio = found["generated"][0] / found["looked up"][0]
-    return "\n".join([*lines, f"looked up {ratio:.0f} times as fast (medians, {len(sentences)} sentences, in turns)"])
+    return "\n".join(
+        [
+            *lines,
+            f"looked up {ratio:.0f} times as fast (medians, {len(sentences)} sentences, in turns)",
+        ]
+    )
 
 
 def timed(answer: Callable, queries: list) -> tuple[float, float]:
@@ -145,11 +178,16 @@ def sizes(counts: list[int]) -> str:
     rows = jsonl.load(made.at(STEP) / RECORDS, Retrieval)
     real = encoder.vectors(searcher.encoder, [text for row in rows for text in row.jokes])
     queries = encoder.vectors(searcher.encoder, [row.literal for row in rows[:QUERIES]])
-    lines = ["| vectors | index | build, s | query, median ms | p99 ms | recall@10 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| vectors | index | build, s | query, median ms | p99 ms | recall@10 |",
+        "|---|---|---|---|---|---|",
+    ]
     for count in counts:
         rng = np.random.default_rng(0)
         vectors = real[rng.integers(len(real), size=count)]
-        vectors[len(real) :] += rng.normal(scale=0.05, size=vectors[len(real) :].shape).astype(np.float32)
+        vectors[len(real) :] += rng.normal(scale=0.05, size=vectors[len(real) :].shape).astype(
+            np.float32
+        )
         vectors[: len(real)] = real[:count]
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         ids, truth = [f"j_{number:012x}" for number in range(count)], None
@@ -157,17 +195,25 @@ def sizes(counts: list[int]) -> str:
             began = time.perf_counter()
             built = index.build(vectors, ids, exact_below)
             seconds = time.perf_counter() - began
-            median, p99 = timed(lambda query, built=built: index.search(built, query[None], 10), list(queries))
+            median, p99 = timed(
+                lambda query, built=built: index.search(built, query[None], 10), list(queries)
+            )
             _, near = index.search(built, queries, 10)
             truth = truth or near
-            recall = statistics.mean(len({*one} & {*other}) / 10 for one, other in zip(near, truth, strict=True))
-            lines.append(f"| {count:,} | {kind} | {seconds:.1f} | {median:.3f} | {p99:.3f} | {recall:.3f} |")
+            recall = statistics.mean(
+                len({*one} & {*other}) / 10 for one, other in zip(near, truth, strict=True)
+            )
+            lines.append(
+                f"| {count:,} | {kind} | {seconds:.1f} | {median:.3f} | {p99:.3f} | {recall:.3f} |"
+            )
             print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), metavar="VECTORS")
     args = parser.parse_args()

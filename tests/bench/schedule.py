@@ -1,9 +1,10 @@
 """How well a share of the pairs orders candidates, against all pairs: `make bench-schedule`.
 
-Kendall's tau-a between the order by Swiss rounds with Bradley-Terry scores and the Borda count over all pairs, a mean
-over literals of the bundled test split with its 95 % bootstrap interval, and the same for as many random pairs. The
-candidates are the stand-in teacher's, the verdicts the stand-in critic's: probabilities, as logprobs give them, and
-the same rounded to wins, as an endpoint without logprobs gives them.
+Kendall's tau-a between the order by Swiss rounds with Bradley-Terry scores and the Borda count over
+all pairs, a mean over literals of the bundled test split with its 95 % bootstrap interval, and the
+same for as many random pairs. The candidates are the stand-in teacher's, the verdicts the stand-in
+critic's: probabilities, as logprobs give them, and the same rounded to wins, as an endpoint without
+logprobs gives them.
 """
 
 import random
@@ -46,14 +47,19 @@ def tau(one: list[float], other: list[float]) -> float:
 
 
 def borda(k: int, table: dict[tuple[int, int], float]) -> list[float]:
-    return [sum(p if i == at else 1 - p for (i, j), p in table.items() if at in (i, j)) for at in range(k)]
+    return [
+        sum(p if i == at else 1 - p for (i, j), p in table.items() if at in (i, j))
+        for at in range(k)
+    ]
 
 
 def by_rounds(k: int, table: dict[tuple[int, int], float], most: int) -> list[float]:
     judged: list[swiss.Judged] = []
     while len(judged) < most:
         met = {(i, j) for i, j, _ in judged}
-        judged += [(i, j, table[i, j]) for i, j in swiss.next_round(k, judged, met, most - len(judged))]
+        judged += [
+            (i, j, table[i, j]) for i, j in swiss.next_round(k, judged, met, most - len(judged))
+        ]
     return list(swiss.scores(k, judged)[0])
 
 
@@ -69,13 +75,20 @@ def interval(values: list[float]) -> str:
 
 
 def main() -> None:
-    literals = [row.text for row in jsonl.read(ROOT / "data/literals/test.jsonl", LiteralText)][:LITERALS]
+    literals = [row.text for row in jsonl.read(ROOT / "data/literals/test.jsonl", LiteralText)][
+        :LITERALS
+    ]
     print(f"{'candidates':>10} {'pairs':>9}  {'probabilities':<24}{'wins':<24}{'random pairs':<24}")
     for k in CANDIDATES:
         tables = []
         for text in literals:
             if len(jokes := candidates(text, k)) == k:
-                tables.append({(i, j): preferred(text, jokes[i], jokes[j]) for i, j in combinations(range(k), 2)})
+                tables.append(
+                    {
+                        (i, j): preferred(text, jokes[i], jokes[j])
+                        for i, j in combinations(range(k), 2)
+                    }
+                )
         rounded = [{pair: float(p > 0.5) for pair, p in table.items()} for table in tables]
         for share in (1 / 3, 1 / 2):
             most = swiss.quota(k, share)
@@ -83,7 +96,10 @@ def main() -> None:
                 interval([tau(how(k, table, most), borda(k, table)) for table in whose])
                 for how, whose in ((by_rounds, tables), (by_rounds, rounded), (at_random, tables))
             ]
-            print(f"{k:>10} {f'{most}/{k * (k - 1) // 2}':>9}  " + "".join(f"{text:<24}" for text in shown))
+            print(
+                f"{k:>10} {f'{most}/{k * (k - 1) // 2}':>9}  "
+                + "".join(f"{text:<24}" for text in shown)
+            )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m tests.bench.server --port 8199
 
-A request's row is the first row=<number> in its body; what happens to it follows from the seed, the row and the number
-of the attempt alone. `POST /reset` forgets everything and sets options (Options, as JSON); `GET /stats` counts. The
-Batch API (files, batches) is in batches.py.
+A request's row is the first row=<number> in its body; what happens to it follows from the seed, the
+row and the number of the attempt alone. `POST /reset` forgets everything and sets options (Options,
+as JSON); `GET /stats` counts. The Batch API (files, batches) is in batches.py.
 """
 
 import argparse
@@ -23,11 +23,18 @@ from tests.bench.batches import Batches
 
 ROW = re.compile(rb"row=(\d+)")
 WORDS = (
-    "I told my neural network a joke about gradient descent . It got it eventually , one small step at a time , but it "
+    "I told my neural network a joke about gradient descent . It got it eventually , one small "
+    "step at a time , but it "
     "kept laughing at the local minimum of the room"
 ).split()
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
-STATUS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
+STATUS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+}
 
 
 @dataclass
@@ -53,7 +60,18 @@ class Options:
     """What happens to batches; see batches.py."""
 
 
-FAULTS = ("truncated", "html", "null", "empty", "length", "content_filter", "refusal", "reset", "hang", "quota")
+FAULTS = (
+    "truncated",
+    "html",
+    "null",
+    "empty",
+    "length",
+    "content_filter",
+    "refusal",
+    "reset",
+    "hang",
+    "quota",
+)
 
 
 class Server:
@@ -82,7 +100,9 @@ class Server:
         if (poison := options.poison.get(str(row))) is not None:
             return poison
         if options.faults and attempt < options.fault_attempts:
-            digest = hashlib.blake2b(f"{options.seed}|f|{row}|{attempt}".encode(), digest_size=8).digest()
+            digest = hashlib.blake2b(
+                f"{options.seed}|f|{row}|{attempt}".encode(), digest_size=8
+            ).digest()
             drawn, reached = int.from_bytes(digest, "big") / 2**64, 0.0
             for name, share in options.faults.items():
                 reached += share
@@ -102,11 +122,17 @@ class Server:
         words = [WORDS[(i + start) % len(WORDS)] for i in range(options.words)]
         content: str | None = f"[{row}] " + " ".join(words)
         if options.numbered:
-            items = (f"{i + 1}. ({row}.{i}) {' '.join(words[i:] + words[:i])}" for i in range(options.numbered))
+            items = (
+                f"{i + 1}. ({row}.{i}) {' '.join(words[i:] + words[:i])}"
+                for i in range(options.numbered)
+            )
             content = "\n".join(items)
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
         if fault in ("null", "refusal"):
-            message |= {"content": None, "refusal": "I would rather not." if fault == "refusal" else None}
+            message |= {
+                "content": None,
+                "refusal": "I would rather not." if fault == "refusal" else None,
+            }
         choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}
         if fault in ("length", "content_filter"):
             choice["finish_reason"] = fault
@@ -173,7 +199,13 @@ class Connection(asyncio.Protocol):
         fault = server.fault(row, attempt)
         if fault:
             server.counts[fault] += 1
-        wait = 3600.0 if fault == "hang" else 0.002 if fault == "429" else server.options.latency_ms / 1e3
+        wait = (
+            3600.0
+            if fault == "hang"
+            else 0.002
+            if fault == "429"
+            else server.options.latency_ms / 1e3
+        )
         asyncio.get_running_loop().call_later(wait, self.reply, row, fault)
         return None
 
@@ -202,13 +234,19 @@ class Connection(asyncio.Protocol):
     def retry_after(self) -> str:
         wait = self.server.options.retry_after
         if wait == "date":
-            wait = email.utils.formatdate(time.time() + 2, usegmt=True)  # of whole seconds: 1 to 2 from now
+            wait = email.utils.formatdate(
+                time.time() + 2, usegmt=True
+            )  # of whole seconds: 1 to 2 from now
         return f"Retry-After: {wait}\r\n" if wait else ""
 
-    def send(self, status: int, body: bytes, extra: str = "", kind: str = "application/json") -> None:
+    def send(
+        self, status: int, body: bytes, extra: str = "", kind: str = "application/json"
+    ) -> None:
         if not self.transport.is_closing():
             head = f"HTTP/1.1 {status} {STATUS.get(status, 'Said')}\r\nContent-Type: {kind}\r\nContent-Length: "
-            self.transport.write(f"{head}{len(body)}\r\nConnection: keep-alive\r\n{extra}\r\n".encode() + body)
+            self.transport.write(
+                f"{head}{len(body)}\r\nConnection: keep-alive\r\n{extra}\r\n".encode() + body
+            )
 
 
 async def serve(port: int) -> None:
@@ -222,8 +260,12 @@ async def serve(port: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="An OpenAI server on loopback that misbehaves on purpose.")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one, and prints it (default)")
+    parser = argparse.ArgumentParser(
+        description="An OpenAI server on loopback that misbehaves on purpose."
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="0 takes a free one, and prints it (default)"
+    )
     try:
         import uvloop
 

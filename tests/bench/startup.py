@@ -1,4 +1,5 @@
-"""How long a person waits for --help and status: `make bench`. Medians of whole processes, in seconds."""
+"""How long a person waits for --help and status: `make bench`. Medians of whole processes, in
+seconds."""
 
 import statistics
 import subprocess
@@ -29,7 +30,10 @@ def main() -> None:
             if turn:
                 times[name].append(took)
     for name, took in times.items():
-        print(f"{name:<20} median {statistics.median(took):.3f}  min {min(took):.3f}  max {max(took):.3f}")
+        print(
+            f"{name:<20} median {statistics.median(took):.3f}  min {min(took):.3f}  max "
+            f"{max(took):.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -26,12 +26,18 @@ def test_recipes_and_figures(cli, data):
     assert "  - seed = 0\n  + seed = 3\n" in said
     assert "    reads other rows or weights of critic\n" in said
     for row in comparison.compared(Run("v1"), Run("v2")):
-        ours = {v.literal_id: score(v) for v in comparison.judged(Run("v1"))[row.split, row.contestant]}
-        theirs = {v.literal_id: score(v) for v in comparison.judged(Run("v2"))[row.split, row.contestant]}
+        ours = {
+            v.literal_id: score(v) for v in comparison.judged(Run("v1"))[row.split, row.contestant]
+        }
+        theirs = {
+            v.literal_id: score(v) for v in comparison.judged(Run("v2"))[row.split, row.contestant]
+        }
         assert row.n == len(ours) == 6
         assert row.delta == pytest.approx(sum(theirs[key] - ours[key] for key in ours) / 6)
         assert row.low <= row.delta <= row.high
-        assert f"{row.contestant:<11} {row.one:>12.3f} {row.other:>12.3f} {row.delta:>+11.3f}" in said
+        assert (
+            f"{row.contestant:<11} {row.one:>12.3f} {row.other:>12.3f} {row.delta:>+11.3f}" in said
+        )
 
 
 def test_only_common_literals_are_compared(cli, data):
@@ -49,7 +55,8 @@ def test_the_words_of_a_prompt_are_shown_line_by_line(cli, data):
     path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
     said = cli("diff", "v1", "v2")
     assert (
-        "  - prompts.critic: Attempt 1: {{ first | quoted }}\n  + prompts.critic: First: {{ first | quoted }}" in said
+        "  - prompts.critic: Attempt 1: {{ first | quoted }}\n  + prompts.critic: First: {{ first "
+        "| quoted }}" in said
     )
 
 

@@ -25,23 +25,41 @@ def answers_of(folder, sentences):
     found = []
     for sentence in sentences:
         ask = [{"role": "user", "content": f"Say it with a joke: {sentence}"}]
-        ids = tokenizer.apply_chat_template(ask, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        ids = tokenizer.apply_chat_template(
+            ask, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         with torch.no_grad():
             out = model.generate(**ids)
-        found.append(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+        found.append(
+            tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        )
     return found
 
 
 def test_an_exported_student_gives_the_run_s_answers(inside, tmp_path):
     said = run("export", "--run", "v1", "--contestant", "round-1", tmp_path / "funny")
     assert said.endswith(f"{tmp_path / 'funny'}\n")
-    answers = [row for row in rows(inside / "runs/v1/evaluate/answers.jsonl") if row["author"] == "round-1"][:12]
-    assert answers_of(tmp_path / "funny", [row["literal"] for row in answers]) == [row["text"] for row in answers]
+    answers = [
+        row for row in rows(inside / "runs/v1/evaluate/answers.jsonl") if row["author"] == "round-1"
+    ][:12]
+    assert answers_of(tmp_path / "funny", [row["literal"] for row in answers]) == [
+        row["text"] for row in answers
+    ]
     card = ModelCard.load(tmp_path / "funny/README.md")
     assert card.data.license == "apache-2.0"
-    metric = [row for row in rows(inside / "runs/v1/evaluate/metrics.jsonl") if row["contestant"] == "round-1"][0]
+    metric = [
+        row
+        for row in rows(inside / "runs/v1/evaluate/metrics.jsonl")
+        if row["contestant"] == "round-1"
+    ][0]
     assert card.data.eval_results[0].metric_value == pytest.approx(metric["wtr"], abs=1e-4)
-    for word in ("standin-teacher", "humor-distill (Apache-2.0)", "6 steps on", "## Limits", "greedy"):
+    for word in (
+        "standin-teacher",
+        "humor-distill (Apache-2.0)",
+        "6 steps on",
+        "## Limits",
+        "greedy",
+    ):
         assert word in card.text + (tmp_path / "funny/SERVING.md").read_text()
     assert str(tmp_path) not in card.text
 
@@ -82,10 +100,23 @@ def test_a_tokenizer_without_a_chat_template_gets_one_that_gives_the_same_prompt
 
 def test_the_rows_of_a_run_load_as_one_data_set(inside, tmp_path):
     run("export", "--run", "v1", "--rows", tmp_path / "rows")
-    verdicts = datasets.load_dataset(str(tmp_path / "rows"), "round-1-critic", split="train", cache_dir=str(tmp_path))
-    assert verdicts["id"] == [row["id"] for row in rows(inside / "runs/v1/round-1/critic/records.jsonl")]
-    names = {part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs}
-    assert {"teacher", "teacher-dropped", "sft", "round-1-sample", "round-1-dpo-margins", "evaluate-metrics"} <= names
+    verdicts = datasets.load_dataset(
+        str(tmp_path / "rows"), "round-1-critic", split="train", cache_dir=str(tmp_path)
+    )
+    assert verdicts["id"] == [
+        row["id"] for row in rows(inside / "runs/v1/round-1/critic/records.jsonl")
+    ]
+    names = {
+        part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs
+    }
+    assert {
+        "teacher",
+        "teacher-dropped",
+        "sft",
+        "round-1-sample",
+        "round-1-dpo-margins",
+        "evaluate-metrics",
+    } <= names
     assert json.loads((tmp_path / "rows/manifests/teacher.json").read_text())["step"] == "teacher"
 
 
@@ -102,7 +133,18 @@ def test_what_is_there_is_not_overwritten_and_what_is_not_is_named(inside, cli, 
 def test_a_push_that_fails_loses_nothing(inside, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    code = main(["export", "--run", "v1", "--contestant", "base", str(tmp_path / "out"), "--push", "me/funny"])
+    code = main(
+        [
+            "export",
+            "--run",
+            "v1",
+            "--contestant",
+            "base",
+            str(tmp_path / "out"),
+            "--push",
+            "me/funny",
+        ]
+    )
     said = capsys.readouterr()
     assert code == 6, said
     assert f"hf upload me/funny {tmp_path / 'out'} --repo-type model" in said.err
@@ -153,12 +195,17 @@ def test_a_card_gives_no_figure_of_weights_that_are_gone(apart, tmp_path):
     path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
     run("export", "--run", "v1", "--contestant", "sft", tmp_path / "out")
     card = ModelCard.load(tmp_path / "out/README.md")
-    assert "This run was evaluated on other rows or weights of round-1: there is no figure." in card.text
+    assert (
+        "This run was evaluated on other rows or weights of round-1: there is no figure."
+        in card.text
+    )
     assert not card.data.eval_results
 
 
 def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_path):
-    other = make(LiteralText, text="A file of the same name.", split="train", source="test", licence="CC0")
+    other = make(
+        LiteralText, text="A file of the same name.", split="train", source="test", licence="CC0"
+    )
     (tmp_path / "other").mkdir()
     write(tmp_path / "other/train.jsonl", [other])
     path = apart / "runs/v1/config.json"
@@ -167,8 +214,16 @@ def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_p
     path.write_text(json.dumps(config))
     (apart / "runs/v1/sft/validation.jsonl").write_text("")
     run("export", "--run", "v1", "--rows", tmp_path / "rows")
-    names = [part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs]
+    names = [
+        part["config_name"] for part in DatasetCard.load(tmp_path / "rows/README.md").data.configs
+    ]
     assert len(names) == len(set(names))
     assert "sft-validation" not in names
-    assert {"literals-train", "literals-train-2", "literals-validation", "literals-test", "literals-ood"} <= set(names)
+    assert {
+        "literals-train",
+        "literals-train-2",
+        "literals-validation",
+        "literals-test",
+        "literals-ood",
+    } <= set(names)
     assert rows(tmp_path / "rows/data/literals-train-2.jsonl") == [json.loads(other.line())]

@@ -20,7 +20,10 @@ NASTY = '</pre><script>document.title="owned"</script><img src=x onerror="docume
 
 def spoil(path, **changes):
     """Change a text in every row."""
-    found = [{**row, **{key: value for key, value in changes.items() if key in row}} for row in rows(path)]
+    found = [
+        {**row, **{key: value for key, value in changes.items() if key in row}}
+        for row in rows(path)
+    ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), "utf-8")
 
 
@@ -30,7 +33,9 @@ def page(cli, data):
     folder = make_run("v1", 120)
     make_run("v0", 120, seed=4)
     answers = [{**row, "text": NASTY} for row in rows(folder / "evaluate/answers.jsonl")]
-    (folder / "evaluate/answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    (folder / "evaluate/answers.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in answers)
+    )
     spoil(folder / "evaluate/records.jsonl", a_text=NASTY)
     spoil(folder / "teacher/records.jsonl", text=NASTY, literal=NASTY)
     found = [
@@ -71,12 +76,20 @@ def test_the_page_is_self_contained_and_what_models_wrote_is_text(page):
     assert tags.open == []
     assert tags.seen.count("script") == 1
     assert "img" not in tags.seen
-    assert not [found for found in tags.attributes if found[1] in ("src", "style") or found[1].startswith("on")]
+    assert not [
+        found
+        for found in tags.attributes
+        if found[1] in ("src", "style") or found[1].startswith("on")
+    ]
     links = [value for tag, name, value in tags.attributes if name == "href"]
     assert all(link.startswith("#") for link in links)
     ids = {value for _, name, value in tags.attributes if name == "id"}
     assert {link[1:] for link in links} <= ids
-    policy = next(value for tag, name, value in tags.attributes if tag == "meta" and value.startswith("default-src"))
+    policy = next(
+        value
+        for tag, name, value in tags.attributes
+        if tag == "meta" and value.startswith("default-src")
+    )
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "שלום &amp; 🤡" in page.read_text()
 
@@ -105,12 +118,13 @@ def test_the_page_says_what_a_person_needs(page):
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_in_a_browser_the_filter_runs_and_nothing_else(page, tmp_path):
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
-    )
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path}/profile"]
     done = subprocess.run(
-        ["chromium", *flags, "--dump-dom", f"file://{page}"], capture_output=True, text=True, timeout=120
+        ["chromium", *flags, "--dump-dom", f"file://{page}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert "12 of 12</p>" in done.stdout
     assert "<title>humor-distill: v1</title>" in done.stdout
@@ -118,17 +132,32 @@ def test_in_a_browser_the_filter_runs_and_nothing_else(page, tmp_path):
 
 def test_collapse_is_named_against_the_teacher():
     def spread(name, **values):
-        usual = {"ending": "x", "ending_share": 0.1, "distinct_2": 0.6, "length_ratio": 1.6, "repeats": 0.0}
+        usual = {
+            "ending": "x",
+            "ending_share": 0.1,
+            "distinct_2": 0.6,
+            "length_ratio": 1.6,
+            "repeats": 0.0,
+        }
         return {"author": name, **usual, **values}
 
     assert variety.collapse([spread("teacher"), spread("sft")]) == []
-    said = variety.collapse([spread("teacher"), spread("round-1", ending="at every party.", ending_share=0.71)])
+    said = variety.collapse(
+        [spread("teacher"), spread("round-1", ending="at every party.", ending_share=0.71)]
+    )
     assert said == [
-        "round-1 says one thing often: 71 % of its answers end in “at every party.” (the teacher's most common "
+        "round-1 says one thing often: 71 % of its answers end in “at every party.” (the teacher's "
+        "most common "
         "ending: 10 %)."
     ]
-    assert "distinct-2 is 0.30" in variety.collapse([spread("teacher"), spread("sft", distinct_2=0.3)])[0]
-    assert "0.50 times as long" in variety.collapse([spread("teacher"), spread("sft", length_ratio=0.8)])[0]
+    assert (
+        "distinct-2 is 0.30"
+        in variety.collapse([spread("teacher"), spread("sft", distinct_2=0.3)])[0]
+    )
+    assert (
+        "0.50 times as long"
+        in variety.collapse([spread("teacher"), spread("sft", length_ratio=0.8)])[0]
+    )
     assert "word for word" in variety.collapse([spread("teacher"), spread("sft", repeats=0.4)])[0]
 
 
@@ -143,7 +172,9 @@ def test_a_run_without_an_evaluation_has_no_report(cli, data):
 
 
 def test_charts_draw_to_scale():
-    drawn = charts.bars([("a", 0.0, 0.0, 0.5), ("b", 1.0, None, None), ("c", None, None, None)], "t")
+    drawn = charts.bars(
+        [("a", 0.0, 0.0, 0.5), ("b", 1.0, None, None), ("c", None, None, None)], "t"
+    )
     widths = [float(found) for found in re.findall(r'class="bar".*?width="([\d.]+)"', drawn)]
     assert widths == [0.0, charts.WIDTH - charts.LEFT - 60]
     assert "no verdict" in drawn
@@ -177,5 +208,9 @@ def test_a_step_made_before_its_input_is_named(cli, data):
     path = folder / "round-1/critic/manifest.json"
     manifest = {**json.loads(path.read_text()), "sha256": "0" * 64}
     path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
-    assert "round-1/dpo read other rows or weights of critic than there are now." in cli("report", "--run", "v1")
-    assert re.search(r"round-1/dpo +stale .* read other rows or weights of critic", cli("status", "--run", "v1"))
+    assert "round-1/dpo read other rows or weights of critic than there are now." in cli(
+        "report", "--run", "v1"
+    )
+    assert re.search(
+        r"round-1/dpo +stale .* read other rows or weights of critic", cli("status", "--run", "v1")
+    )

@@ -16,7 +16,11 @@ def folder(data):
 
 
 def first(folder, name, **wanted):
-    return next(row for row in rows(folder / name) if all(row[key] == value for key, value in wanted.items()))
+    return next(
+        row
+        for row in rows(folder / name)
+        if all(row[key] == value for key, value in wanted.items())
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,8 +40,12 @@ def first(folder, name, **wanted):
 def test_any_id_of_any_kind_shows_the_whole_life_of_its_literal(cli, folder, name):
     row = rows(folder / name)[-1]
     said = cli("show", row["id"], "--run", "v1")
-    literal = next(r for r in rows(folder.parent.parent / "literals-v1.jsonl") if r["id"] == row["literal_id"])
-    assert said.startswith(f"{literal['id']}  {literal['split']}  synthetic, CC0-1.0\n  {literal['text']}\n")
+    literal = next(
+        r for r in rows(folder.parent.parent / "literals-v1.jsonl") if r["id"] == row["literal_id"]
+    )
+    assert said.startswith(
+        f"{literal['id']}  {literal['split']}  synthetic, CC0-1.0\n  {literal['text']}\n"
+    )
     for file, key in (("teacher/records.jsonl", "id"), ("round-1/critic/records.jsonl", "id")):
         for other in rows(folder / file):
             assert (other[key] in said) == (other["literal_id"] == row["literal_id"])
@@ -50,8 +58,14 @@ def test_a_life_tells_the_verdict_the_preference_the_steps_and_the_margins(cli, 
     margin = first(folder, "round-1/dpo/margins.jsonl", preference_id=preference["id"])
     said = " ".join(cli("show", preference["id"], "--run", "v1").split())
     for order in verdict["orders"]:
-        assert f"shown {order['shown']}: p(a) {order['p_a']:.3f}, says {order['answer']} {order['reason']}" in said
-    assert f"{preference['id']} trained on {preference['chosen_id']} over {preference['rejected_id']}" in said
+        assert (
+            f"shown {order['shown']}: p(a) {order['p_a']:.3f}, says {order['answer']} "
+            f"{order['reason']}" in said
+        )
+    assert (
+        f"{preference['id']} trained on {preference['chosen_id']} over {preference['rejected_id']}"
+        in said
+    )
     after = margin["chosen_after"] - margin["rejected_after"]
     assert f"step 1; log p(chosen) - log p(rejected) before +1.50, after {after:+.2f}" in said
 
@@ -66,7 +80,9 @@ def test_the_judge_s_view_of_every_contestant(cli, folder):
     literal = rows(folder / "evaluate/records.jsonl")[0]["literal_id"]
     said = cli("show", literal, "--run", "v1")
     for name in ("base", "sft", "round-1"):
-        assert any(f"{name} {outcome}" in said for outcome in ("wins", "loses", "tie", "inconsistent"))
+        assert any(
+            f"{name} {outcome}" in said for outcome in ("wins", "loses", "tie", "inconsistent")
+        )
 
 
 def test_a_call_and_a_metric_have_ids_as_well(cli, folder):
@@ -78,31 +94,55 @@ def test_a_call_and_a_metric_have_ids_as_well(cli, folder):
 
 def test_a_unique_prefix_is_enough_and_others_are_listed(cli, folder):
     row = rows(folder / "teacher/records.jsonl")[0]
-    taken = [other["id"] for name in ("teacher", "round-1/sample") for other in rows(folder / name / "records.jsonl")]
+    taken = [
+        other["id"]
+        for name in ("teacher", "round-1/sample")
+        for other in rows(folder / name / "records.jsonl")
+    ]
     taken += [other["id"] for other in rows(folder / "evaluate/answers.jsonl")]
-    short = next(row["id"][:n] for n in range(3, 15) if sum(i.startswith(row["id"][:n]) for i in taken) == 1)
+    short = next(
+        row["id"][:n] for n in range(3, 15) if sum(i.startswith(row["id"][:n]) for i in taken) == 1
+    )
     assert row["id"] in cli("show", short, "--run", "v1")
     assert "Several ids start with j_: j_" in cli("show", "j_", "--run", "v1", code=3)
-    assert "No id of run v1 starts with v_000000000000" in cli("show", "v_000000000000", "--run", "v1", code=3)
+    assert "No id of run v1 starts with v_000000000000" in cli(
+        "show", "v_000000000000", "--run", "v1", code=3
+    )
     assert "is not an id, nor the start of one" in cli("show", "'; DROP", "--run", "v1", code=3)
     assert "No run 'v2'" in cli("show", "j_", "--run", "v2", code=4)
 
 
 def test_a_list_takes_filters(cli, folder):
-    verdicts = [row for row in rows(folder / "round-1/critic/records.jsonl") if row["outcome"] == "inconsistent"]
-    said = cli("show", "--run", "v1", "--stage", "critic", "--outcome", "inconsistent", "--limit", "3")
+    verdicts = [
+        row
+        for row in rows(folder / "round-1/critic/records.jsonl")
+        if row["outcome"] == "inconsistent"
+    ]
+    said = cli(
+        "show", "--run", "v1", "--stage", "critic", "--outcome", "inconsistent", "--limit", "3"
+    )
     assert [row["id"] in said for row in verdicts[:4]] == [True, True, True, False]
     assert f"3 of {len(verdicts)} rows" in said
-    answers = {row["id"] for row in rows(folder / "evaluate/answers.jsonl") if row["author"] == "sft"}
+    answers = {
+        row["id"] for row in rows(folder / "evaluate/answers.jsonl") if row["author"] == "sft"
+    }
     judged = [row["id"] for row in rows(folder / "evaluate/records.jsonl") if row["a"] in answers]
     said = cli("show", "--run", "v1", "--stage", "evaluate", "--author", "sft", "--limit", "100")
     assert f"{len(judged)} of {len(judged)} rows" in said
     assert all(row in said for row in judged)
-    dropped = [row for row in rows(folder / "round-1/critic/dropped.jsonl") if row["reason"] == "same candidate"]
+    dropped = [
+        row
+        for row in rows(folder / "round-1/critic/dropped.jsonl")
+        if row["reason"] == "same candidate"
+    ]
     said = cli("show", "--run", "v1", "--stage", "critic", "--dropped", "same")
     assert f"of {len(dropped)} rows" in said
-    assert "No row of teacher" in cli("show", "--run", "v1", "--stage", "teacher", "--author", "nobody")
-    assert "teacher of run v1 dropped nothing" in cli("show", "--run", "v1", "--stage", "teacher", "--dropped", code=4)
+    assert "No row of teacher" in cli(
+        "show", "--run", "v1", "--stage", "teacher", "--author", "nobody"
+    )
+    assert "teacher of run v1 dropped nothing" in cli(
+        "show", "--run", "v1", "--stage", "teacher", "--dropped", code=4
+    )
     assert "show what?" in cli("show", "--run", "v1", code=3)
 
 
@@ -111,7 +151,10 @@ def test_what_a_model_wrote_moves_no_cursor_and_makes_no_markup(cli, folder):
     found = rows(path)
     nasty = "\x1b[2J\x1b]0;owned\x07[bold red]x[/] \u202eevil\u202c שלום 🤡\nnext"
     path.write_text(
-        "".join(json.dumps({**row, "text": nasty} if n == 0 else row) + "\n" for n, row in enumerate(found))
+        "".join(
+            json.dumps({**row, "text": nasty} if n == 0 else row) + "\n"
+            for n, row in enumerate(found)
+        )
     )
     said = cli("show", found[0]["id"], "--run", "v1")
     assert not set("\x1b\x07\u202e\u202c") & set(said)

@@ -39,7 +39,9 @@ def test_ours_is_the_mean_over_seeds_with_an_interval(runs):
     for seed in range(3):
         metric = rows(runs / f"runs/t-dpo-{seed}/evaluate/metrics.jsonl")
         by_hand += [
-            row["wtr"] for row in metric if (row["contestant"], row["split"], row["vs"]) == ("round-1", "test", None)
+            row["wtr"]
+            for row in metric
+            if (row["contestant"], row["split"], row["vs"]) == ("round-1", "test", None)
         ]
     assert found.seeds == pytest.approx(by_hand)
     assert found.value == pytest.approx(sum(by_hand) / 3)
@@ -78,14 +80,20 @@ def test_the_command_writes_markdown_csv_and_a_figure(cli, runs, tmp_path):
     said = cli("tables", "--prefix", "t", "--out", tmp_path / "out")
     assert "T2. WTR in the domain" in said
     lines = list(csv.DictReader(io.StringIO((tmp_path / "out/tables.csv").read_text())))
-    ours = next(line for line in lines if (line["table"], line["row"], line["source"]) == ("T2", "DPO", "ours"))
-    assert 100 * figure(by_name()["T2"], "DPO").value == pytest.approx(float(ours["value"]), abs=1e-3)
+    ours = next(
+        line
+        for line in lines
+        if (line["table"], line["row"], line["source"]) == ("T2", "DPO", "ours")
+    )
+    assert 100 * figure(by_name()["T2"], "DPO").value == pytest.approx(
+        float(ours["value"]), abs=1e-3
+    )
     assert ours["seeds"] == "3"
     drawn = (tmp_path / "out/tables.svg").read_text()
     assert drawn.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
-    assert drawn.count('class="mark"') == sum(entry.paper[0] is not None for entry in (*METHODS, *DATA)) + sum(
-        value is not None for value in OUT_OF_DOMAIN.values()
-    )
+    assert drawn.count('class="mark"') == sum(
+        entry.paper[0] is not None for entry in (*METHODS, *DATA)
+    ) + sum(value is not None for value in OUT_OF_DOMAIN.values())
     assert (tmp_path / "out/tables.md").read_text() == tables.markdown(tables.tables("t"))
 
 
@@ -93,19 +101,25 @@ def test_table_1_is_the_agreement_of_runs(cli, tmp_path, data):
     flags = labelled(tmp_path, LABELS)
     flags[1] = "t-critic-choice-0"
     cli("agreement", *flags)
-    agreed, moved, _ = next(ours for name, _, ours in by_name()["T1"].rows if name == "multiple choice")
+    agreed, moved, _ = next(
+        ours for name, _, ours in by_name()["T1"].rows if name == "multiple choice"
+    )
     assert (agreed.value, agreed.n) == (1.0, 2)
     assert moved.value == 0.0
 
 
 def test_every_row_has_a_run_that_can_be_configured():
-    """Configurations and settings of every experiment are valid, and its contestant is one of the run's."""
+    """Configurations and settings of every experiment are valid, and its contestant is one of the
+    run's."""
     for entry in (*METHODS, *DATA):
         experiment = EXPERIMENTS[entry.experiment]
         path = ROOT / f"configs/{experiment.config}.toml"
         settings = load(path)
         for setting in experiment.settings:
-            assign(settings, *parse_assignment(setting.format(third=400, two_thirds=800, weights="weights")))
+            assign(
+                settings,
+                *parse_assignment(setting.format(third=400, two_thirds=800, weights="weights")),
+            )
         config = validate(settings, str(path))
         best = f"best-of-{config.evaluate.best_of}"
         assert entry.contestant in {"sft", best, f"round-{len(config.rounds)}", "retriever"}, entry
@@ -132,15 +146,23 @@ def test_make_makes_what_is_missing_and_nothing_twice(runs, monkeypatch, capsys)
 def test_how_the_order_compares(runs, monkeypatch):
     order = {"ft": 0.2, "sd": 0.3, "brio": 0.6, "dpo": 0.5, "brio-dpo": 0.7}
     monkeypatch.setattr(
-        tables, "rate", lambda prefix, entry, split, seeds=None: tables.Figure(order.get(entry.experiment), 0.0, 1.0, 9)
+        tables,
+        "rate",
+        lambda prefix, entry, split, seeds=None: tables.Figure(
+            order.get(entry.experiment), 0.0, 1.0, 9
+        ),
     )
     said = list(tables._order("t", "test", {entry.label: entry.paper[0] for entry in METHODS}))
     theirs, ours = "BRIO-DPO > DPO > BRIO > SD > FT", "BRIO-DPO > BRIO > DPO > SD > FT"
     assert said == [f"Order in the paper: {theirs}. Ours: {ours}. Kendall's tau +0.80."]
-    assert metrics.kendall_tau([56, 52, 48, 35, 30], [0.7, 0.5, 0.6, 0.3, 0.2]) == pytest.approx(0.8)
+    assert metrics.kendall_tau([56, 52, 48, 35, 30], [0.7, 0.5, 0.6, 0.3, 0.2]) == pytest.approx(
+        0.8
+    )
 
 
-def test_labels_that_are_not_there_are_named_and_nothing_is_made_without_being_asked(cli, monkeypatch):
+def test_labels_that_are_not_there_are_named_and_nothing_is_made_without_being_asked(
+    cli, monkeypatch
+):
     monkeypatch.setattr("pipeline.commands.tables.make", lambda *_: pytest.fail("a run was made"))
     said = cli("tables", "--labels", "nowhere.jsonl", "--prefix", "t")
     assert "nowhere.jsonl: not there, so table 1 stays without our figures" in said

@@ -24,7 +24,11 @@ def write(path, found):
 def forge(folder, **changes):
     """Make a manifest agree with the files beside it, as someone who covers their tracks would."""
     path = folder / "manifest.json"
-    manifest = {**json.loads(path.read_text()), **changes, "sha256": file_hash(folder / "records.jsonl")}
+    manifest = {
+        **json.loads(path.read_text()),
+        **changes,
+        "sha256": file_hash(folder / "records.jsonl"),
+    }
     manifest["rows"] = len(rows(folder / "records.jsonl"))
     manifest["files"] = {name: file_hash(folder / name) for name in manifest["files"]}
     path.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
@@ -35,7 +39,15 @@ def test_what_the_stages_wrote_is_whole(inside, cli):
     said = cli("verify", "--run", "v1")
     assert said.splitlines()[-7:] == [
         f"{name}: whole"
-        for name in ("literals", "teacher", "sft", "round-1/sample", "round-1/critic", "round-1/dpo", "evaluate")
+        for name in (
+            "literals",
+            "teacher",
+            "sft",
+            "round-1/sample",
+            "round-1/critic",
+            "round-1/dpo",
+            "evaluate",
+        )
     ]
 
 
@@ -73,7 +85,10 @@ def test_a_missing_line_is_found(apart):
     path = apart / "runs/v1/teacher/records.jsonl"
     found = rows(path)
     write(path, found[:-1])
-    assert any(f"{len(found) - 1} rows, but the manifest says {len(found)}" in line for line in faults()["teacher"])
+    assert any(
+        f"{len(found) - 1} rows, but the manifest says {len(found)}" in line
+        for line in faults()["teacher"]
+    )
 
 
 def test_a_missing_file_is_found(apart):
@@ -107,7 +122,10 @@ def twice(path):
 
 def orphan(path):
     first = rows(path)[0]
-    row = make(Verdict, **{**{k: v for k, v in first.items() if k not in ("id", "schema")}, "a": "j_000000000000"})
+    row = make(
+        Verdict,
+        **{**{k: v for k, v in first.items() if k not in ("id", "schema")}, "a": "j_000000000000"},
+    )
     write(path, [*rows(path), json.loads(row.line())])
 
 
@@ -123,22 +141,54 @@ def edit(**changes):
     ("name", "change", "step", "complaint"),
     [
         ("round-1/critic/records.jsonl", orphan, "round-1/critic", "no joke j_000000000000"),
-        ("round-1/critic/records.jsonl", drop_line, "round-1/dpo", "it read other rows or weights of critic"),
+        (
+            "round-1/critic/records.jsonl",
+            drop_line,
+            "round-1/dpo",
+            "it read other rows or weights of critic",
+        ),
         ("round-1/sample/records.jsonl", drop_line, "round-1/critic", "no joke"),
         ("teacher/records.jsonl", twice, "teacher", "is there twice"),
         ("teacher/records.jsonl", edit(text="Another joke."), "teacher", "but the content's is"),
         ("sft/records.jsonl", edit(completion="Another."), "sft", "its text is not that of"),
-        ("sft/records.jsonl", edit(literal_id="l_000000000000"), "sft", "no literal l_000000000000"),
-        ("round-1/critic/records.jsonl", edit(outcome="failed"), "round-1/critic", "its orders give another outcome"),
-        ("round-1/critic/records.jsonl", edit(p_a=0.123), "round-1/critic", "p_a is not the mean of its orders"),
-        ("round-1/dpo/records.jsonl", edit(chosen_id="j_000000000000"), "round-1/dpo", "not what v_"),
+        (
+            "sft/records.jsonl",
+            edit(literal_id="l_000000000000"),
+            "sft",
+            "no literal l_000000000000",
+        ),
+        (
+            "round-1/critic/records.jsonl",
+            edit(outcome="failed"),
+            "round-1/critic",
+            "its orders give another outcome",
+        ),
+        (
+            "round-1/critic/records.jsonl",
+            edit(p_a=0.123),
+            "round-1/critic",
+            "p_a is not the mean of its orders",
+        ),
+        (
+            "round-1/dpo/records.jsonl",
+            edit(chosen_id="j_000000000000"),
+            "round-1/dpo",
+            "not what v_",
+        ),
         ("round-1/dpo/margins.jsonl", drop_line, "round-1/dpo", "not one row for each preference"),
-        ("evaluate/metrics.jsonl", edit(wtr=0.99), "evaluate", "wtr is not the mean of the verdicts' scores"),
+        (
+            "evaluate/metrics.jsonl",
+            edit(wtr=0.99),
+            "evaluate",
+            "wtr is not the mean of the verdicts' scores",
+        ),
         ("evaluate/metrics.jsonl", edit(win=99), "evaluate", "the verdicts say"),
         ("round-1/critic/dropped.jsonl", drop_line, "round-1/critic", "but the manifest says"),
     ],
 )
-def test_a_change_is_found_even_where_hashes_and_seal_were_forged(apart, name, change, step, complaint):
+def test_a_change_is_found_even_where_hashes_and_seal_were_forged(
+    apart, name, change, step, complaint
+):
     path = apart / "runs/v1" / name
     change(path)
     forge(path.parent)

@@ -13,7 +13,10 @@ from pipeline.runs.step import steps
         ("teacher.temprature=1", "teacher.temprature: unknown key. Did you mean 'temperature'?"),
         ("teacher.endpoint.basurl=1", "Did you mean 'base_url'?"),
         ("student.lora.rank=4", "student.lora.rank: unknown key. Known keys: r, lora_alpha"),
-        ("rounds.0.candidate='base'", "rounds.0.candidate: unknown key. Did you mean 'candidates'?"),
+        (
+            "rounds.0.candidate='base'",
+            "rounds.0.candidate: unknown key. Did you mean 'candidates'?",
+        ),
         ("critic.tie_band=0.7", "critic.tie_band: Input should be less than 0.5"),
         ("rounds.0.objective='ppo'", "rounds.0.objective: Input should be 'dpo'"),
         ("rounds=[]", "rounds: List should have at least 1 item"),
@@ -71,7 +74,10 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     ("flag", "complaint"),
     [
         ("sft.trainer.hub_token=hf_secret", "hub_token stays out of files"),
-        ("teacher.endpoint.base_url=https://me:secret@example.org/v1", "a password stays out of files"),
+        (
+            "teacher.endpoint.base_url=https://me:secret@example.org/v1",
+            "a password stays out of files",
+        ),
     ],
 )
 def test_no_secret_gets_into_a_file(cli, data, flag, complaint):
@@ -81,7 +87,10 @@ def test_no_secret_gets_into_a_file(cli, data, flag, complaint):
 
 
 def test_null_unsets_a_key():
-    assert parse_assignment("dpo.trainer.loss_weights=null") == (["dpo", "trainer", "loss_weights"], None)
+    assert parse_assignment("dpo.trainer.loss_weights=null") == (
+        ["dpo", "trainer", "loss_weights"],
+        None,
+    )
 
 
 def configured(demo, **sections):
@@ -117,7 +126,10 @@ def test_an_ft_round_has_neither_candidates_nor_a_critic(demo):
         ({"sft_weight": 0.2}, [("sigmoid", 1.0), ("sft", 0.2)]),
         ({"ties": "rao-kupper"}, [("rao_kupper", 1.0)]),
         ({"ties": "rao-kupper", "sft_weight": 0.5}, [("rao_kupper", 1.0), ("sft", 0.5)]),
-        ({"trainer": {"loss_type": ["hinge", "sft"], "loss_weights": [1, 0.3]}}, [("hinge", 1.0), ("sft", 0.3)]),
+        (
+            {"trainer": {"loss_type": ["hinge", "sft"], "loss_weights": [1, 0.3]}},
+            [("hinge", 1.0), ("sft", 0.3)],
+        ),
         ({"trainer": {"loss_type": "ipo"}}, [("ipo", 1.0)]),
     ],
 )
@@ -136,7 +148,10 @@ def test_losses_of_brio_are_cross_entropy_and_the_ranking(demo):
     [
         ({"ties": "rao-kupper", "trainer": {"loss_type": ["hinge"]}}, "a form of the sigmoid loss"),
         ({"sft_weight": 0.2, "trainer": {"loss_type": ["sigmoid", "sft"]}}, "use one of the two"),
-        ({"trainer": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}}, "a weight for each"),
+        (
+            {"trainer": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}},
+            "a weight for each",
+        ),
     ],
 )
 def test_losses_that_do_not_go_together(demo, dpo, said):
@@ -148,9 +163,15 @@ def test_losses_that_do_not_go_together(demo, dpo, said):
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"rounds": [{"objective": "dpo", "rankings": True}]}, "rankings = true goes with objective"),
+        (
+            {"rounds": [{"objective": "dpo", "rankings": True}]},
+            "rankings = true goes with objective",
+        ),
         ({"sample": {"num_beams": 3, "k": 6}}, "cannot give k = 6 candidates"),
-        ({"sample": {"num_beams": 3, "k": 3}, "evaluate": {"best_of": 6}}, "cannot give evaluate.best_of = 6"),
+        (
+            {"sample": {"num_beams": 3, "k": 3}, "evaluate": {"best_of": 6}},
+            "cannot give evaluate.best_of = 6",
+        ),
     ],
 )
 def test_what_the_configuration_refuses(demo, sections, said):

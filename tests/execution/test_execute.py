@@ -19,9 +19,26 @@ from tests.conftest import rows
 def config(tmp_path, demo):
     """A configuration of forty literals."""
     found = [
-        make(LiteralText, text=f"The {noun} in room {n} broke on Monday.", split="train", source="test", licence="CC0")
+        make(
+            LiteralText,
+            text=f"The {noun} in room {n} broke on Monday.",
+            split="train",
+            source="test",
+            licence="CC0",
+        )
         for n in range(4)
-        for noun in ("kettle", "lamp", "clock", "chair", "door", "radio", "window", "shelf", "fan", "stove")
+        for noun in (
+            "kettle",
+            "lamp",
+            "clock",
+            "chair",
+            "door",
+            "radio",
+            "window",
+            "shelf",
+            "fan",
+            "stove",
+        )
     ]
     write(tmp_path / "literals.jsonl", found)
     path = tmp_path / "small.toml"
@@ -98,7 +115,9 @@ def test_an_interrupted_step_goes_on_and_a_torn_line_is_cut(cli, config, data):
     recipe = json.loads((whole / "manifest.json").read_text())["recipe"]
     torn = data / "runs/torn/teacher"
     torn.mkdir(parents=True)
-    (torn / "started.json").write_text(json.dumps({"recipe": recipe, "started": "2026-01-01T00:00:00+00:00"}))
+    (torn / "started.json").write_text(
+        json.dumps({"recipe": recipe, "started": "2026-01-01T00:00:00+00:00"})
+    )
     (torn / "records.jsonl.partial").write_bytes(b"".join(lines[:7]) + lines[7][:20])
     assert "going on after 7 rows" in cli("teacher", "--run", "torn", "--config", config)
     assert (torn / "records.jsonl").read_bytes() == (whole / "records.jsonl").read_bytes()
@@ -114,7 +133,10 @@ def test_an_interrupted_step_with_another_recipe_is_refused(cli, config, data):
 
 def test_a_missing_upstream_stage_is_named_with_its_command(cli, config):
     said = cli("sft", "--run", "v1", "--config", config, code=4)
-    assert "sft reads teacher, which is not there in run v1. First: humor-distill teacher --run v1" in said
+    assert (
+        "sft reads teacher, which is not there in run v1. First: humor-distill teacher --run v1"
+        in said
+    )
 
 
 def linked(run, source, config, **changes):
@@ -129,7 +151,9 @@ def test_a_dry_run_reads_from_the_other_run_and_links_nothing(cli, config, data)
     said = cli("sft", "--run", "v2", "--from", "v1", "--dry-run")
     assert f"reads teacher: {data}/runs/v1/teacher/records.jsonl" in said
     assert "sft: would run" in said
-    assert "evaluate: would run after sft, round-1/dpo" in cli("all", "--run", "v2", "--from", "v1", "--dry-run")
+    assert "evaluate: would run after sft, round-1/dpo" in cli(
+        "all", "--run", "v2", "--from", "v1", "--dry-run"
+    )
     assert not (data / "runs/v2").exists()
 
 
@@ -148,7 +172,9 @@ def test_a_linked_step_is_not_changed_from_the_run_that_links_it(cli, config, da
     cli("teacher", "--run", "v1", "--config", config)
     linked("v2", "v1", config)
     before = files(data / "runs/v1/teacher")
-    assert "linked from another run" in cli("teacher", "--run", "v2", "--config", config, "--force", code=4)
+    assert "linked from another run" in cli(
+        "teacher", "--run", "v2", "--config", config, "--force", code=4
+    )
     assert files(data / "runs/v1/teacher") == before
 
 
@@ -157,7 +183,9 @@ def test_two_processes_on_one_step(cli, config, data):
     folder.mkdir(parents=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert "another process is at work here" in cli("teacher", "--run", "v1", "--config", config, code=4)
+        assert "another process is at work here" in cli(
+            "teacher", "--run", "v1", "--config", config, code=4
+        )
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "../x", "", ".hidden", "a..b", "a b", "x" * 65])
@@ -196,9 +224,13 @@ def test_bad_literals_are_named(cli, config, tmp_path, content, complaint, code)
     assert "no such file" in cli("teacher", "--run", "v1", "--config", config, code=5)
 
 
-def test_a_teacher_that_never_answers_with_a_list_leaves_no_rows_and_says_so(cli, config, monkeypatch):
+def test_a_teacher_that_never_answers_with_a_list_leaves_no_rows_and_says_so(
+    cli, config, monkeypatch
+):
     monkeypatch.setattr("pipeline.standin.teach", lambda prompt, seed: "What a lovely sentence.")
-    assert "teacher: no row is left. 40 no list" in cli("teacher", "--run", "v1", "--config", config, code=4)
+    assert "teacher: no row is left. 40 no list" in cli(
+        "teacher", "--run", "v1", "--config", config, code=4
+    )
 
 
 def test_two_jokes_instead_of_three_are_kept_and_counted(cli, config, data, monkeypatch):
@@ -212,7 +244,10 @@ def test_status(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     assert cli("status").split() == ["v1"]
     said = cli("status", "--run", "v1")
-    assert [line.split()[:2] for line in said.splitlines()[1:3]] == [["teacher", "complete"], ["sft", "-"]]
+    assert [line.split()[:2] for line in said.splitlines()[1:3]] == [
+        ["teacher", "complete"],
+        ["sft", "-"],
+    ]
     assert "round-1/dpo" in said
     assert "There are: v1" in cli("status", "--run", "v2", code=4)
 
@@ -241,28 +276,42 @@ def test_the_critic_judges_the_farthest_pair_in_both_orders(cli, config, data):
     assert {row["outcome"] for row in found} >= {"a", "b"}
     for row in found:
         assert [order["shown"] for order in row["orders"]] == ["ab", "ba"]
-        assert all(order["reason"] and order["call"] and order["error"] is None for order in row["orders"])
+        assert all(
+            order["reason"] and order["call"] and order["error"] is None for order in row["orders"]
+        )
         assert 0 < row["p_a"] < 1
 
 
 def test_all_pairs_of_three_jokes_are_three(cli, config, data):
     judged(cli, config, "--set", "critic.pairs=all")
     manifest = json.loads((data / "runs/v1/round-1/critic/manifest.json").read_text())
-    assert manifest["rows"] == 3 * len({row["literal_id"] for row in rows(data / "runs/v1/teacher/records.jsonl")})
+    assert manifest["rows"] == 3 * len(
+        {row["literal_id"] for row in rows(data / "runs/v1/teacher/records.jsonl")}
+    )
     assert manifest["spent"]["calls"] == 2 * manifest["rows"]
 
 
 def test_without_logprobs_the_stated_answer_counts(cli, config, data):
     judged(cli, config, "--set", "critic.endpoint.logprobs=false")
-    orders = [order for row in rows(data / "runs/v1/round-1/critic/records.jsonl") for order in row["orders"]]
+    orders = [
+        order
+        for row in rows(data / "runs/v1/round-1/critic/records.jsonl")
+        for order in row["orders"]
+    ]
     assert {order["p_a"] for order in orders} == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda lines: [lines[0], b'{"id": 3}\n', *lines[2:]], "records.jsonl:2: not a joke/1 row: id:"),
-        (lambda lines: [lines[0], lines[1][: len(lines[1]) // 2]], "records.jsonl:2: not a joke/1 row: line: Invalid"),
+        (
+            lambda lines: [lines[0], b'{"id": 3}\n', *lines[2:]],
+            "records.jsonl:2: not a joke/1 row: id:",
+        ),
+        (
+            lambda lines: [lines[0], lines[1][: len(lines[1]) // 2]],
+            "records.jsonl:2: not a joke/1 row: line: Invalid",
+        ),
         (lambda lines: [lines[0], *lines], "records.jsonl:2: id j_"),
         (lambda lines: lines[:-1], "records.jsonl is not what its stage wrote"),
         (
@@ -287,20 +336,46 @@ def test_a_broken_manifest_is_named(cli, config, data):
 @pytest.mark.parametrize(
     ("flags", "complaint", "code"),
     [
-        (["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1 cannot be reached", 6),
+        (
+            ["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1"],
+            "http://127.0.0.1:9/v1 cannot be reached",
+            6,
+        ),
         (["--set", "teacher.endpoint.model=gpt-9"], "has no model 'gpt-9'", 6),
         (["--set", "teacher.endpoint.api_key_env=NO_SUCH_KEY"], "export NO_SUCH_KEY=", 3),
-        (["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1", "--set", "runtime.budget=1"], "is unknown", 7),
+        (
+            [
+                "--set",
+                "teacher.endpoint.base_url=http://127.0.0.1:9/v1",
+                "--set",
+                "runtime.budget=1",
+            ],
+            "is unknown",
+            7,
+        ),
     ],
 )
 def test_an_endpoint_that_refuses_everybody(cli, config, flags, complaint, code):
-    said = cli("teacher", "--run", "v1", "--config", config, "--set", "runtime.retries=0", *flags, code=code)
+    said = cli(
+        "teacher",
+        "--run",
+        "v1",
+        "--config",
+        config,
+        "--set",
+        "runtime.retries=0",
+        *flags,
+        code=code,
+    )
     assert complaint in said
 
 
 @pytest.mark.parametrize(
     "flags",
-    [["--set", "teacher.endpoint.api_key_env=NO_SUCH_KEY"], ["--set", "teacher.endpoint.model=gpt-9"]],
+    [
+        ["--set", "teacher.endpoint.api_key_env=NO_SUCH_KEY"],
+        ["--set", "teacher.endpoint.model=gpt-9"],
+    ],
 )
 def test_force_keeps_what_it_could_not_replace(cli, config, data, flags):
     cli("teacher", "--run", "v1", "--config", config)
@@ -311,7 +386,16 @@ def test_force_keeps_what_it_could_not_replace(cli, config, data, flags):
 
 
 def test_a_first_attempt_that_wrote_nothing_pins_no_recipe(cli, config):
-    cli("teacher", "--run", "v1", "--config", config, "--set", "teacher.endpoint.model=gpt-9", code=6)
+    cli(
+        "teacher",
+        "--run",
+        "v1",
+        "--config",
+        config,
+        "--set",
+        "teacher.endpoint.model=gpt-9",
+        code=6,
+    )
     assert "teacher: " in cli("teacher", "--run", "v1", "--config", config)
 
 

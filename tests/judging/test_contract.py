@@ -1,4 +1,5 @@
-"""The contract, for any verdicts and any text: parts add up, sides mirror, and the order of rows never matters."""
+"""The contract, for any verdicts and any text: parts add up, sides mirror, and the order of rows
+never matters."""
 
 import math
 
@@ -22,7 +23,10 @@ settings.load_profile("fixed")
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 probability = st.one_of(
-    st.none(), st.sampled_from([0.0, 0.45, 0.5, 0.55, 1.0]), st.floats(0, 1), st.integers(0, 100).map(lambda n: n / 100)
+    st.none(),
+    st.sampled_from([0.0, 0.45, 0.5, 0.55, 1.0]),
+    st.floats(0, 1),
+    st.integers(0, 100).map(lambda n: n / 100),
 )
 
 
@@ -33,7 +37,12 @@ def verdict(number, p_ab, p_ba):
         return Order(shown=shown, p_a=p, answer=side, reason=None, raw=None, call=None, error=error)
 
     orders = [order("ab", p_ab), order("ba", p_ba)]
-    values = {"literal_id": f"l_{number:012x}", "literal": "x", "role": "judge", "aspect": "overall"}
+    values = {
+        "literal_id": f"l_{number:012x}",
+        "literal": "x",
+        "role": "judge",
+        "aspect": "overall",
+    }
     texts = {"a": f"j_{number:012x}", "b": "j_b", "a_text": f"a {number}", "b_text": "b"}
     p_a = None if None in (p_ab, p_ba) else (p_ab + p_ba) / 2
     return make(Verdict, **values, **texts, orders=orders, p_a=p_a, outcome=outcome(orders, BAND))
@@ -74,7 +83,9 @@ def test_the_parts_add_up(rows):
     assert found["wtr"] <= found["high"] + 1e-12 <= 1 + 1e-9
     least, most = found["win"] + found["tie"], found["n"] - found["loss"]
     assert least - 1e-9 <= found["wtr"] * found["n"] <= most + 1e-9
-    assert found["wtr"] * found["n"] == pytest.approx(least + 0.5 * found["inconsistent"], abs=0.5 * len(rows))
+    assert found["wtr"] * found["n"] == pytest.approx(
+        least + 0.5 * found["inconsistent"], abs=0.5 * len(rows)
+    )
 
 
 @given(verdicts)
@@ -99,7 +110,9 @@ def test_the_order_of_rows_never_matters(rows, random):
     shuffled = random.sample(rows, len(rows))
     assert metrics.win_tie_rate(shuffled) == metrics.win_tie_rate(rows)
     others = [swapped(row) for row in rows]
-    assert metrics.difference(shuffled, others) == metrics.difference(rows, random.sample(others, len(others)))
+    assert metrics.difference(shuffled, others) == metrics.difference(
+        rows, random.sample(others, len(others))
+    )
 
 
 @given(verdicts, verdicts)
@@ -132,7 +145,9 @@ def test_every_verdict_becomes_a_preference_or_is_dropped_with_a_reason(rows):
 
 @given(anything, anything, st.integers(0, 5))
 def test_any_text_survives_a_row_byte_for_byte(literal, text, index):
-    row = make(Joke, literal_id="l_1", literal=literal, text=text, author="teacher", index=index, call=None)
+    row = make(
+        Joke, literal_id="l_1", literal=literal, text=text, author="teacher", index=index, call=None
+    )
     line = row.line()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -149,7 +164,9 @@ def test_any_answer_of_a_critic_is_read_or_failed(text):
 
 @given(anything, st.integers(1, 4))
 def test_any_answer_of_a_teacher_is_jokes_and_reasons(text, n):
-    jokes, dropped = teacher.parse(Answer(id="c_1", text=text, finish="stop"), "The kettle is on.", n)
+    jokes, dropped = teacher.parse(
+        Answer(id="c_1", text=text, finish="stop"), "The kettle is on.", n
+    )
     assert len(jokes) <= n
     assert all(joke.strip() for joke in jokes)
     assert len(jokes) == n or dropped

@@ -21,17 +21,27 @@ def verdict(n, name):
     outcome, answers = ANSWERS[name]
     p = {"a": 0.9, "b": 0.1, "tie": 0.5, None: None}
     orders = [
-        Order(shown=shown, p_a=p[answer], answer=answer, reason=None, raw=None, call=None, error=None)
+        Order(
+            shown=shown, p_a=p[answer], answer=answer, reason=None, raw=None, call=None, error=None
+        )
         for shown, answer in zip(("ab", "ba"), answers, strict=True)
     ]
     common = {"literal": "", "role": "judge", "aspect": "overall", "a_text": "", "b_text": ""}
     return make(
-        Verdict, literal_id=f"l_{n:03}", a=f"j_{n}", b="j_t", orders=orders, p_a=None, outcome=outcome, **common
+        Verdict,
+        literal_id=f"l_{n:03}",
+        a=f"j_{n}",
+        b="j_t",
+        orders=orders,
+        p_a=None,
+        outcome=outcome,
+        **common,
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "score"), [("win", 1), ("tie", 1), ("loss", 0), ("inconsistent", 0.5), ("half", 0.5), ("failed", None)]
+    ("name", "score"),
+    [("win", 1), ("tie", 1), ("loss", 0), ("inconsistent", 0.5), ("half", 0.5), ("failed", None)],
 )
 def test_score_of_one_literal(name, score):
     assert metrics.score(verdict(1, name)) == score
@@ -90,13 +100,24 @@ def labelled(label, answers, a="short", b="a longer joke", n=0):
     """A pair as people and the critic see it; answers of the two orders, None for no answer."""
     p = {"a": 0.9, "b": 0.1, "tie": 0.5, None: None}
     orders = [
-        Order(shown=shown, p_a=p[answer], answer=answer, reason=None, raw=None, call=None, error=None)
+        Order(
+            shown=shown, p_a=p[answer], answer=answer, reason=None, raw=None, call=None, error=None
+        )
         for shown, answer in zip(("ab", "ba"), answers, strict=True)
     ]
-    pair = {"literal_id": "l_1", "literal": "x", "a": f"j_a{n}", "b": f"j_b{n}", "a_text": a, "b_text": b}
+    pair = {
+        "literal_id": "l_1",
+        "literal": "x",
+        "a": f"j_a{n}",
+        "b": f"j_b{n}",
+        "a_text": a,
+        "b_text": b,
+    }
     outcome = outcome_of(orders, 0.05)
     p_a = None if outcome == "failed" else sum(order.p_a for order in orders) / 2
-    row = make(Verdict, **pair, role="critic", aspect="humor", orders=orders, p_a=p_a, outcome=outcome)
+    row = make(
+        Verdict, **pair, role="critic", aspect="humor", orders=orders, p_a=p_a, outcome=outcome
+    )
     return row, make(Label, **pair, label=label)
 
 
@@ -124,7 +145,9 @@ def test_agreement_of_nobody_is_nothing():
 
 
 def test_seeds_are_pooled_over_the_literals_that_all_have():
-    value, low, high = metrics.pooled([{"l_1": 1.0, "l_2": 0.0, "l_3": 1.0}, {"l_1": 1.0, "l_2": 1.0}])
+    value, low, high = metrics.pooled(
+        [{"l_1": 1.0, "l_2": 0.0, "l_3": 1.0}, {"l_1": 1.0, "l_2": 1.0}]
+    )
     assert value == 3 / 4
     assert 0 <= low <= value <= high <= 1
 

@@ -14,16 +14,32 @@ def jokes(*texts):
 
 def verdict(outcome, p_a=0.9, n=1, a="j_a", b="j_b"):
     orders = [
-        Order(shown=shown, p_a=p_a, answer="a" if p_a > 0.5 else "b", reason=None, raw="", call=None, error=None)
+        Order(
+            shown=shown,
+            p_a=p_a,
+            answer="a" if p_a > 0.5 else "b",
+            reason=None,
+            raw="",
+            call=None,
+            error=None,
+        )
         for shown in ("ab", "ba")
     ]
     common = {"literal": "x", "role": "critic", "aspect": "overall", "a_text": "A", "b_text": "B"}
-    return make(Verdict, literal_id=f"l_{n}", a=a, b=b, orders=orders, p_a=p_a, outcome=outcome, **common)
+    return make(
+        Verdict, literal_id=f"l_{n}", a=a, b=b, orders=orders, p_a=p_a, outcome=outcome, **common
+    )
 
 
 @pytest.mark.parametrize(
     ("a", "b", "distance"),
-    [("", "", 0), ("kitten", "sitting", 3), ("abc", "", 3), (["a b", "b c"], ["a b", "b d"], 1), ("ab", "ba", 2)],
+    [
+        ("", "", 0),
+        ("kitten", "sitting", 3),
+        ("abc", "", 3),
+        (["a b", "b c"], ["a b", "b d"], 1),
+        ("ab", "ba", 2),
+    ],
 )
 def test_edit_distance(a, b, distance):
     assert edit_distance(a, b) == distance
@@ -42,7 +58,11 @@ def test_farthest_is_the_pair_with_the_largest_distance():
 def test_all_is_every_pair_of_different_candidates():
     distinct, dropped = candidates(jokes("one", "two", "ONE", "", "the kettle is  on", "three"))
     found = choose(distinct, "all", 1)
-    assert [(a.text, b.text) for a, b in found] == [("one", "two"), ("one", "three"), ("two", "three")]
+    assert [(a.text, b.text) for a, b in found] == [
+        ("one", "two"),
+        ("one", "three"),
+        ("two", "three"),
+    ]
     left_out = jokes("one", "two", "ONE", "", "the kettle is  on")[2:]
     reasons = ["same candidate", "empty candidate", "copy of the literal"]
     assert dropped == [(joke.id, reason) for joke, reason in zip(left_out, reasons, strict=True)]
@@ -58,7 +78,9 @@ def test_a_literal_whose_candidates_are_all_alike_gives_no_pair():
 
 def learn(verdicts, lengths=None, bounds=(0.8, 1.2), room=None):
     prompts = {f"l_{n}": f"prompt {n}" for n in range(1, 9)}
-    measured = Measured(prompts, lengths or {"j_a": 10, "j_b": 10}, room or dict.fromkeys(prompts, 1000))
+    measured = Measured(
+        prompts, lengths or {"j_a": 10, "j_b": 10}, room or dict.fromkeys(prompts, 1000)
+    )
     rows, dropped = preferences(verdicts, measured, bounds)
     return rows, [(literal, reason) for literal, _, reason in dropped]
 
@@ -73,12 +95,16 @@ def test_the_preferred_joke_is_chosen_with_its_probability():
 
 
 def test_what_cannot_be_learned_from_is_dropped_by_reason():
-    rows, dropped = learn([verdict(o, n=n) for n, o in enumerate(("tie", "inconsistent", "failed", "tie", "a"), 1)])
+    rows, dropped = learn(
+        [verdict(o, n=n) for n, o in enumerate(("tie", "inconsistent", "failed", "tie", "a"), 1)]
+    )
     assert len(rows) == 1
     assert dropped == [("l_1", "tie"), ("l_2", "inconsistent"), ("l_3", "failed"), ("l_4", "tie")]
 
 
-@pytest.mark.parametrize(("a", "b", "kept"), [(8, 10, 1), (12, 10, 1), (79, 100, 0), (121, 100, 0), (10, 10, 1)])
+@pytest.mark.parametrize(
+    ("a", "b", "kept"), [(8, 10, 1), (12, 10, 1), (79, 100, 0), (121, 100, 0), (10, 10, 1)]
+)
 def test_length_ratio_bounds_are_inclusive(a, b, kept):
     rows, dropped = learn([verdict("a")], {"j_a": a, "j_b": b})
     assert len(rows) == kept
@@ -86,15 +112,25 @@ def test_length_ratio_bounds_are_inclusive(a, b, kept):
 
 
 def test_a_pair_that_training_would_cut_is_dropped():
-    assert learn([verdict("a")], {"j_a": 10, "j_b": 11}, room={"l_1": 10}) == ([], [("l_1", "longer than max_length")])
+    assert learn([verdict("a")], {"j_a": 10, "j_b": 11}, room={"l_1": 10}) == (
+        [],
+        [("l_1", "longer than max_length")],
+    )
 
 
 def test_ties_become_preferences_where_they_are_asked_for():
     lengths = {"j_a": 10, "j_b": 10}
-    verdicts = [verdict("tie", 0.51, n=1), verdict("inconsistent", 0.5, n=2), verdict("b", 0.1, n=3), verdict("failed")]
+    verdicts = [
+        verdict("tie", 0.51, n=1),
+        verdict("inconsistent", 0.5, n=2),
+        verdict("b", 0.1, n=3),
+        verdict("failed"),
+    ]
     verdicts[3] = verdicts[3].model_copy(update={"literal_id": "l_4"})
     prompts = {f"l_{n}": "say it" for n in (1, 2, 3, 4)}
-    rows, dropped = preferences(verdicts, Measured(prompts, lengths, dict.fromkeys(prompts, 99)), (0.8, 1.2), ties=True)
+    rows, dropped = preferences(
+        verdicts, Measured(prompts, lengths, dict.fromkeys(prompts, 99)), (0.8, 1.2), ties=True
+    )
     assert [(row.chosen_id, row.rejected_id, row.tie) for row in rows] == [
         ("j_a", "j_b", True),
         ("j_a", "j_b", True),
@@ -108,7 +144,10 @@ def ranked(*judged, room=100, lengths=()):
     """Rankings of one literal from (a, b, p_a)."""
     verdicts = [verdict("a" if p > 0.5 else "b", p, a=a, b=b) for a, b, p in judged]
     named = {joke for a, b, _ in judged for joke in (a, b)}
-    return rankings(verdicts, Measured({"l_1": "say it"}, dict.fromkeys(named, 5) | dict(lengths), {"l_1": room}))
+    return rankings(
+        verdicts,
+        Measured({"l_1": "say it"}, dict.fromkeys(named, 5) | dict(lengths), {"l_1": room}),
+    )
 
 
 def test_a_ranking_is_by_mean_probability():
@@ -121,12 +160,17 @@ def test_a_ranking_is_by_mean_probability():
 
 
 def test_a_ranking_leaves_out_what_is_too_long_and_what_is_left_alone():
-    rows, dropped = ranked(("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3), room=9, lengths=[("j_3", 10)])
+    rows, dropped = ranked(
+        ("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3), room=9, lengths=[("j_3", 10)]
+    )
     assert rows[0].candidate_ids == ["j_1", "j_2"]
     assert dropped == [("l_1", "j_3", "longer than max_length")]
     rows, dropped = ranked(("j_1", "j_2", 0.9), room=9, lengths=[("j_2", 10)])
     assert rows == []
-    assert dropped == [("l_1", "j_2", "longer than max_length"), ("l_1", "l_1", "fewer than two candidates")]
+    assert dropped == [
+        ("l_1", "j_2", "longer than max_length"),
+        ("l_1", "l_1", "fewer than two candidates"),
+    ]
 
 
 def test_a_failed_verdict_ranks_nobody():

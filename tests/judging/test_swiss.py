@@ -17,7 +17,9 @@ def test_scores_of_two_by_hand():
     found, covariance = scores(2, [(0, 1, 0.8)])
     assert found[0] - found[1] == pytest.approx(math.log(4), abs=0.02)
     assert found[0] == pytest.approx(-found[1])
-    assert covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1] == pytest.approx(1 / 0.16, rel=0.02)
+    assert covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1] == pytest.approx(
+        1 / 0.16, rel=0.02
+    )
 
 
 def test_scores_are_those_that_made_the_probabilities():
@@ -25,7 +27,9 @@ def test_scores_are_those_that_made_the_probabilities():
     judged = [(i, j, sigmoid(true[i] - true[j])) for i, j in combinations(range(4), 2)]
     found, _ = scores(4, judged)
     assert [value - found[0] for value in found] == pytest.approx(true, abs=0.03)
-    assert mean_wins(4, judged)[3] == pytest.approx((sigmoid(2) + sigmoid(1) + sigmoid(2.5)) / 3, abs=0.01)
+    assert mean_wins(4, judged)[3] == pytest.approx(
+        (sigmoid(2) + sigmoid(1) + sigmoid(2.5)) / 3, abs=0.01
+    )
 
 
 def test_certain_outcomes_leave_finite_scores():
@@ -54,7 +58,9 @@ def test_the_first_rounds_leave_no_candidate_out_and_join_all():
 
 def test_a_round_takes_what_is_open_and_unmet():
     judged = [(0, 1, 0.99), (1, 2, 0.99), (0, 2, 0.99), (0, 3, 0.5)]
-    assert next_round(4, judged, {(0, 1), (1, 2), (0, 2), (0, 3)}, 1) == [(1, 3)]  # 3 is about as good as 0
+    assert next_round(4, judged, {(0, 1), (1, 2), (0, 2), (0, 3)}, 1) == [
+        (1, 3)
+    ]  # 3 is about as good as 0
     every = set(combinations(range(3), 2))
     assert next_round(3, [], every, 9) == []
 

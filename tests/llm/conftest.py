@@ -29,7 +29,9 @@ class Running(Server):
             await self.stop.wait()
             self.http.close()
 
-        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(serve(),), daemon=True)
+        self.thread = threading.Thread(
+            target=self.loop.run_until_complete, args=(serve(),), daemon=True
+        )
         self.thread.start()
         ready.wait()
         return self

@@ -1,4 +1,5 @@
-"""The Batch API against a real HTTP server: jobs survive kills, parts are taken, nothing is sent twice."""
+"""The Batch API against a real HTTP server: jobs survive kills, parts are taken, nothing is sent
+twice."""
 
 import itertools
 import json
@@ -30,8 +31,17 @@ def quick(monkeypatch):
 
 
 def ask(tmp_path, url, rows=10, quarantine=None, **runtime):
-    door = Door(tmp_path / "calls.sqlite", Runtime(**{"retries": 1, **runtime}), "r", "teacher", quarantine=quarantine)
-    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
+    door = Door(
+        tmp_path / "calls.sqlite",
+        Runtime(**{"retries": 1, **runtime}),
+        "r",
+        "teacher",
+        quarantine=quarantine,
+    )
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in range(rows)
+    ]
     return list(answers_of(door, endpoint(url), bodies))
 
 
@@ -49,14 +59,19 @@ def rows(*numbers):
 
 def left(tmp_path):
     with sqlite3.connect(tmp_path / "calls.sqlite") as sql:
-        found = [sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("batches", "batch_calls")]
+        found = [
+            sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+            for table in ("batches", "batch_calls")
+        ]
     sql.close()
     return found
 
 
 def test_a_batch_answers_in_order_at_its_price(tmp_path, server, capfd):
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
-    assert usage(tmp_path / "calls.sqlite", "r")["cost"] == pytest.approx(10 * (40 * 1 + 40 * 2) * 0.5 / 1e6)
+    assert usage(tmp_path / "calls.sqlite", "r")["cost"] == pytest.approx(
+        10 * (40 * 1 + 40 * 2) * 0.5 / 1e6
+    )
     assert server.counts["requests"] == 0
     assert "batch batch_0: completed, 10 of 10 requests" in capfd.readouterr().err
     assert left(tmp_path) == [0, 0]
@@ -140,7 +155,9 @@ def test_a_request_that_fails_in_a_batch_is_quarantined_alone(tmp_path, server):
     assert answers[3].error == "bad_request: HTTP 400: this one is refused"
     failure = json.loads((tmp_path / "failed.jsonl").read_text())
     assert failure["request"]["messages"][0]["content"] == "row=3"
-    assert [attempt["error"] for attempt in failure["attempts"]] == ["HTTP 400: this one is refused"]
+    assert [attempt["error"] for attempt in failure["attempts"]] == [
+        "HTTP 400: this one is refused"
+    ]
     server.batches.options["fail"] = []
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
     assert server.batches.requests == 10
@@ -176,7 +193,9 @@ def test_the_cap_holds_before_a_batch_is_sent(tmp_path, server):
 def test_two_processes_wait_for_one_batch(tmp_path, server):
     server.batches.options["polls"] = 30
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(tmp_path, server.url))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(ask(tmp_path, server.url))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -187,7 +206,12 @@ def test_two_processes_wait_for_one_batch(tmp_path, server):
 
 def test_a_job_that_another_process_is_making_is_left_to_it(tmp_path, server):
     account = Account(
-        Payer("other", "teacher"), endpoint(server.url), Runtime(), tmp_path / "calls.sqlite", Tally(), None
+        Payer("other", "teacher"),
+        endpoint(server.url),
+        Runtime(),
+        tmp_path / "calls.sqlite",
+        Tally(),
+        None,
     )
     try:
         (file, name), *_ = Jobs(endpoint(server.url), account).plan(iter([("00", "{}")]))
@@ -208,7 +232,10 @@ def test_batch_mode_goes_with_a_server_alone():
 
 def live(tmp_path, url, rows=10, **runtime):
     door = Door(tmp_path / "calls.sqlite", Runtime(retries=1, **runtime), "r", "teacher")
-    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in range(rows)
+    ]
     return list(answers_of(door, endpoint(url).model_copy(update={"mode": "live"}), bodies))
 
 
@@ -237,7 +264,10 @@ def test_another_step_s_leftovers_are_not_sent_again_here(tmp_path, server, monk
     kill_while_waiting(tmp_path, server, monkeypatch)
     server.batches.options |= {"expire": 0.5, "polls": 0}
     door = Door(tmp_path / "calls.sqlite", Runtime(retries=1), "other", "teacher")
-    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in (9, 10)]
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in (9, 10)
+    ]
     assert texts(answers_of(door, endpoint(server.url), bodies)) == rows(9, 10)
     assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 5
     assert usage(tmp_path / "calls.sqlite", "other")["calls"] == 2

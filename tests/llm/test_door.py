@@ -32,7 +32,8 @@ def error(status, message="no", code=None, headers=None):
 
 @contextmanager
 def served(respond, headers=None, tls=None):
-    """A loopback server; yields its base_url and the list of bodies it got; headers go to the list given."""
+    """A loopback server; yields its base_url and the list of bodies it got; headers go to the list
+    given."""
     got = []
 
     def record(body):
@@ -66,7 +67,12 @@ def bodies(*texts):
 
 
 def door(tmp_path, run="r", **runtime):
-    return Door(tmp_path / "calls.sqlite", Runtime(**{"concurrency": 4, "retries": 2, **runtime}), run, "teacher")
+    return Door(
+        tmp_path / "calls.sqlite",
+        Runtime(**{"concurrency": 4, "retries": 2, **runtime}),
+        run,
+        "teacher",
+    )
 
 
 def endpoint(url, **more):
@@ -87,11 +93,21 @@ def test_answers_come_in_the_order_of_their_requests(tmp_path):
 def test_an_answer_is_paid_once_whoever_asks(tmp_path):
     with served(lambda body, _: reply()) as (url, got):
         first = list(answers_of(door(tmp_path), endpoint(url, price=PRICE), bodies("a", "b")))
-        second = list(answers_of(door(tmp_path, run="other"), endpoint(url, price=PRICE), bodies("b", "a", "c")))
+        second = list(
+            answers_of(
+                door(tmp_path, run="other"), endpoint(url, price=PRICE), bodies("b", "a", "c")
+            )
+        )
     assert len(got) == 3
     assert [answer.id for answer in second][:2] == [answer.id for answer in first][::-1]
     spent = usage(tmp_path / "calls.sqlite", "r")
-    assert spent == {"calls": 2, "prompt_tokens": 2000, "completion_tokens": 1000, "cost": 0.004, "currency": "USD"}
+    assert spent == {
+        "calls": 2,
+        "prompt_tokens": 2000,
+        "completion_tokens": 1000,
+        "cost": 0.004,
+        "currency": "USD",
+    }
     assert usage(tmp_path / "calls.sqlite", "other")["calls"] == 1
 
 
@@ -100,7 +116,9 @@ def test_whatever_changes_the_answer_changes_the_key(tmp_path):
         list(answers_of(door(tmp_path), endpoint(url), bodies("a")))
         list(answers_of(door(tmp_path), endpoint(url), [{**bodies("a")[0], "seed": 1}]))
         list(answers_of(door(tmp_path), endpoint(url, extra_body={"top_k": 5}), bodies("a")))
-        list(answers_of(door(tmp_path), endpoint(url).model_copy(update={"model": "n"}), bodies("a")))
+        list(
+            answers_of(door(tmp_path), endpoint(url).model_copy(update={"model": "n"}), bodies("a"))
+        )
     assert [body.get("top_k") for body in got] == [None, None, 5, None]
 
 
@@ -137,7 +155,9 @@ def test_a_passing_fault_is_tried_again(tmp_path, fault):
 def test_a_429_never_uses_up_the_attempts(tmp_path):
     busy = error(429, headers={"Retry-After": "0.01"})
     with served(lambda body, n: busy if n <= 4 else reply()) as (url, _):
-        assert next(answers_of(door(tmp_path, retries=0), endpoint(url), bodies("a"))).text == "fine"
+        assert (
+            next(answers_of(door(tmp_path, retries=0), endpoint(url), bodies("a"))).text == "fine"
+        )
 
 
 def test_retry_after_is_seconds_or_a_date():
@@ -154,7 +174,11 @@ def test_one_poison_row_fails_alone_and_is_not_cached(tmp_path):
     with served(respond) as (url, got):
         asked = door(tmp_path, retries=1)
         answers = list(answers_of(asked, endpoint(url), bodies("a", "b", "c")))
-        assert [answer.error and answer.error.partition(":")[0] for answer in answers] == [None, "unavailable", None]
+        assert [answer.error and answer.error.partition(":")[0] for answer in answers] == [
+            None,
+            "unavailable",
+            None,
+        ]
         assert "boom" in answers[1].error
         before = len(got)
         list(answers_of(door(tmp_path), endpoint(url), bodies("a", "c")))
@@ -175,7 +199,9 @@ def test_a_context_overflow_fails_that_row_only(tmp_path):
 
 def test_a_400_for_everybody_stops(tmp_path):
     with served(lambda body, _: error(400, "logprobs is not supported")) as (url, got):
-        with pytest.raises(EndpointError, match="one after another: HTTP 400: .*logprobs is not supported"):
+        with pytest.raises(
+            EndpointError, match="one after another: HTTP 400: .*logprobs is not supported"
+        ):
             list(answers_of(door(tmp_path), endpoint(url), bodies(*map(str, range(100)))))
     assert len(got) < 20
 
@@ -183,7 +209,9 @@ def test_a_400_for_everybody_stops(tmp_path):
 def test_a_server_that_fails_everybody_stops(tmp_path):
     with served(lambda body, _: error(502, "bad gateway")) as (url, got):
         with pytest.raises(EndpointError, match="failed 8 requests one after another: HTTP 502"):
-            list(answers_of(door(tmp_path, retries=0), endpoint(url), bodies(*map(str, range(100)))))
+            list(
+                answers_of(door(tmp_path, retries=0), endpoint(url), bodies(*map(str, range(100))))
+            )
     assert len(got) < 20
 
 
@@ -201,7 +229,11 @@ def test_a_request_that_times_out_fails_alone(tmp_path):
 
 def test_leaving_does_not_wait_for_a_retry(tmp_path):
     def respond(body, _):
-        return reply() if body["messages"][0]["content"] == "a" else error(429, headers={"Retry-After": "60"})
+        return (
+            reply()
+            if body["messages"][0]["content"] == "a"
+            else error(429, headers={"Retry-After": "60"})
+        )
 
     with served(respond) as (url, _):
         answers = answers_of(door(tmp_path), endpoint(url), bodies("a", "b"))
@@ -224,7 +256,9 @@ def test_equal_requests_on_their_way_are_sent_once(tmp_path):
 
 def test_content_in_parts_is_joined_and_half_a_surrogate_is_replaced(tmp_path):
     parts = b'[{"type": "text", "text": "one "}, {"type": "text", "text": "two \\ud83d"}]'
-    with served(lambda body, _: (200, {}, b'{"choices": [{"message": {"content": %s}}]}' % parts)) as (url, _):
+    with served(
+        lambda body, _: (200, {}, b'{"choices": [{"message": {"content": %s}}]}' % parts)
+    ) as (url, _):
         for _ in range(2):
             assert next(answers_of(door(tmp_path), endpoint(url), bodies("a"))).text == "one two ?"
 
@@ -234,7 +268,10 @@ def test_a_request_that_cannot_be_made_is_raised(tmp_path):
         yield bodies("a")[0]
         raise ConfigError("a prompt is broken")
 
-    with served(lambda body, _: reply()) as (url, _), pytest.raises(ConfigError, match="a prompt is broken"):
+    with (
+        served(lambda body, _: reply()) as (url, _),
+        pytest.raises(ConfigError, match="a prompt is broken"),
+    ):
         list(answers_of(door(tmp_path), endpoint(url), broken()))
 
 
@@ -242,7 +279,13 @@ def test_401_stops_at_once_and_names_the_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-secret")
     with served(lambda body, _: error(401, "bad key")) as (url, got):
         with pytest.raises(EndpointError, match="MY_KEY") as caught:
-            list(answers_of(door(tmp_path, concurrency=1), endpoint(url, api_key_env="MY_KEY"), bodies(*"abcdef")))
+            list(
+                answers_of(
+                    door(tmp_path, concurrency=1),
+                    endpoint(url, api_key_env="MY_KEY"),
+                    bodies(*"abcdef"),
+                )
+            )
     assert len(got) == 1
     assert "sk-secret" not in str(caught.value)
 
@@ -250,7 +293,11 @@ def test_401_stops_at_once_and_names_the_variable(tmp_path, monkeypatch):
 def test_an_empty_variable_is_named_before_anything_is_sent(tmp_path, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(ConfigError, match="export MY_KEY="):
-        list(answers_of(door(tmp_path), endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY"), bodies("a")))
+        list(
+            answers_of(
+                door(tmp_path), endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY"), bodies("a")
+            )
+        )
 
 
 def test_404_names_the_model(tmp_path):
@@ -315,7 +362,13 @@ def test_a_budget_without_prices_is_refused(tmp_path):
 def test_a_budget_needs_an_endpoint_that_counts_tokens(tmp_path):
     with served(lambda body, _: (200, {"choices": [{"message": {"content": "x"}}]})) as (url, got):
         with pytest.raises(BudgetError, match="does not say how many tokens"):
-            list(answers_of(door(tmp_path, budget=1.0, concurrency=1), endpoint(url, price=PRICE), bodies("a", "b")))
+            list(
+                answers_of(
+                    door(tmp_path, budget=1.0, concurrency=1),
+                    endpoint(url, price=PRICE),
+                    bodies("a", "b"),
+                )
+            )
         with pytest.raises(BudgetError, match="1 calls whose cost is unknown"):
             list(answers_of(door(tmp_path, budget=1.0), endpoint(url, price=PRICE), bodies("c")))
     assert len(got) == 1
@@ -331,11 +384,15 @@ def test_no_key_reaches_a_file(tmp_path, monkeypatch):
 
 
 def test_the_stand_in_is_the_same_in_process_and_on_a_port(tmp_path):
-    body = {"messages": [{"role": "user", "content": 'Write 2 jokes.\nSentence: "The kettle is on."'}]}
+    body = {
+        "messages": [{"role": "user", "content": 'Write 2 jokes.\nSentence: "The kettle is on."'}]
+    }
     inside = Endpoint(base_url="standin:", model="standin-teacher")
     with served(lambda body, _: standin.respond(body)) as (url, _):
         outside = inside.model_copy(update={"base_url": url})
-        texts = [next(answers_of(door(tmp_path), place, [body])).text for place in (inside, outside)]
+        texts = [
+            next(answers_of(door(tmp_path), place, [body])).text for place in (inside, outside)
+        ]
     assert texts[0] == texts[1]
 
 

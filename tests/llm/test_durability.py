@@ -1,4 +1,5 @@
-"""Nothing is lost and nothing is paid twice: kills, two processes, full disks, failures that stay."""
+"""Nothing is lost and nothing is paid twice: kills, two processes, full disks, failures that
+stay."""
 
 import json
 import subprocess
@@ -77,8 +78,12 @@ def test_a_second_process_on_a_step_refuses_and_one_on_its_cache_works(url, data
     finally:
         assert first.wait() == 0
     paid = door.stats(url)
-    assert 400 <= paid["ok"] <= 420  # the other's 20 are the same requests, and may be on their way already
-    assert len({row["literal_id"] for row in rows(data / "runs/bench/teacher/records.jsonl")}) == 400
+    assert (
+        400 <= paid["ok"] <= 420
+    )  # the other's 20 are the same requests, and may be on their way already
+    assert (
+        len({row["literal_id"] for row in rows(data / "runs/bench/teacher/records.jsonl")}) == 400
+    )
 
 
 def test_keys_are_in_no_file_and_in_no_message(url, data, teacher, monkeypatch, tmp_path):
@@ -94,7 +99,10 @@ def test_keys_are_in_no_file_and_in_no_message(url, data, teacher, monkeypatch, 
     said += teacher(url, 12, *flags)
     said += teacher(url, 12, "--set", 'teacher.endpoint.extra_headers.X-Key="in the clear"', code=3)
     assert "X-Key holds a secret" in said
-    for text in (said, *(path.read_bytes().decode("latin-1") for path in data.rglob("*") if path.is_file())):
+    for text in (
+        said,
+        *(path.read_bytes().decode("latin-1") for path in data.rglob("*") if path.is_file()),
+    ):
         assert "very-secret" not in text
         assert "gateway-secret" not in text
 
@@ -103,8 +111,14 @@ def test_keys_are_not_in_the_process_title(url, data):
     door.reset(url, latency_ms=200, numbered=3)
     data.mkdir()
     command = [*door.prepare(data, url, 64), "--set", 'teacher.endpoint.api_key_env="MY_KEY"']
-    environment = {"MY_KEY": "sk-very-secret", "HUMOR_DISTILL_DATA": str(data), "PATH": "/usr/bin:/bin"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {
+        "MY_KEY": "sk-very-secret",
+        "HUMOR_DISTILL_DATA": str(data),
+        "PATH": "/usr/bin:/bin",
+    }
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while not (data / "cache/calls.sqlite").exists():
             assert process.poll() is None
@@ -118,7 +132,8 @@ def test_keys_are_not_in_the_process_title(url, data):
 
 
 def test_many_rows_that_always_fail_stop_nobody(url, data, teacher):
-    """Retries make them fail together at the end, and alone at the next start: the endpoint answers all the same."""
+    """Retries make them fail together at the end, and alone at the next start: the endpoint answers
+    all the same."""
     bad = {str(row): "500" for row in range(0, 60, 5)}
     door.reset(url, latency_ms=1, numbered=3, poison=bad)
     assert "12 calls failed for good" in teacher(url, 60, "--set", "runtime.retries=1", code=10)

@@ -1,4 +1,5 @@
-"""Every way that a request can fail, through HTTP: tried again or typed, never an answer, never the neighbours'."""
+"""Every way that a request can fail, through HTTP: tried again or typed, never an answer, never the
+neighbours'."""
 
 import json
 import socket
@@ -25,11 +26,28 @@ ROWS = 12
 def ask(tmp_path, url, rows=ROWS, quarantine=None, endpoint=None, **runtime):
     settings = Runtime(**{"concurrency": 6, "retries": 2, "timeout": 0.5, **runtime})
     door = Door(tmp_path / "calls.sqlite", settings, "r", "teacher", quarantine=quarantine)
-    bodies = [{"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64} for row in range(rows)]
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in range(rows)
+    ]
     return list(answers_of(door, Endpoint(base_url=url, model="m", **(endpoint or {})), bodies))
 
 
-PASSING = ("408", "409", "429", "500", "502", "503", "529", "truncated", "html", "null", "empty", "reset", "hang")
+PASSING = (
+    "408",
+    "409",
+    "429",
+    "500",
+    "502",
+    "503",
+    "529",
+    "truncated",
+    "html",
+    "null",
+    "empty",
+    "reset",
+    "hang",
+)
 
 
 PAID = ("null", "empty")
@@ -40,13 +58,17 @@ PAID = ("null", "empty")
 def test_a_fault_that_passes_loses_nothing(tmp_path, server, fault):
     server.options = Options(latency_ms=1.0, faults={fault: 0.4}, retry_after="0")
     answers = ask(tmp_path, server.url)
-    assert [answer.text.partition(" ")[0] for answer in answers] == [f"[{row}]" for row in range(ROWS)]
+    assert [answer.text.partition(" ")[0] for answer in answers] == [
+        f"[{row}]" for row in range(ROWS)
+    ]
     assert 0 < server.counts[fault] == sum(server.attempts.values()) - ROWS
     wasted = server.counts[fault] if fault in PAID else 0
     assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS + wasted
 
 
-@pytest.mark.parametrize("fault", ["400", "413", "500", "529", "truncated", "html", "null", "empty", "reset", "hang"])
+@pytest.mark.parametrize(
+    "fault", ["400", "413", "500", "529", "truncated", "html", "null", "empty", "reset", "hang"]
+)
 def test_a_row_that_always_fails_is_quarantined_alone(tmp_path, server, fault):
     server.options = Options(latency_ms=1.0, poison={"3": fault})
     quarantine = Quarantine(tmp_path / "failed.jsonl")
@@ -59,7 +81,9 @@ def test_a_row_that_always_fails_is_quarantined_alone(tmp_path, server, fault):
     tries = 1 if fault in ("400", "413") else 3
     assert len(failure["attempts"]) == server.attempts[3] == tries
     assert set(failure["attempts"][0]) == {"at", "address", "error", "seconds"}
-    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS - 1 + (tries if fault in PAID else 0)
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == ROWS - 1 + (
+        tries if fault in PAID else 0
+    )
 
     again = Quarantine(tmp_path / "failed.jsonl")
     ask(tmp_path, server.url, quarantine=again)
@@ -115,17 +139,23 @@ def test_a_huge_retry_after_is_not_believed(tmp_path, server, monkeypatch):
 
 def test_an_endpoint_that_is_always_busy_stops_in_the_end(tmp_path, server, monkeypatch):
     monkeypatch.setattr("pipeline.llm.live.PATIENCE", 0.3)
-    server.options = Options(latency_ms=1.0, faults={"429": 1.0}, fault_attempts=10**6, retry_after="0")
+    server.options = Options(
+        latency_ms=1.0, faults={"429": 1.0}, fault_attempts=10**6, retry_after="0"
+    )
     with pytest.raises(EndpointError, match="has answered 429 for"):
         ask(tmp_path, server.url)
 
 
 def test_a_429_that_is_rare_delays_its_own_request_alone(tmp_path, server):
-    server.options = Options(latency_ms=1.0, poison={}, faults={"429": 0.05}, retry_after="1", seed=3)
+    server.options = Options(
+        latency_ms=1.0, poison={}, faults={"429": 0.05}, retry_after="1", seed=3
+    )
     began = time.monotonic()
     assert len(ask(tmp_path, server.url, rows=200)) == 200
     assert server.counts["429"] >= 4
-    assert time.monotonic() - began < 4  # if each paused everybody, as many seconds as there are 429s
+    assert (
+        time.monotonic() - began < 4
+    )  # if each paused everybody, as many seconds as there are 429s
 
 
 def test_saturation_slows_everybody(tmp_path, server):
@@ -181,7 +211,9 @@ def test_a_hang_does_not_hold_up_the_neighbours_nor_the_memory(tmp_path, server,
     server.options = Options(latency_ms=1.0, poison={"0": "hang"})
     answers = ask(tmp_path, server.url, rows=100, retries=0, timeout=1.0)
     assert answers[0].error.startswith("unavailable: no answer within runtime.timeout")
-    assert [answer.text.partition(" ")[0] for answer in answers[1:]] == [f"[{row}]" for row in range(1, 100)]
+    assert [answer.text.partition(" ")[0] for answer in answers[1:]] == [
+        f"[{row}]" for row in range(1, 100)
+    ]
 
 
 @pytest.mark.parametrize("fault", ["502", "reset"])
@@ -227,7 +259,14 @@ def test_no_key_is_in_what_a_broken_server_makes_us_say(tmp_path, monkeypatch):
 
     with raw(speak) as url:
         quarantine = Quarantine(tmp_path / "failed.jsonl")
-        answer = ask(tmp_path, url, rows=1, retries=0, quarantine=quarantine, endpoint={"api_key_env": "MY_KEY"})[0]
+        answer = ask(
+            tmp_path,
+            url,
+            rows=1,
+            retries=0,
+            quarantine=quarantine,
+            endpoint={"api_key_env": "MY_KEY"},
+        )[0]
     assert answer.error.startswith("unavailable: the connection broke: ")
     said = answer.error + (tmp_path / "failed.jsonl").read_text()
     with served(lambda body, _: error(400, "bad key sk-very-secret")) as (url, _):

@@ -39,7 +39,11 @@ def test_what_an_answer_costs():
 def test_a_cap_is_kept_over_restarts_and_across_steps(tmp_path, server, cap):
     def ask(step, rows):
         door = Door(tmp_path / "calls.sqlite", Runtime(concurrency=4, **{cap: 0.005}), "r", step)
-        return list(answers_of(door, endpoint(server.url), bodies(*(f"row={row} {step}" for row in range(rows)))))
+        return list(
+            answers_of(
+                door, endpoint(server.url), bodies(*(f"row={row} {step}" for row in range(rows)))
+            )
+        )
 
     assert len(ask("teacher", 20)) == 20  # 120 micro-units each, 0.0024
     with pytest.raises(BudgetError, match=f"of its {cap} of 0.005 USD"):
@@ -55,7 +59,11 @@ def test_a_cap_is_kept_over_restarts_and_across_steps(tmp_path, server, cap):
 
 
 def test_a_forecast_before_and_after_answers(tmp_path, server):
-    path, step, asked = tmp_path / "calls.sqlite", Step("teacher"), bodies(*(f"row={row}" for row in range(40)))
+    path, step, asked = (
+        tmp_path / "calls.sqlite",
+        Step("teacher"),
+        bodies(*(f"row={row}" for row in range(40))),
+    )
     before = of_requests(path, step, endpoint(server.url), asked)
     assert (before.calls, before.cached, before.fitted, before.completion) == (40, 0, 0, 40 * 100)
     assert not path.exists()
@@ -75,17 +83,38 @@ def test_unknown_prices_stay_unknown_in_the_total():
         Forecast(Endpoint(base_url="http://y", model="n"), 10, 0, 1000, 500, 0),
     )
     assert Dry(forecasts=[known]).total() == "In all about 0.0020 USD"
-    assert Dry(forecasts=[known, unknown]).total() == "In all about 0.0020 USD, and what n costs, which is unknown"
+    assert (
+        Dry(forecasts=[known, unknown]).total()
+        == "In all about 0.0020 USD, and what n costs, which is unknown"
+    )
     assert "unknown price" in str(unknown)
-    assert Dry(forecasts=[Forecast(Endpoint(base_url="standin:", model="s"), 1, 0, 1, 1, 0)]).total() == ""
+    assert (
+        Dry(forecasts=[Forecast(Endpoint(base_url="standin:", model="s"), 1, 0, 1, 1, 0)]).total()
+        == ""
+    )
 
 
 def test_a_dry_run_of_all_says_what_each_step_asks(cli, data):
-    said = cli("all", "--run", "v1", "--dry-run", "--set", "evaluate.best_of=3", "--set", "critic.pairs=all")
+    said = cli(
+        "all",
+        "--run",
+        "v1",
+        "--dry-run",
+        "--set",
+        "evaluate.best_of=3",
+        "--set",
+        "critic.pairs=all",
+    )
     assert "would ask standin-teacher at standin: up to 1,800 times" in said
-    assert "would ask standin-critic at standin: up to 39,000 times" in said  # 1,300 literals, 15 pairs, 2 orders
-    assert "would ask standin-judge at standin: up to 4,000 times" in said  # 500 literals, 4 contestants
-    assert "would ask standin-critic at standin: up to 2,000 times" in said  # best of 3: 2 meetings each
+    assert (
+        "would ask standin-critic at standin: up to 39,000 times" in said
+    )  # 1,300 literals, 15 pairs, 2 orders
+    assert (
+        "would ask standin-judge at standin: up to 4,000 times" in said
+    )  # 500 literals, 4 contestants
+    assert (
+        "would ask standin-critic at standin: up to 2,000 times" in said
+    )  # best of 3: 2 meetings each
     assert not (data / "cache").exists()
 
 
@@ -117,7 +146,9 @@ def test_a_cap_ends_the_run_whatever_the_amounts(tmp_path, server):
     with pytest.raises(BudgetError):
         list(
             answers_of(
-                door, endpoint(server.url), bodies(*(f"row={row} " + "x" * (row * 7 % 97) for row in range(200)))
+                door,
+                endpoint(server.url),
+                bodies(*(f"row={row} " + "x" * (row * 7 % 97) for row in range(200))),
             )
         )
 
@@ -135,7 +166,9 @@ def test_a_200_without_an_answer_is_paid_and_capped(tmp_path, server):
 
 def test_two_processes_do_not_share_a_cap(tmp_path, server):
     first = answers_of(
-        Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "teacher"), endpoint(server.url), bodies("a", "b")
+        Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "teacher"),
+        endpoint(server.url),
+        bodies("a", "b"),
     )
     next(first)
     second = Door(tmp_path / "calls.sqlite", Runtime(budget=1.0), "r", "round-1/critic")
@@ -150,6 +183,8 @@ def test_the_worst_is_the_worst():
     one = money.worst(endpoint(), "x" * 50, asked)
     assert one == pytest.approx((50 + 200) / 1e6)
     assert money.worst(endpoint(), "x" * 50, {**asked, "n": 8}) == pytest.approx((50 + 1600) / 1e6)
-    assert money.worst(endpoint(), "", {"max_tokens": 100, "max_completion_tokens": 300}) == pytest.approx(600 / 1e6)
+    assert money.worst(
+        endpoint(), "", {"max_tokens": 100, "max_completion_tokens": 300}
+    ) == pytest.approx(600 / 1e6)
     with pytest.raises(BudgetError, match="no limit on what is written"):
         money.worst(endpoint(), "", {"messages": []})

@@ -1,4 +1,5 @@
-"""What users meet at servers: reasoning models, limits on logprobs, JSON by schema, headers, proxies, certificates."""
+"""What users meet at servers: reasoning models, limits on logprobs, JSON by schema, headers,
+proxies, certificates."""
 
 import json
 import ssl
@@ -20,7 +21,10 @@ from pipeline.stages import teacher
 from tests.llm.conftest import answers_of
 from tests.llm.test_door import bodies, reply, served
 
-A, B = (make(Joke, literal_id="l_1", literal="It rains.", text=text, author="sft", index=0, call=None) for text in "ab")
+A, B = (
+    make(Joke, literal_id="l_1", literal="It rains.", text=text, author="sft", index=0, call=None)
+    for text in "ab"
+)
 
 
 def ask(tmp_path, url, **more):
@@ -94,13 +98,16 @@ def test_the_probability_is_that_of_the_token_in_the_json():
         ("2", -0.1),
     ]
     spelled = [{"token": token, "logprob": p, "top_logprobs": []} for token, p in tokens]
-    spelled[-1]["top_logprobs"] = [{"token": "2", "logprob": -0.105361}, {"token": "1", "logprob": -2.302585}]
+    spelled[-1]["top_logprobs"] = [
+        {"token": "2", "logprob": -0.105361},
+        {"token": "1", "logprob": -2.302585},
+    ]
     spelled.append({"token": '"}', "logprob": 0, "top_logprobs": []})
     raw = "".join(token["token"] for token in spelled)
     assert json.loads(raw) == {"reason": "1 is old", "answer": "2"}
-    assert read_order(Answer(id="c_1", text=raw, finish="stop", tokens=spelled), "ab").p_a == pytest.approx(
-        0.1, abs=1e-4
-    )
+    assert read_order(
+        Answer(id="c_1", text=raw, finish="stop", tokens=spelled), "ab"
+    ).p_a == pytest.approx(0.1, abs=1e-4)
 
 
 def test_a_teacher_that_answers_by_schema():
@@ -108,7 +115,10 @@ def test_a_teacher_that_answers_by_schema():
     texts, dropped = teacher.parse(answer, "It rains.", 3)
     assert texts == ["One.", "Two."]
     assert [reason for reason, _ in dropped] == ["same joke twice", "empty", "fewer than asked"]
-    assert teacher.parse(Answer(id="c_1", text='{"jokes": ["One'), "It rains.", 3)[1][0][0] == "no list"
+    assert (
+        teacher.parse(Answer(id="c_1", text='{"jokes": ["One'), "It rains.", 3)[1][0][0]
+        == "no list"
+    )
 
 
 def test_headers_and_keys_are_sent(tmp_path, monkeypatch):
@@ -120,8 +130,17 @@ def test_headers_and_keys_are_sent(tmp_path, monkeypatch):
         return reply()
 
     with served(respond, headers=seen) as (url, _):
-        ask(tmp_path, url, api_key_env="MY_KEY", extra_headers={"X-Team": "humor", "X-Api-Key": "$GATEWAY"})
-    assert (seen[0]["Authorization"], seen[0]["X-Team"], seen[0]["X-Api-Key"]) == ("Bearer sk-1", "humor", "g-1")
+        ask(
+            tmp_path,
+            url,
+            api_key_env="MY_KEY",
+            extra_headers={"X-Team": "humor", "X-Api-Key": "$GATEWAY"},
+        )
+    assert (seen[0]["Authorization"], seen[0]["X-Team"], seen[0]["X-Api-Key"]) == (
+        "Bearer sk-1",
+        "humor",
+        "g-1",
+    )
 
 
 def test_proxies_of_the_environment(tmp_path, server, monkeypatch):
@@ -132,8 +151,26 @@ def test_proxies_of_the_environment(tmp_path, server, monkeypatch):
 
 
 def test_a_certificate_of_one_s_own(tmp_path, monkeypatch):
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "ca.pem"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    made += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        tmp_path / "key.pem",
+        "-out",
+        tmp_path / "ca.pem",
+    ]
     try:
         subprocess.run(made, check=True, capture_output=True)
     except FileNotFoundError:

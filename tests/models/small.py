@@ -26,12 +26,17 @@ MICRO = ROOT / "data/students/micro"
 
 
 def tokenizer(ends: bool = True) -> PreTrainedTokenizerFast:
-    """The micro student's vocabulary; with `ends`, every text ends in eos, as BART's and T5's do."""
+    """The micro student's vocabulary; with `ends`, every text ends in eos, as BART's and T5's
+    do."""
     found = AutoTokenizer.from_pretrained(MICRO)
-    made = PreTrainedTokenizerFast(tokenizer_object=found._tokenizer, pad_token="<|pad|>", eos_token="<|end|>")
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=found._tokenizer, pad_token="<|pad|>", eos_token="<|end|>"
+    )
     if ends:
         special = [("<|end|>", made.eos_token_id)]
-        made._tokenizer.post_processor = TemplateProcessing(single="$A <|end|>", special_tokens=special)
+        made._tokenizer.post_processor = TemplateProcessing(
+            single="$A <|end|>", special_tokens=special
+        )
     return made
 
 
@@ -106,11 +111,22 @@ def tiny(folder: Path, kind: str) -> Path:
     words = {"<pad>": 0, "<eos>": 1, "<unk>": 2, "a": 3, "b": 4, "c": 5, "d": 6}
     made = Tokenizer(WordLevel(words, unk_token="<unk>"))
     made.pre_tokenizer = Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
     ids = {"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1}
     torch.manual_seed(0)
     if kind == "t5":
         sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
-        return _saved(T5ForConditionalGeneration(T5Config(**ids, **sizes, decoder_start_token_id=0)), fast, folder)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+        return _saved(
+            T5ForConditionalGeneration(T5Config(**ids, **sizes, decoder_start_token_id=0)),
+            fast,
+            folder,
+        )
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     return _saved(LlamaForCausalLM(LlamaConfig(**ids, **sizes, bos_token_id=None)), fast, folder)

@@ -27,7 +27,9 @@ def llama():
 
 
 def gpt2():
-    return GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64))
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=100, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    )
 
 
 def windowed():
@@ -51,11 +53,15 @@ def one_at_a_time(model, candidates):
     for row, (prompt, answers) in enumerate(zip(*candidates, strict=True)):
         for place, ids in enumerate(answers):
             logits = model(input_ids=torch.tensor([prompt + ids])).logits[0].log_softmax(-1)
-            found[row, place] = sum(logits[len(prompt) - 1 + at, token] for at, token in enumerate(ids))
+            found[row, place] = sum(
+                logits[len(prompt) - 1 + at, token] for at, token in enumerate(ids)
+            )
     return found
 
 
-@pytest.mark.parametrize(("make", "expected"), [(llama, "packed"), (gpt2, "packed"), (windowed, "separate")])
+@pytest.mark.parametrize(
+    ("make", "expected"), [(llama, "packed"), (gpt2, "packed"), (windowed, "separate")]
+)
 def test_answers_in_one_pass_score_as_each_alone(make, expected):
     torch.manual_seed(0)
     model, candidates = make().eval(), some()
@@ -78,7 +84,9 @@ def test_an_encoder_decoder_s_scores_are_its_own_loss(make, tmp_path):
         for row, (prompt, answers) in enumerate(zip(*candidates, strict=True)):
             for place, ids in enumerate(answers):
                 loss = model(input_ids=torch.tensor([prompt]), labels=torch.tensor([ids])).loss
-                assert together[row, place].item() == pytest.approx(-loss.item() * len(ids), abs=1e-4)
+                assert together[row, place].item() == pytest.approx(
+                    -loss.item() * len(ids), abs=1e-4
+                )
     assert score is likelihood.encoded_once
     assert together[1, 2] == 0
 
@@ -88,7 +96,9 @@ def test_each_source_is_encoded_once(tmp_path, monkeypatch):
     rows = []
     encoder = model.get_encoder()
     forward = encoder.forward
-    monkeypatch.setattr(encoder, "forward", lambda *a, **k: rows.append(len(k["input_ids"])) or forward(*a, **k))
+    monkeypatch.setattr(
+        encoder, "forward", lambda *a, **k: rows.append(len(k["input_ids"])) or forward(*a, **k)
+    )
     likelihood.encoded_once(model, some(), 0)
     assert rows == [2]
 
@@ -96,7 +106,9 @@ def test_each_source_is_encoded_once(tmp_path, monkeypatch):
 def test_an_answer_does_not_see_its_neighbour():
     model, candidates = llama().eval(), some()
     likelihood.scorer(model, candidates, 0)
-    other = Candidates(candidates.prompts, [[candidates.answers[0][0], [9] * 7, [8] * 3], candidates.answers[1]])
+    other = Candidates(
+        candidates.prompts, [[candidates.answers[0][0], [9] * 7, [8] * 3], candidates.answers[1]]
+    )
     with torch.no_grad():
         one, two = (likelihood.packed(model, found, 0) for found in (candidates, other))
     assert one[0, 0].item() == pytest.approx(two[0, 0].item(), abs=1e-5)
@@ -106,7 +118,9 @@ def test_an_answer_does_not_see_its_neighbour():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_of_an_adapter_are_those_of_separate_passes(checkpointing):
     torch.manual_seed(0)
-    model = get_peft_model(llama(), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    model = get_peft_model(
+        llama(), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    )
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
@@ -116,8 +130,12 @@ def test_gradients_of_an_adapter_are_those_of_separate_passes(checkpointing):
     grads = []
     for how in (score, likelihood.separate):
         model.zero_grad()
-        (how(model, candidates, 0) * torch.tensor([[1.0, -0.5, 2.0], [0.3, -1.0, 0.0]])).sum().backward()
-        grads.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        (
+            how(model, candidates, 0) * torch.tensor([[1.0, -0.5, 2.0], [0.3, -1.0, 0.0]])
+        ).sum().backward()
+        grads.append(
+            {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        )
     assert grads[0].keys() == grads[1].keys() != set()
     for name, value in grads[0].items():
         assert torch.allclose(value, grads[1][name], atol=1e-4), name
@@ -126,7 +144,9 @@ def test_gradients_of_an_adapter_are_those_of_separate_passes(checkpointing):
 def test_token_ids_are_those_of_the_whole_text():
     words = small.tokenizer(ends=False)
     found = likelihood.encode(words, "Say it:\n", ["A joke.", "Another one."], separate=False)
-    whole = [words(f"Say it:\n{answer}<|end|>")["input_ids"] for answer in ("A joke.", "Another one.")]
+    whole = [
+        words(f"Say it:\n{answer}<|end|>")["input_ids"] for answer in ("A joke.", "Another one.")
+    ]
     assert [found["prompt"] + ids for ids in found["answers"]] == whole
     apart = likelihood.encode(small.tokenizer(), "Say it:", ["A joke."], separate=True)
     assert apart["prompt"][-1] == apart["answers"][0][-1] == words.eos_token_id
@@ -157,8 +177,12 @@ def test_tiles_of_an_encoder_decoder_s_head_have_its_gradients(make, tmp_path, m
     candidates, pad, grads = some(), model.config.pad_token_id, []
     for how in (likelihood.encoded_once, likelihood.with_logits):
         model.zero_grad()
-        (how(model, candidates, pad) * torch.tensor([[1.0, -0.5, 2.0], [0.3, -1.0, 0.0]])).sum().backward()
-        grads.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        (
+            how(model, candidates, pad) * torch.tensor([[1.0, -0.5, 2.0], [0.3, -1.0, 0.0]])
+        ).sum().backward()
+        grads.append(
+            {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        )
     assert grads[0].keys() == grads[1].keys() != set()
     for name, value in grads[0].items():
         assert torch.allclose(value, grads[1][name], rtol=1e-3, atol=1e-4), name

@@ -20,7 +20,11 @@ from tests.conftest import rows
 from tests.small_run import STORIES, needs_stories
 
 MICRO = ROOT / "data/students/micro"
-LITERALS = ["The kettle is on.", "My old umbrella broke in the wind, so I walked home wet.", "Zoë naps 🤡 daily."]
+LITERALS = [
+    "The kettle is on.",
+    "My old umbrella broke in the wind, so I walked home wet.",
+    "Zoë naps 🤡 daily.",
+]
 
 
 def configured(demo, **student_section):
@@ -46,17 +50,24 @@ def test_the_micro_student_is_what_the_readme_says():
 
 def test_prompt_goes_through_the_chat_template(micro):
     _, _, tokenizer = micro
-    assert student_prompt.prompt(tokenizer, LITERALS[0]) == "<|user|>Say it with a joke: The kettle is on.<|assistant|>"
+    assert (
+        student_prompt.prompt(tokenizer, LITERALS[0])
+        == "<|user|>Say it with a joke: The kettle is on.<|assistant|>"
+    )
 
 
-@pytest.mark.parametrize("model", ["data/students/micro", pytest.param(str(STORIES), marks=needs_stories)])
+@pytest.mark.parametrize(
+    "model", ["data/students/micro", pytest.param(str(STORIES), marks=needs_stories)]
+)
 @pytest.mark.parametrize("literal", LITERALS)
 def test_no_token_spans_prompt_and_answer(demo, model, literal):
     tokenizer = student.load_tokenizer(configured(demo, model=model))
     prompt = student_prompt.prompt(tokenizer, literal)
     for answer in ("The kettle, again.", "and so on", "\u201cHm\u201d"):
         together = tokenizer(prompt + answer)["input_ids"]
-        assert together[: student_prompt.length(tokenizer, prompt)] == tokenizer(prompt)["input_ids"]
+        assert (
+            together[: student_prompt.length(tokenizer, prompt)] == tokenizer(prompt)["input_ids"]
+        )
 
 
 @needs_stories
@@ -96,7 +107,13 @@ def test_a_tokenizer_with_no_room_for_a_pad_is_refused(demo, tmp_path, monkeypat
 
 
 def test_an_encoder_decoder_is_loaded_as_one(demo, tmp_path):
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    sizes = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+    }
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 64}
     BartForConditionalGeneration(BartConfig(**sizes, **heads)).save_pretrained(tmp_path / "bart")
     config = validate({**demo, "student": {"model": str(tmp_path / "bart")}}, "test")
@@ -141,7 +158,9 @@ def test_a_row_s_draws_do_not_depend_on_the_rows_beside_it(micro):
     settings = Generation(max_new_tokens=12)
     together = generation.generate(model, tokenizer, texts, settings, [1, 2, 3])
     assert generation.generate(model, tokenizer, texts, settings, [1, 2, 3]) == together
-    alone = [generation.generate(model, tokenizer, [texts[n]], settings, [n + 1])[0] for n in range(3)]
+    alone = [
+        generation.generate(model, tokenizer, [texts[n]], settings, [n + 1])[0] for n in range(3)
+    ]
     assert alone == together
     assert generation.generate(model, tokenizer, texts, settings, [4, 5, 6]) != together
 
@@ -150,11 +169,15 @@ def test_greedy_in_segments_is_transformers_own_greedy(micro, monkeypatch):
     _, model, tokenizer = micro
     texts = [student_prompt.prompt(tokenizer, text) for text in LITERALS]
     monkeypatch.setattr(generation, "SEGMENT", 5)
-    ours = generation.generate(model, tokenizer, texts, Generation(temperature=0, max_new_tokens=24), [0] * 3)
+    ours = generation.generate(
+        model, tokenizer, texts, Generation(temperature=0, max_new_tokens=24), [0] * 3
+    )
     for text, (answer, count) in zip(texts, ours, strict=True):
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         stop = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-        out = model.generate(ids, generation_config=GenerationConfig(do_sample=False, max_new_tokens=24, **stop))
+        out = model.generate(
+            ids, generation_config=GenerationConfig(do_sample=False, max_new_tokens=24, **stop)
+        )
         theirs = out[0, ids.shape[1] :]
         assert answer == tokenizer.decode(theirs, skip_special_tokens=True).strip()
         assert count == len(theirs)
@@ -165,11 +188,19 @@ def test_the_sft_student_has_learned_to_stop(made, demo):
     tokenizer = student.load_tokenizer(config)
     model = student.load(config, made / "runs/v1/sft/weights")
     prompts = [
-        student_prompt.prompt(tokenizer, row["literal"]) for row in rows(made / "runs/v1/evaluate/answers.jsonl")[:24]
+        student_prompt.prompt(tokenizer, row["literal"])
+        for row in rows(made / "runs/v1/evaluate/answers.jsonl")[:24]
     ]
-    answers = generation.generate(model, tokenizer, prompts, Generation(temperature=0, max_new_tokens=60), [0] * 24)
+    answers = generation.generate(
+        model, tokenizer, prompts, Generation(temperature=0, max_new_tokens=60), [0] * 24
+    )
     assert sum(count < 60 for _, count in answers) >= 20
-    assert json.loads((made / "runs/v1/sft/weights/generation_config.json").read_text())["eos_token_id"] == 1
+    assert (
+        json.loads((made / "runs/v1/sft/weights/generation_config.json").read_text())[
+            "eos_token_id"
+        ]
+        == 1
+    )
 
 
 def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeypatch):
@@ -187,7 +218,9 @@ def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeyp
     ]
     tasks = [generation.Task(literal, "base", 0) for literal in literals]
     model, tokenizer = student.load(config), student.load_tokenizer(config)
-    jokes = list(generation.write_jokes(context, model, tokenizer, tasks, Generation(max_new_tokens=8)))
+    jokes = list(
+        generation.write_jokes(context, model, tokenizer, tasks, Generation(max_new_tokens=8))
+    )
     assert [joke.literal_id for joke in jokes] == [literals[0].id]
     assert context.drops.reasons == {"longer than the student's context": 1}
 

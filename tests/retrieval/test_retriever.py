@@ -1,4 +1,5 @@
-"""The retriever: its losses by hand, its index against brute force, and the stage from bad input to SIGKILL."""
+"""The retriever: its losses by hand, its index against brute force, and the stage from bad input to
+SIGKILL."""
 
 import math
 import os
@@ -54,14 +55,18 @@ def test_distillation_over_own_jokes_and_negatives():
     every = math.log(e(2) + e(1) + e(0) + e(1))
     expected = [-(0.75 * (2 - every) + 0.25 * (1 - every)), -(0 - math.log(e(0) + e(1)))]
     assert retrieval.distillation(OWN, NEGATIVES, scores, 1.0).tolist() == pytest.approx(expected)
-    halved = retrieval.distillation(OWN, NEGATIVES, scores, 0.5)[0].item()  # squared odds: 9/10 and 1/10
+    halved = retrieval.distillation(OWN, NEGATIVES, scores, 0.5)[
+        0
+    ].item()  # squared odds: 9/10 and 1/10
     assert halved == pytest.approx(-(0.9 * (2 - every) + 0.1 * (1 - every)))
 
 
 def test_the_losses_have_gradients_where_jokes_are_missing():
     own = OWN.clone().requires_grad_(True)
     scores = torch.tensor([[0.0, 1.0], [0.0, float("-inf")]])
-    loss = retrieval.distillation(own, NEGATIVES, scores, 1.0) + retrieval.cross_entropy(own, NEGATIVES, THERE)
+    loss = retrieval.distillation(own, NEGATIVES, scores, 1.0) + retrieval.cross_entropy(
+        own, NEGATIVES, THERE
+    )
     loss.sum().backward()
     assert torch.isfinite(own.grad).all()
     assert own.grad[1, 1] == 0
@@ -84,7 +89,10 @@ def test_an_index_finds_what_brute_force_finds(exact_below, tmp_path):
     assert found.ntotal == len(ids)
     scores, near = index.search(found, queries, 10)
     best = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
-    hits = [len({ids[place] for place in row} & set(of)) / 10 for row, of in zip(best, near, strict=True)]
+    hits = [
+        len({ids[place] for place in row} & set(of)) / 10
+        for row, of in zip(best, near, strict=True)
+    ]
     assert sum(hits) / len(hits) >= 0.98
     assert scores[0, 0] == pytest.approx(float(np.max(queries[0] @ vectors.T)), abs=1e-5)
 
@@ -152,7 +160,11 @@ def test_a_literal_whose_joke_is_in_the_set_finds_it(retrieved, inside):
 
 def test_it_is_a_contestant_of_evaluate_and_of_try(retrieved, inside):
     answers = rows(retrieved / "runs/found/evaluate/answers.jsonl")
-    known = {text for row in rows(retrieved / "runs/found/retriever/records.jsonl") for text in row["jokes"]}
+    known = {
+        text
+        for row in rows(retrieved / "runs/found/retriever/records.jsonl")
+        for text in row["jokes"]
+    }
     own = [row for row in answers if row["author"] == "retriever"]
     assert len(own) == len([row for row in answers if row["author"] == "sft"])
     assert {row["text"] for row in own} <= known
@@ -174,7 +186,9 @@ def test_likelihood_scores_are_those_of_the_scorer(inside, scores):
     tokenizer = AutoTokenizer.from_pretrained(weights)
     row = rows(inside / f"runs/{name}/retriever/records.jsonl")[0]
     for joke, score in zip(row["jokes"], row["scores"], strict=True):
-        expected = log_probability(weights, f"<|user|>Say it with a joke: {row['literal']}<|assistant|>", joke)
+        expected = log_probability(
+            weights, f"<|user|>Say it with a joke: {row['literal']}<|assistant|>", joke
+        )
         if scores == "mi":
             expected -= log_probability(weights, "<|user|>Say it with a joke:<|assistant|>", joke)
         length = len(tokenizer(joke + tokenizer.eos_token)["input_ids"])
@@ -195,7 +209,14 @@ def test_the_critic_s_scores_are_those_of_its_verdicts(inside):
 
 
 def test_a_student_s_jokes_are_searched_too(inside):
-    run("retriever", "--run", "students", "--from", "v1", *flags('retriever.jokes=["teacher", "student"]'))
+    run(
+        "retriever",
+        "--run",
+        "students",
+        "--from",
+        "v1",
+        *flags('retriever.jokes=["teacher", "student"]'),
+    )
     found = rows(inside / "runs/students/retriever/records.jsonl")
     sampled = {row["id"] for row in rows(inside / "runs/v1/round-1/sample/records.jsonl")}
     assert any(set(row["joke_ids"]) & sampled for row in found)
@@ -206,9 +227,23 @@ def test_a_student_s_jokes_are_searched_too(inside):
 def test_a_bert_of_two_layers_is_trained_and_found(inside, tmp_path):
     """MiniLM's architecture, made at random: sentence-transformers puts mean pooling on it."""
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,'!", *(f"##{letter}" for letter in letters)]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *".,'!",
+        *(f"##{letter}" for letter in letters),
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(tmp_path / "bert")
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
@@ -253,7 +288,9 @@ def test_a_student_that_nobody_samples_is_refused(inside, cli):
 def test_models_that_are_not_there_are_refused(inside, cli):
     said = refused(cli, "retriever.model=no/such/encoder", code=8)
     assert "retriever.model = 'no/such/encoder'" in said
-    said = refused(cli, "retriever.scores=ll", "retriever.scorer=no/such/teacher", code=8, name="bad-scorer")
+    said = refused(
+        cli, "retriever.scores=ll", "retriever.scorer=no/such/teacher", code=8, name="bad-scorer"
+    )
     assert "retriever.scorer = 'no/such/teacher'" in said
 
 
@@ -263,7 +300,9 @@ def test_a_typo_in_its_trainer_is_refused(inside, cli):
 
 
 @pytest.mark.parametrize("library", ["faiss", "sentence_transformers"])
-def test_a_missing_library_is_named_with_the_command_that_installs_it(inside, cli, monkeypatch, library):
+def test_a_missing_library_is_named_with_the_command_that_installs_it(
+    inside, cli, monkeypatch, library
+):
     monkeypatch.setitem(sys.modules, library, None)
     said = refused(cli, code=3, name="without")
     assert f"the retriever needs {library}: pip install 'humor-distill[retriever]'" in said
@@ -299,7 +338,9 @@ def test_another_kind_of_index_makes_evaluate_another_recipe(apart, cli):
     cli("retriever", "--run", "v1", *flags())
     cli("evaluate", "--run", "v1", "--force", *flags())
     cli("retriever", "--run", "v1", "--force", *flags("retriever.exact_below=0"))
-    assert "inputs.retriever.index" in cli("evaluate", "--run", "v1", *flags("retriever.exact_below=0"), code=4)
+    assert "inputs.retriever.index" in cli(
+        "evaluate", "--run", "v1", *flags("retriever.exact_below=0"), code=4
+    )
 
 
 def test_what_its_trainer_cannot_have_is_refused_before_anything_is_made(small, inside, cli):
@@ -323,7 +364,9 @@ def test_failed_verdicts_are_asked_again_before_anything_is_learned(apart, cli, 
     server = standin.server(0, respond)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    settings = flags("retriever.scores=critic", f'critic.endpoint={{base_url="{url}", model="standin-critic"}}')
+    settings = flags(
+        "retriever.scores=critic", f'critic.endpoint={{base_url="{url}", model="standin-critic"}}'
+    )
     settings += ["--set", "runtime.retries=0"]
     said = cli("retriever", "--run", "sick", "--from", "v1", *settings, code=10)
     folder = apart / "runs/sick/retriever"
@@ -343,10 +386,24 @@ def test_failed_verdicts_are_asked_again_before_anything_is_learned(apart, cli, 
 
 
 def test_a_killed_retriever_goes_on_to_the_same_weights(inside):
-    settings = flags("retriever.scores=ll", "retriever.trainer.max_steps=200", "retriever.trainer.save_steps=5")
+    settings = flags(
+        "retriever.scores=ll", "retriever.trainer.max_steps=200", "retriever.trainer.save_steps=5"
+    )
     run("retriever", "--run", "undisturbed", "--from", "v1", *settings)
-    command = [sys.executable, "-m", "pipeline", "retriever", "--run", "killed", "--from", "v1", *settings]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ})
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "retriever",
+        "--run",
+        "killed",
+        "--from",
+        "v1",
+        *settings,
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}
+    )
     step = inside / "runs/killed/retriever"
     while process.poll() is None and not list(step.glob("checkpoints/checkpoint-*")):
         time.sleep(0.005)
@@ -358,13 +415,19 @@ def test_a_killed_retriever_goes_on_to_the_same_weights(inside):
     assert "going on" in said
     ours, theirs = (manifest(inside, "retriever", name) for name in ("killed", "undisturbed"))
     assert ours["weights"] == theirs["weights"]
-    assert (ours["sha256"], ours["files"]["index.faiss"]) == (theirs["sha256"], theirs["files"]["index.faiss"])
+    assert (ours["sha256"], ours["files"]["index.faiss"]) == (
+        theirs["sha256"],
+        theirs["files"]["index.faiss"],
+    )
 
 
 def test_nothing_of_it_is_imported_without_it(inside):
     script = (
-        "import sys; from pipeline.__main__ import main; assert main(['try', '--run', 'v1', 'Tea is on.']) == 0; "
+        "import sys; from pipeline.__main__ import main; assert main(['try', '--run', 'v1', 'Tea "
+        "is on.']) == 0; "
         "print([name for name in ('faiss', 'sentence_transformers') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.endswith("[]\n")

@@ -31,7 +31,14 @@ def test_every_row_has_every_key_and_its_schema():
 
 
 def test_unicode_and_newlines_survive_byte_for_byte(tmp_path):
-    texts = ["naïve 🤡 ha", "שלום עולם", "two\nlines", "a\u2028b", 'quote " and \\ back', "tab\there"]
+    texts = [
+        "naïve 🤡 ha",
+        "שלום עולם",
+        "two\nlines",
+        "a\u2028b",
+        'quote " and \\ back',
+        "tab\there",
+    ]
     path = tmp_path / "rows.jsonl"
     assert write(path, [literal(text) for text in texts]) == 6
     assert [row.text for row in read(path, LiteralText)] == texts
@@ -67,5 +74,9 @@ def test_a_duplicate_id_is_named_with_both_lines(tmp_path):
 
 def test_the_same_text_by_two_authors_or_at_two_places_is_two_jokes():
     values = {"literal_id": "l_1", "literal": "x", "text": "y", "call": None}
-    ids = {make(Joke, **values, author=author, index=index).id for author in ("sft", "base") for index in (0, 1)}
+    ids = {
+        make(Joke, **values, author=author, index=index).id
+        for author in ("sft", "base")
+        for index in (0, 1)
+    }
     assert len(ids) == 4

@@ -11,7 +11,12 @@ from pipeline.rows.training import Measured
 from tests.conftest import rows
 from tests.execution.test_execute import config  # noqa: F401 - a fixture
 
-FLAGS = ["--set", 'rounds=[{candidates="teacher", objective="brio", rankings=true}]', "--set", "teacher.jokes=6"]
+FLAGS = [
+    "--set",
+    'rounds=[{candidates="teacher", objective="brio", rankings=true}]',
+    "--set",
+    "teacher.jokes=6",
+]
 SWISS = ["--set", "critic.pairs=swiss"]
 
 
@@ -28,14 +33,19 @@ def test_a_third_of_the_pairs_is_judged_and_ranks_all_candidates(cli, data, samp
     assert "up to 400 times" in said  # 40 literals, 5 of 15 pairs, both orders
     cli("critic", "--run", "v1", *FLAGS, *SWISS)
     verdicts = [Verdict(**row) for row in rows(data / "runs/v1/round-1/critic/records.jsonl")]
-    per = {literal: [v for v in verdicts if v.literal_id == literal] for literal in {v.literal_id for v in verdicts}}
+    per = {
+        literal: [v for v in verdicts if v.literal_id == literal]
+        for literal in {v.literal_id for v in verdicts}
+    }
     assert len(per) > 30
     for judged in per.values():
         jokes = {joke for verdict in judged for joke in (verdict.a, verdict.b)}
         if len(jokes) == 6:
             assert len(judged) == 5
     lengths = {joke: 5 for verdict in verdicts for joke in (verdict.a, verdict.b)}
-    ranked, _ = rankings(verdicts, Measured(dict.fromkeys(per, "p"), lengths, dict.fromkeys(per, 9)))
+    ranked, _ = rankings(
+        verdicts, Measured(dict.fromkeys(per, "p"), lengths, dict.fromkeys(per, 9))
+    )
     assert len(ranked) == len(per)
     assert max(len(row.candidates) for row in ranked) == 6
     assert all(row.scores == sorted(row.scores, reverse=True) for row in ranked)
@@ -44,7 +54,10 @@ def test_a_third_of_the_pairs_is_judged_and_ranks_all_candidates(cli, data, samp
 def test_the_same_rounds_again_cost_nothing(cli, data, sampled):
     cli("critic", "--run", "v1", *FLAGS, *SWISS)
     folder = data / "runs/v1/round-1/critic"
-    first, paid = rows(folder / "records.jsonl"), json.loads((folder / "manifest.json").read_text())["spent"]["calls"]
+    first, paid = (
+        rows(folder / "records.jsonl"),
+        json.loads((folder / "manifest.json").read_text())["spent"]["calls"],
+    )
     cli("critic", "--run", "v1", *FLAGS, *SWISS, "--force")
     assert rows(folder / "records.jsonl") == first
     assert json.loads((folder / "manifest.json").read_text())["spent"]["calls"] == paid
@@ -57,7 +70,10 @@ def test_a_failed_pair_is_not_judged_again(cli, data, sampled, monkeypatch):
 
     def mute(body):
         status, answer = respond(body)
-        if "critic" in body["model"] and zlib.crc32(body["messages"][0]["content"].encode()) % 5 == 0:
+        if (
+            "critic" in body["model"]
+            and zlib.crc32(body["messages"][0]["content"].encode()) % 5 == 0
+        ):
             answer["choices"][0]["message"]["content"] = "I cannot tell."
             answer["choices"][0]["logprobs"] = None
         return status, answer

@@ -37,7 +37,10 @@ def test_numbered_lists_as_models_write_them(text):
 
 def test_an_item_runs_on_over_lines():
     assert parsed("1. One\n   and more.\n2. Two.", n=2) == (["One and more.", "Two."], {})
-    assert parsed("1. One at\n   10:30 sharp.\n2. Two.", n=2) == (["One at 10:30 sharp.", "Two."], {})
+    assert parsed("1. One at\n   10:30 sharp.\n2. Two.", n=2) == (
+        ["One at 10:30 sharp.", "Two."],
+        {},
+    )
 
 
 def test_quotes_inside_a_joke_stay():
@@ -65,7 +68,10 @@ def test_an_answer_without_usable_jokes_has_a_reason(text, dropped):
 def test_a_joke_may_sound_like_a_refusal():
     text = "1. I can't make it tonight, my couch won't let go.\n2. I can't help but notice.\n3. I'm sorry I can't come."
     assert len(parsed(text)[0]) == 3
-    assert parsed("1. One.\n2. Two.\n3. Three.\nNote: this may be offensive.") == ([], {"warned": 1})
+    assert parsed("1. One.\n2. Two.\n3. Three.\nNote: this may be offensive.") == (
+        [],
+        {"warned": 1},
+    )
 
 
 def test_refusal_fields_of_the_protocol():
@@ -79,7 +85,9 @@ def test_a_failed_request_is_no_joke():
 
 
 def test_what_was_left_out_is_kept_to_be_read():
-    assert parse(Answer("c_1", text="1. One.\n2. ONE!\n3. Two."), LITERAL, 2)[1] == [("same joke twice", "ONE!")]
+    assert parse(Answer("c_1", text="1. One.\n2. ONE!\n3. Two."), LITERAL, 2)[1] == [
+        ("same joke twice", "ONE!")
+    ]
     assert parse(Answer("c_1", text="I cannot help with that."), LITERAL, 2)[1] == [
         ("refused", "I cannot help with that.")
     ]

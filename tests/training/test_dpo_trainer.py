@@ -18,7 +18,10 @@ def log_probability(folder, prompt, answer):
     """log p(answer + eos | prompt), a sum over tokens, by the model in a folder."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    start, whole = tokenizer(prompt)["input_ids"], tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]
+    start, whole = (
+        tokenizer(prompt)["input_ids"],
+        tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"],
+    )
     with torch.no_grad():
         logits = model(torch.tensor([whole])).logits[0, :-1].log_softmax(-1)
     return sum(logits[place - 1, whole[place]].item() for place in range(len(start), len(whole)))
@@ -31,7 +34,10 @@ def test_margins_are_the_log_probabilities_of_the_students_before_and_after(insi
     assert list(margins) == [row["id"] for row in trained + held_out]
     for row in (trained[0], trained[-1], held_out[0]):
         found = margins[row["id"]]
-        for when, weights in (("before", inside / "runs/v1/sft/weights"), ("after", folder / "weights")):
+        for when, weights in (
+            ("before", inside / "runs/v1/sft/weights"),
+            ("after", folder / "weights"),
+        ):
             for side in ("chosen", "rejected"):
                 expected = log_probability(weights, row["prompt"], row[side])
                 assert found[f"{side}_{when}"] == pytest.approx(expected, abs=2e-3)
@@ -47,11 +53,18 @@ def test_the_steps_of_a_preference_are_those_whose_batches_held_it(inside):
 
 def test_our_sigmoid_and_sft_train_as_trl_s_own(inside, monkeypatch):
     losses = '["sigmoid", "sft"]'
-    flags = ["--set", f"dpo.trainer.loss_type={losses}", "--set", "dpo.trainer.loss_weights=[1.0, 0.5]"]
+    flags = [
+        "--set",
+        f"dpo.trainer.loss_type={losses}",
+        "--set",
+        "dpo.trainer.loss_weights=[1.0, 0.5]",
+    ]
     run("dpo", "--run", "theirs", "--from", "v1", *flags)
     monkeypatch.setattr(arguments, "own_losses", lambda *_: True)
     run("dpo", "--run", "ours", "--from", "v1", *flags)
-    theirs, ours = (rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl") for name in ("theirs", "ours"))
+    theirs, ours = (
+        rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl") for name in ("theirs", "ours")
+    )
     for left, right in zip(theirs, ours, strict=True):
         keys = {"loss", "rewards/margins", "logps/chosen"}
         if left.get("step", 1) > 1:  # at the reference all rewards are 0 but for rounding
@@ -68,7 +81,9 @@ def test_a_loss_of_our_own_runs_from_a_config_line(inside):
     plain = [row for row in rows(inside / "runs/v1/round-1/dpo/margins.jsonl") if row["steps"]]
 
     def fall(found):
-        return sum(max(0.0, row["chosen_before"] - row["chosen_after"]) for row in found) / len(found)
+        return sum(max(0.0, row["chosen_before"] - row["chosen_after"]) for row in found) / len(
+            found
+        )
 
     assert fall(fell) < fall(plain)
 
@@ -90,7 +105,12 @@ def test_loss_names(names, complaint):
 def test_a_torn_line_of_steps_is_left_out(tmp_path):
     seen = Seen(tmp_path / "steps.jsonl")
     assert seen.steps() == {}
-    whole = [{"step": 1, "rows": [0, 2]}, {"step": 2, "rows": [1]}, {"step": 2, "rows": [1]}, {"step": 3, "rows": [0]}]
+    whole = [
+        {"step": 1, "rows": [0, 2]},
+        {"step": 2, "rows": [1]},
+        {"step": 2, "rows": [1]},
+        {"step": 3, "rows": [0]},
+    ]
     seen.path.write_text("".join(json.dumps(line) + "\n" for line in whole) + '{"step": 4, "ro')
     assert seen.steps() == {0: [1, 3], 1: [2], 2: [1]}
 
@@ -104,7 +124,9 @@ def test_a_torn_line_of_steps_is_left_out(tmp_path):
         ({"loss_type": ["hinge", "dpop"]}, "mixture"),
     ],
 )
-def test_what_our_losses_do_not_know_is_refused_before_anything_is_loaded(cli, inside, changes, complaint):
+def test_what_our_losses_do_not_know_is_refused_before_anything_is_loaded(
+    cli, inside, changes, complaint
+):
     flags = ["--set", 'dpo.trainer.loss_type=["dpop"]']
     for key, value in changes.items():
         flags += ["--set", f"dpo.trainer.{key}={json.dumps(value)}"]
@@ -113,7 +135,9 @@ def test_what_our_losses_do_not_know_is_refused_before_anything_is_loaded(cli, i
 
 def test_margins_with_ld_alpha_are_plain_log_probabilities(inside):
     run("dpo", "--run", "ld", "--from", "v1", "--set", "dpo.trainer.ld_alpha=0.5")
-    plain, weighted = (rows(inside / f"runs/{name}/round-1/dpo/margins.jsonl") for name in ("v1", "ld"))
+    plain, weighted = (
+        rows(inside / f"runs/{name}/round-1/dpo/margins.jsonl") for name in ("v1", "ld")
+    )
     assert [row["chosen_before"] for row in weighted] == pytest.approx(
         [row["chosen_before"] for row in plain], abs=1e-3
     )

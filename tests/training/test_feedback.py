@@ -18,10 +18,16 @@ from tests.conftest import rows
 from tests.small_run import STORIES, manifest, needs_stories, run
 
 
-@pytest.mark.parametrize(("stage", "key"), [("sft", "learnig_rate"), ("dpo", "betta"), ("sft", "max_prompt_length")])
-def test_a_typo_in_a_trainer_table_ends_before_anything_is_loaded(cli, small, monkeypatch, stage, key):
+@pytest.mark.parametrize(
+    ("stage", "key"), [("sft", "learnig_rate"), ("dpo", "betta"), ("sft", "max_prompt_length")]
+)
+def test_a_typo_in_a_trainer_table_ends_before_anything_is_loaded(
+    cli, small, monkeypatch, stage, key
+):
     monkeypatch.setattr(student, "load", lambda *_, **__: pytest.fail("a model was loaded"))
-    said = cli("all", "--run", "typo", "--config", small, "--set", f"{stage}.trainer.{key}=1", code=3)
+    said = cli(
+        "all", "--run", "typo", "--config", small, "--set", f"{stage}.trainer.{key}=1", code=3
+    )
     assert f"[{stage}.trainer]: unknown key '{key}'" in said
 
 
@@ -34,7 +40,9 @@ def tensors(data, step, name):
 
 
 @pytest.mark.parametrize("step", ["sft", "round-1/dpo"])
-def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_weights(apart, monkeypatch, step):
+def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_weights(
+    apart, monkeypatch, step
+):
     folder, stage = apart / "runs/v1" / step, step.rpartition("/")[2]
     before, weights = manifest(apart, step), tensors(apart, step, "v1")
     ended = callbacks.StepProgress.on_step_end
@@ -58,7 +66,11 @@ def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_we
     after = tensors(apart, step, "v1")
     assert all(torch.equal(after[name], weights[name]) for name in weights)
     found = manifest(apart, step)
-    assert (found["rows"], found["sha256"], found["dropped"]) == (before["rows"], before["sha256"], before["dropped"])
+    assert (found["rows"], found["sha256"], found["dropped"]) == (
+        before["rows"],
+        before["sha256"],
+        before["dropped"],
+    )
     assert found["weights"] == before["weights"]
 
 
@@ -94,7 +106,14 @@ LORA = ["--set", "student.lora={r=4, lora_alpha=8}", "--set", "sft.trainer.learn
     ],
 )
 def test_adapters_go_through_every_stage(inside, name, flags):
-    steps = ["--set", "sft.trainer.max_steps=3", "--set", "dpo.trainer.max_steps=2", "--set", "literals.limit=10"]
+    steps = [
+        "--set",
+        "sft.trainer.max_steps=3",
+        "--set",
+        "dpo.trainer.max_steps=2",
+        "--set",
+        "literals.limit=10",
+    ]
     run("all", "--run", name, "--from", "v1", *LORA, *steps, *flags)
     for step in ("sft", "round-1/dpo"):
         folder = inside / f"runs/{name}/{step}/weights"
@@ -107,7 +126,8 @@ def test_adapters_go_through_every_stage(inside, name, flags):
     assert dpo["first_step"]["rewards/margins"] == pytest.approx(0, abs=2e-3)
     assert dpo["start"]["sha256"] == manifest(inside, "sft", name)["weights"]["sha256"]
     before, after = (
-        load_file(inside / f"runs/{name}/{step}/weights/adapter_model.safetensors") for step in ("sft", "round-1/dpo")
+        load_file(inside / f"runs/{name}/{step}/weights/adapter_model.safetensors")
+        for step in ("sft", "round-1/dpo")
     )
     assert set(before) == set(after)
     assert any(not torch.equal(before[key], after[key]) for key in before)
@@ -131,7 +151,14 @@ def test_report_to_reaches_the_trainer(inside, tmp_path, monkeypatch):
 
 @needs_stories
 def test_a_pretrained_model_made_by_others(inside):
-    steps = ["--set", "sft.trainer.max_steps=4", "--set", "dpo.trainer.max_steps=2", "--set", "literals.limit=12"]
+    steps = [
+        "--set",
+        "sft.trainer.max_steps=4",
+        "--set",
+        "dpo.trainer.max_steps=2",
+        "--set",
+        "literals.limit=12",
+    ]
     run("all", "--run", "stories", "--from", "v1", "--set", f"student.model={STORIES}", *steps)
     assert rows(inside / "runs/stories/sft/records.jsonl")[0]["prompt"].endswith("\n")
     dpo = manifest(inside, "round-1/dpo", "stories")
@@ -153,19 +180,27 @@ def test_a_first_step_with_a_margin_is_refused():
     arguments = DPOConfig(output_dir="unused", bf16=False, use_cpu=True)
     fine = {"loss": math.log(2), "rewards/chosen": 1e-6, "rewards/rejected": 0.0}
     check.on_log(arguments, state, TrainerControl(), fine)
-    for wrong in ({"loss": 1.127}, {"rewards/chosen": 0.4}, {"rewards/rejected": -0.4}, {"loss": float("nan")}):
+    for wrong in (
+        {"loss": 1.127},
+        {"rewards/chosen": 0.4},
+        {"rewards/rejected": -0.4},
+        {"loss": float("nan")},
+    ):
         with pytest.raises(StudentError, match="the reference is not the starting student"):
             check.on_log(arguments, state, TrainerControl(), {**fine, **wrong})
 
 
 def test_a_wrong_loss_name_ends_before_anything_is_loaded(cli, inside):
-    said = cli("dpo", "--run", "loss", "--from", "v1", "--set", "dpo.trainer.loss_type=sigmoyd", code=3)
+    said = cli(
+        "dpo", "--run", "loss", "--from", "v1", "--set", "dpo.trainer.loss_type=sigmoyd", code=3
+    )
     assert "unknown loss_type ['sigmoyd']" in said
 
 
 def test_without_held_out_pairs_the_last_step_is_kept(inside, tmp_path, small):
     literals = {
-        split: (ROOT / f"data/literals/{split}.jsonl").read_text().splitlines() for split in ("train", "test", "ood")
+        split: (ROOT / f"data/literals/{split}.jsonl").read_text().splitlines()
+        for split in ("train", "test", "ood")
     }
     (tmp_path / "some.jsonl").write_text(
         "\n".join(literals["train"][:30] + literals["test"][:4] + literals["ood"][:4]) + "\n"
@@ -173,8 +208,13 @@ def test_without_held_out_pairs_the_last_step_is_kept(inside, tmp_path, small):
     best = '{max_steps=2, per_device_train_batch_size=4, eval_strategy="steps", eval_steps=1, save_steps=1, '
     best += 'load_best_model_at_end=true, metric_for_best_model="eval_rewards/accuracies", max_length=96}'
     flags = ["--set", f'literals.files=["{tmp_path}/some.jsonl"]', "--set", f"dpo.trainer={best}"]
-    said = run("all", "--run", "unheld", "--config", small, *flags, "--set", "sft.trainer.max_steps=2")
-    assert "round-1/dpo: nothing is held out (no validation literals), so the last step is kept" in said
+    said = run(
+        "all", "--run", "unheld", "--config", small, *flags, "--set", "sft.trainer.max_steps=2"
+    )
+    assert (
+        "round-1/dpo: nothing is held out (no validation literals), so the last step is kept"
+        in said
+    )
 
 
 @pytest.mark.parametrize("stage", ["sample", "dpo", "evaluate"])
@@ -213,7 +253,10 @@ def test_a_bare_dpo_script_on_our_rows_gives_our_losses(inside, small, tmp_path)
         ref_model=AutoModelForCausalLM.from_pretrained(folder / "sft/weights", dtype=torch.float32),
         args=DPOConfig(**options, logging_first_step=True),
         train_dataset=datasets.load_dataset(
-            "json", data_files=str(folder / "round-1/dpo/records.jsonl"), split="train", cache_dir=str(tmp_path)
+            "json",
+            data_files=str(folder / "round-1/dpo/records.jsonl"),
+            split="train",
+            cache_dir=str(tmp_path),
         ),
         processing_class=AutoTokenizer.from_pretrained("data/students/micro"),
     )
@@ -230,7 +273,10 @@ def test_a_bare_sft_script_on_our_rows_gives_our_losses(inside, tmp_path):
         model=AutoModelForCausalLM.from_pretrained("data/students/micro", dtype=torch.float32),
         args=SFTConfig(**bare_options(table, tmp_path)),
         train_dataset=datasets.load_dataset(
-            "json", data_files=str(folder / "sft/records.jsonl"), split="train", cache_dir=str(tmp_path)
+            "json",
+            data_files=str(folder / "sft/records.jsonl"),
+            split="train",
+            cache_dir=str(tmp_path),
         ),
         processing_class=AutoTokenizer.from_pretrained("data/students/micro"),
     )
@@ -240,7 +286,9 @@ def test_a_bare_sft_script_on_our_rows_gives_our_losses(inside, tmp_path):
         assert text.endswith("<|end|>")
         assert "<|assistant|>" not in text
     trainer.train()
-    assert losses(trainer.state.log_history) == pytest.approx(losses(rows(folder / "sft/curve.jsonl")), abs=1e-5)
+    assert losses(trainer.state.log_history) == pytest.approx(
+        losses(rows(folder / "sft/curve.jsonl")), abs=1e-5
+    )
 
 
 def test_the_student_section_decides_what_is_trained(demo):

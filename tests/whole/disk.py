@@ -1,8 +1,10 @@
-"""A disk that fills up under a stage: `unshare -rm python -m tests.disk CONFIG UNDISTURBED STEP...`.
+"""A disk that fills up under a stage: `unshare -rm python -m tests.disk CONFIG UNDISTURBED
+STEP...`.
 
-Works in a mount namespace of its own, on a small tmpfs that it fills with ballast. Each step is tried with a little
-more room each time until it succeeds; every failure must say so plainly, and what comes out in the end must be what
-the undisturbed run has. Prints one JSON object: for each step, what each attempt said.
+Works in a mount namespace of its own, on a small tmpfs that it fills with ballast. Each step is
+tried with a little more room each time until it succeeds; every failure must say so plainly, and
+what comes out in the end must be what the undisturbed run has. Prints one JSON object: for each
+step, what each attempt said.
 """
 
 import contextlib
@@ -51,12 +53,20 @@ def fill(config: str, undisturbed: Path, steps: list[str]) -> dict:
             for room in ROOM:
                 ballast(folder, room)
                 found[step].append(
-                    {"room": room, **attempt([step.rpartition("/")[2], "--run", "v1", "--config", config])}
+                    {
+                        "room": room,
+                        **attempt([step.rpartition("/")[2], "--run", "v1", "--config", config]),
+                    }
                 )
                 if found[step][-1]["code"] != 9:
                     break
-            same = (folder / "runs/v1" / step / "records.jsonl", undisturbed / "runs/v1" / step / "records.jsonl")
-            found[step][-1]["same"] = same[0].exists() and same[0].read_bytes() == same[1].read_bytes()
+            same = (
+                folder / "runs/v1" / step / "records.jsonl",
+                undisturbed / "runs/v1" / step / "records.jsonl",
+            )
+            found[step][-1]["same"] = (
+                same[0].exists() and same[0].read_bytes() == same[1].read_bytes()
+            )
             (folder / "ballast").unlink()
         subprocess.run(["umount", "-l", place], check=True)
         return found

@@ -52,7 +52,9 @@ class MyModel(LlamaForCausalLM):
 """
 
 
-def test_a_model_s_own_code_runs_only_where_the_config_says_so(cli, small, tmp_path, data, monkeypatch):
+def test_a_model_s_own_code_runs_only_where_the_config_says_so(
+    cli, small, tmp_path, data, monkeypatch
+):
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     student, mark = tmp_path / "student", tmp_path / "ran"
     shutil.copytree(MICRO, student)
@@ -66,7 +68,16 @@ def test_a_model_s_own_code_runs_only_where_the_config_says_so(cli, small, tmp_p
     said = cli("sft", "--run", "v1", *flags, code=8)
     assert "student.trust_remote_code" in said
     assert not mark.exists()
-    run("sft", "--run", "v1", *flags, "--set", "student.trust_remote_code=true", "--set", "sft.trainer.max_steps=1")
+    run(
+        "sft",
+        "--run",
+        "v1",
+        *flags,
+        "--set",
+        "student.trust_remote_code=true",
+        "--set",
+        "sft.trainer.max_steps=1",
+    )
     assert mark.exists()
 
 
@@ -109,9 +120,19 @@ def scripts(tmp_path_factory):
             for i in range(2)
         ]
         made.step(Step("teacher"), jokes)
-        flags = ["--set", 'rounds=[{candidates="teacher"}]', "--set", "dpo.length_ratio=[0.1, 10.0]"]
+        flags = [
+            "--set",
+            'rounds=[{candidates="teacher"}]',
+            "--set",
+            "dpo.length_ratio=[0.1, 10.0]",
+        ]
         for stage in ("sft", "dpo"):
-            flags += ["--set", f"{stage}.trainer.max_steps=1", "--set", f"{stage}.trainer.learning_rate=1e-5"]
+            flags += [
+                "--set",
+                f"{stage}.trainer.max_steps=1",
+                "--set",
+                f"{stage}.trainer.learning_rate=1e-5",
+            ]
         for stage in ("sample", "critic", "sft", "dpo", "evaluate"):
             run(stage, "--run", "v1", *(flags if stage == "sample" else []))
     return data, made.literals, jokes
@@ -122,16 +143,23 @@ def test_every_script_survives_every_stage_byte_for_byte(scripts, monkeypatch):
     folder = data / "runs/v1"
     text_of = {joke.id: joke.text for joke in jokes}
     literal_of = {literal.id: literal.text for literal in literals}
-    samples, verdicts = rows(folder / "round-1/sample/records.jsonl"), rows(folder / "round-1/critic/records.jsonl")
+    samples, verdicts = (
+        rows(folder / "round-1/sample/records.jsonl"),
+        rows(folder / "round-1/critic/records.jsonl"),
+    )
     assert len(samples) == 70  # train and validation
     assert all(row["text"] == text_of[row["id"]] for row in samples)
     assert len(verdicts) == 35
-    assert all((row["a_text"], row["b_text"]) == (text_of[row["a"]], text_of[row["b"]]) for row in verdicts)
+    assert all(
+        (row["a_text"], row["b_text"]) == (text_of[row["a"]], text_of[row["b"]]) for row in verdicts
+    )
     assert all(row["literal"] == literal_of[row["literal_id"]] for row in verdicts)
     for name in ("sft/records.jsonl", "sft/validation.jsonl"):
         assert all(row["completion"] == text_of[row["joke_id"]] for row in rows(folder / name))
         assert all(literal_of[row["literal_id"]] in row["prompt"] for row in rows(folder / name))
-    preferences = rows(folder / "round-1/dpo/records.jsonl") + rows(folder / "round-1/dpo/validation.jsonl")
+    preferences = rows(folder / "round-1/dpo/records.jsonl") + rows(
+        folder / "round-1/dpo/validation.jsonl"
+    )
     assert preferences
     assert all(row["chosen"] == text_of[row["chosen_id"]] for row in preferences)
     judged = rows(folder / "evaluate/records.jsonl")
@@ -142,28 +170,41 @@ def test_every_script_survives_every_stage_byte_for_byte(scripts, monkeypatch):
 
 
 def test_no_joke_talks_the_critic_into_a_verdict(scripts):
-    """The stand-in reads the quoted texts alone: every verdict has a reason and both orders are valid."""
+    """The stand-in reads the quoted texts alone: every verdict has a reason and both orders are
+    valid."""
     data, _, _ = scripts
     for row in rows(data / "runs/v1/round-1/critic/records.jsonl"):
         assert row["outcome"] != "failed"
         assert all(order["reason"] for order in row["orders"])
 
 
-def test_a_literal_longer_than_the_student_s_context_is_left_out_of_every_stage_with_its_reason(small, tmp_path, data):
+def test_a_literal_longer_than_the_student_s_context_is_left_out_of_every_stage_with_its_reason(
+    small, tmp_path, data
+):
     long = " ".join(["word"] * 700)
     texts = [
-        (f"The kettle in room {n} broke on Monday.", split) for n, split in enumerate(["train"] * 8 + ["test"] * 4)
+        (f"The kettle in room {n} broke on Monday.", split)
+        for n, split in enumerate(["train"] * 8 + ["test"] * 4)
     ]
     texts += [(f"{long} one.", "train"), (f"{long} two.", "test")]
     write(
         tmp_path / "literals.jsonl",
-        [make(LiteralText, text=text, split=split, source="test", licence="CC0") for text, split in texts],
+        [
+            make(LiteralText, text=text, split=split, source="test", licence="CC0")
+            for text, split in texts
+        ],
     )
-    flags = ["--set", f"literals.files=['{tmp_path}/literals.jsonl']", "--set", 'evaluate.splits=["test"]']
+    flags = [
+        "--set",
+        f"literals.files=['{tmp_path}/literals.jsonl']",
+        "--set",
+        'evaluate.splits=["test"]',
+    ]
     run("all", "--run", "v1", "--config", small, *flags)
     folder = data / "runs/v1"
     dropped = {
-        step: json.loads((folder / step / "manifest.json").read_text())["dropped"] for step in ("sft", "evaluate")
+        step: json.loads((folder / step / "manifest.json").read_text())["dropped"]
+        for step in ("sft", "evaluate")
     }
     assert dropped["sft"] == {"longer than max_length": 3}
     assert dropped["evaluate"] == {"answer, empty or not fitting the student's context": 3}

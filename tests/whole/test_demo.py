@@ -1,7 +1,8 @@
-"""The README's demo output is what the demo prints: word for word but for numbers, and numbers within reason.
+"""The README's demo output is what the demo prints: word for word but for numbers, and numbers
+within reason.
 
-Another processor rounds otherwise, so that trained students differ a little: what they decide is held to bounds, and
-what they do not is held to the digit.
+Another processor rounds otherwise, so that trained students differ a little: what they decide is
+held to bounds, and what they do not is held to the digit.
 """
 
 import re
@@ -37,7 +38,9 @@ def words(line):
 def test_what_no_student_decides_is_exact(demo):
     shown = block(README.read_text(), "demo").splitlines()
     for step in ("teacher", "sft"):
-        ours, theirs = (next(line.split() for line in lines if line.startswith(step)) for lines in (demo, shown))
+        ours, theirs = (
+            next(line.split() for line in lines if line.startswith(step)) for lines in (demo, shown)
+        )
         assert ours[:6] == theirs[:6]
 
 

@@ -17,16 +17,29 @@ from pipeline.runs.files import write_json
 
 CAN_MOUNT = (
     shutil.which("unshare")
-    and not subprocess.run(["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True).returncode
+    and not subprocess.run(
+        ["unshare", "-rm", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True
+    ).returncode
 )
 needs_mount = pytest.mark.skipif(not CAN_MOUNT, reason="no mount namespaces here (unshare -rm)")
 
 
 def filled(config, undisturbed, *steps):
     """What tests/disk.py found, per step."""
-    command = ["unshare", "-rm", sys.executable, "-m", "tests.disk", str(config), str(undisturbed), *steps]
+    command = [
+        "unshare",
+        "-rm",
+        sys.executable,
+        "-m",
+        "tests.disk",
+        str(config),
+        str(undisturbed),
+        *steps,
+    ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -46,14 +59,23 @@ def check(found):
 def config(tmp_path):
     """Two hundred literals, whose own jokes the critic compares: two stages that need no torch."""
     found = [
-        make(LiteralText, text=f"The kettle in room {n} broke on Monday.", split="train", source="test", licence="CC0")
+        make(
+            LiteralText,
+            text=f"The kettle in room {n} broke on Monday.",
+            split="train",
+            source="test",
+            licence="CC0",
+        )
         for n in range(200)
     ]
     jsonl.write(tmp_path / "literals.jsonl", found)
     path = tmp_path / "small.toml"
     path.write_text(
         "\n".join(
-            [f'[literals]\nfiles = ["{tmp_path}/literals.jsonl"]\n[student]\nmodel = "data/students/micro"']
+            [
+                f'[literals]\nfiles = ["{tmp_path}/literals.jsonl"]\n[student]\nmodel = '
+                '"data/students/micro"'
+            ]
             + [
                 f'[{name}.endpoint]\nbase_url = "standin:"\nmodel = "standin-{name}"'
                 for name in ("teacher", "critic", "judge")
@@ -112,7 +134,11 @@ def as_somebody(cli, tmp_path):
         if folder.stat().st_uid == 0 and str(folder).startswith("/tmp/"):
             folder.chmod(0o755)
 
-    needed = [ROOT / "prompts/student.j2", ROOT / "data/students/micro/model.safetensors", tmp_path / "here"]
+    needed = [
+        ROOT / "prompts/student.j2",
+        ROOT / "data/students/micro/model.safetensors",
+        tmp_path / "here",
+    ]
     needed[-1].touch(0o644)
     os.seteuid(SOMEBODY)
     try:
@@ -163,13 +189,20 @@ def test_a_data_folder_that_cannot_be_written_is_named(cli, config, data, as_som
 
 def test_a_call_cache_that_is_no_database_is_named(cli, config, data):
     (data / "cache").mkdir(parents=True)
-    (data / "cache/calls.sqlite").write_text("this is a letter, not a database, and long enough to be sure of it")
+    (data / "cache/calls.sqlite").write_text(
+        "this is a letter, not a database, and long enough to be sure of it"
+    )
     said = cli("teacher", "--run", "v1", "--config", config, code=5)
     assert f"{data}/cache/calls.sqlite is not a call cache" in said
 
 
-def test_a_cache_of_another_user_stops_the_stage_before_anything_is_asked(cli, config, data, as_somebody):
+def test_a_cache_of_another_user_stops_the_stage_before_anything_is_asked(
+    cli, config, data, as_somebody
+):
     cli("teacher", "--run", "v1", "--config", config)
     (data / "runs").chmod(0o777)
     said = as_somebody("teacher", "--run", "v2", "--config", config, "--set", "seed=5")
-    assert f"{data}/cache/calls.sqlite: Read-only file system (attempt to write a readonly database)" in said
+    assert (
+        f"{data}/cache/calls.sqlite: Read-only file system (attempt to write a readonly database)"
+        in said
+    )

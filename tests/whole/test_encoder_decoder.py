@@ -35,8 +35,15 @@ def preferences(count, seed):
     found = []
     for number in range(count):
         word, other = draw.sample(WORDS, 2)
-        values = {"literal_id": f"l_{number}", "verdict_id": f"v_{number}", "chosen_id": "j_1", "rejected_id": "j_2"}
-        found.append(make(Preference, **values, prompt=f"Say {word}", **ends(other), p=0.9, tie=False))
+        values = {
+            "literal_id": f"l_{number}",
+            "verdict_id": f"v_{number}",
+            "chosen_id": "j_1",
+            "rejected_id": "j_2",
+        }
+        found.append(
+            make(Preference, **values, prompt=f"Say {word}", **ends(other), p=0.9, tie=False)
+        )
     return found
 
 
@@ -83,7 +90,9 @@ def test_a_toy_preference_is_learned(make_model, terms, adapter, tmp_path):
     words = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     if adapter:
-        lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=16, lora_alpha=64, target_modules="all-linear")
+        lora = LoraConfig(
+            task_type="SEQ_2_SEQ_LM", r=16, lora_alpha=64, target_modules="all-linear"
+        )
         model = get_peft_model(model, lora)
     trainer = trained(model, words, tmp_path, terms, rate=1e-2 if adapter else 3e-3)
     history = trainer.state.log_history
@@ -104,7 +113,9 @@ def test_a_bare_script_on_our_rows_gives_our_losses(inside, make_model, tmp_path
     words = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     ours = inside / f"runs/{name}"
-    options = bare_options(json.loads((ours / "config.json").read_text())["sft"]["trainer"], tmp_path)
+    options = bare_options(
+        json.loads((ours / "config.json").read_text())["sft"]["trainer"], tmp_path
+    )
     data = datasets.load_dataset(
         "json", data_files=str(ours / "sft/records.jsonl"), split="train", cache_dir=str(tmp_path)
     )
@@ -112,13 +123,16 @@ def test_a_bare_script_on_our_rows_gives_our_losses(inside, make_model, tmp_path
         model=model,
         args=Seq2SeqTrainingArguments(**options),
         train_dataset=data.map(
-            lambda row: words(row["prompt"], text_target=row["completion"]), remove_columns=data.column_names
+            lambda row: words(row["prompt"], text_target=row["completion"]),
+            remove_columns=data.column_names,
         ),
         data_collator=DataCollatorForSeq2Seq(words, model),
         processing_class=words,
     )
     trainer.train()
-    assert losses(trainer.state.log_history) == pytest.approx(losses(rows(ours / "sft/curve.jsonl")), abs=1e-5)
+    assert losses(trainer.state.log_history) == pytest.approx(
+        losses(rows(ours / "sft/curve.jsonl")), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("make_model", [small.bart, small.t5])
@@ -129,7 +143,12 @@ def test_imitation_learns_to_copy_a_word(make_model, tmp_path):
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     draw = random.Random(0)
     data = [words(f"Say {word}", text_target=word) for word in draw.choices(WORDS, k=300)]
-    options = {"num_train_epochs": 12, "per_device_train_batch_size": 16, "learning_rate": 3e-3, "save_strategy": "no"}
+    options = {
+        "num_train_epochs": 12,
+        "per_device_train_batch_size": 16,
+        "learning_rate": 3e-3,
+        "save_strategy": "no",
+    }
     trainer = Seq2SeqTrainer(
         model=model,
         args=Seq2SeqTrainingArguments(**bare_options(options, tmp_path)),
@@ -143,5 +162,7 @@ def test_imitation_learns_to_copy_a_word(make_model, tmp_path):
 
     settings = Evaluate(max_new_tokens=6)
     assert settings.beams(encoder_decoder=True) == 5
-    said = generate(model.eval(), words, [f"Say {word}" for word in WORDS], settings, range(len(WORDS)))
+    said = generate(
+        model.eval(), words, [f"Say {word}" for word in WORDS], settings, range(len(WORDS))
+    )
     assert sum(text == word for (text, _), word in zip(said, WORDS, strict=True)) >= 8

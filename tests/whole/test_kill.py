@@ -47,11 +47,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A stand-in server, and an undisturbed run called whole with the seconds that each step took."""
+    """A stand-in server, and an undisturbed run called whole with the seconds that each step
+    took."""
     server, folder = Server(), tmp_path_factory.mktemp("kill")
     config = folder / "kill.toml"
     config.write_text(
-        SMALL.replace('"standin:"', f'"{server.url}"') + "[runtime]\nconcurrency = 4\ngenerate_batch = 12\n"
+        SMALL.replace('"standin:"', f'"{server.url}"')
+        + "[runtime]\nconcurrency = 4\ngenerate_batch = 12\n"
     )
     environment = {**os.environ, "HUMOR_DISTILL_DATA": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
 
@@ -60,7 +62,12 @@ def world(tmp_path_factory):
         command = [sys.executable, "-m", "pipeline", stage, "--run", run, "--config", str(config)]
         command += ["--from", source] if source else []
         return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def finish(process):
@@ -109,14 +116,18 @@ def test_a_killed_stage_started_again_gives_the_undisturbed_rows(world, step, mo
     written = partial.read_bytes().count(b"\n") if partial.exists() else 0
     finish(start(run, step, "whole" if step != "teacher" else None))
     ours, whole = data / f"runs/{run}/{step}", data / f"runs/whole/{step}"
-    found, expected = (json.loads((folder / "manifest.json").read_text()) for folder in (ours, whole))
+    found, expected = (
+        json.loads((folder / "manifest.json").read_text()) for folder in (ours, whole)
+    )
     for name in ["records.jsonl", *FILES.get(step, [])]:
         assert [row["id"] for row in rows(ours / name)] == [row["id"] for row in rows(whole / name)]
     assert (found["rows"], found["dropped"]) == (expected["rows"], expected["dropped"])
     assert found["spent"]["calls"] == expected["spent"]["calls"]
     assert server.asked - asked == expected["spent"]["calls"] - at_kill
     print(
-        f"{step}: killed after {wait:.1f} of {took[step]:.1f} s{' (already done)' if done else ''}, {written} rows and "
-        f"{at_kill} answers kept; the same {found['rows']} ids, {server.asked - asked} of {found['spent']['calls']} "
+        f"{step}: killed after {wait:.1f} of {took[step]:.1f} "
+        f"s{' (already done)' if done else ''}, {written} rows and "
+        f"{at_kill} answers kept; the same {found['rows']} ids, {server.asked - asked} of "
+        f"{found['spent']['calls']} "
         "answers paid after the kill"
     )

@@ -1,4 +1,5 @@
-"""Every objective, for a decoder-only and an encoder-decoder student: it trains, and its rows say on what.
+"""Every objective, for a decoder-only and an encoder-decoder student: it trains, and its rows say
+on what.
 
 METHODS=all goes through the whole matrix, with an adapter and with SIGKILL (make test-all).
 """
@@ -33,12 +34,14 @@ OBJECTIVES = {
     "ft": ['rounds=[{objective="ft"}]'],
     "gkd": [
         'rounds=[{objective="gkd"}]',
-        'gkd={teacher="TEACHER", trainer={max_steps=6, per_device_train_batch_size=4, learning_rate=1e-4, lmbda=0.5, '
+        'gkd={teacher="TEACHER", trainer={max_steps=6, per_device_train_batch_size=4, '
+        "learning_rate=1e-4, lmbda=0.5, "
         "logging_steps=1, save_steps=2, max_new_tokens=24}}",
     ],
     "llmr": [
         'rounds=[{objective="llmr"}]',
-        'llmr={teacher="TEACHER", sync_every=3, max_new_tokens=48, trainer={max_steps=6, learning_rate=1e-4, '
+        'llmr={teacher="TEACHER", sync_every=3, max_new_tokens=48, trainer={max_steps=6, '
+        "learning_rate=1e-4, "
         "per_device_train_batch_size=4, logging_steps=1, save_steps=2}}",
     ],
 }
@@ -47,8 +50,12 @@ SFT = "{max_steps=8, per_device_train_batch_size=8, learning_rate=3e-3, logging_
 
 
 def of(name, settings):
-    """The settings of a student and of an objective; the student as it was before sft is its own teacher."""
-    model = next((part.partition("=")[2] for part in settings if part.startswith("student.model=")), small.MICRO)
+    """The settings of a student and of an objective; the student as it was before sft is its own
+    teacher."""
+    model = next(
+        (part.partition("=")[2] for part in settings if part.startswith("student.model=")),
+        small.MICRO,
+    )
     return flags([*settings, *(part.replace("TEACHER", str(model)) for part in OBJECTIVES[name])])
 
 
@@ -58,7 +65,8 @@ def flags(settings):
 
 @pytest.fixture(scope="module", params=["micro", "bart", pytest.param("t5", marks=ALL)])
 def student(request, made, tmp_path_factory):
-    """The name of a run with this student's sft, sample and critic stages, and what its settings are."""
+    """The name of a run with this student's sft, sample and critic stages, and what its settings
+    are."""
     if request.param == "micro":
         return "v1", []
     folder = getattr(small, request.param)(tmp_path_factory.mktemp(request.param))
@@ -94,8 +102,12 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
     learned = rows(folder / "records.jsonl")
     assert {row["schema"] for row in learned} == {KIND.get(name, "preference/2")}
     assert found["objective"] == {"rpo": "dpo", "ties": "dpo", "rankings": "brio"}.get(name, name)
-    start, after = (inside / f"runs/{made}/{step}/weights/model.safetensors" for step in ("sft", "round-1/dpo"))
-    assert any(not torch.equal(value, load_file(after)[key]) for key, value in load_file(start).items())
+    start, after = (
+        inside / f"runs/{made}/{step}/weights/model.safetensors" for step in ("sft", "round-1/dpo")
+    )
+    assert any(
+        not torch.equal(value, load_file(after)[key]) for key, value in load_file(start).items()
+    )
     assert all(math.isfinite(row["loss"]) for row in rows(folder / "curve.jsonl") if "loss" in row)
     assert "round-1/dpo: whole" in run("verify", "--run", made)
     if name == "dpo":
@@ -110,7 +122,8 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
 
 
 def test_what_each_objective_trains_on(inside, student):
-    """ft on the teacher's jokes, sd on the preferred candidates, dpo and brio on pairs, ties on all of them."""
+    """ft on the teacher's jokes, sd on the preferred candidates, dpo and brio on pairs, ties on all
+    of them."""
     source, settings = student
     folder = inside / "runs"
     if not (folder / f"{source}-ties/round-1/dpo/manifest.json").exists():
@@ -118,15 +131,22 @@ def test_what_each_objective_trains_on(inside, student):
     judged = [name for name in OBJECTIVES if name not in ("gkd", "llmr")]
     learned = {name: rows(folder / f"{source}-{name}/round-1/dpo/records.jsonl") for name in judged}
     author = {row["id"]: row["author"] for row in rows(folder / f"{source}/teacher/records.jsonl")}
-    author |= {row["id"]: row["author"] for row in rows(folder / f"{source}/round-1/sample/records.jsonl")}
+    author |= {
+        row["id"]: row["author"] for row in rows(folder / f"{source}/round-1/sample/records.jsonl")
+    }
     assert {author[row["joke_id"]] for row in learned["ft"]} == {"teacher"}
     assert {author[row["joke_id"]] for row in learned["sd"]} == {"sft"}
     assert {row["joke_id"] for row in learned["sd"]} == {row["chosen_id"] for row in learned["dpo"]}
     pairs = [[row["chosen_id"], row["rejected_id"]] for row in learned["dpo"]]
     assert [row["candidate_ids"] for row in learned["brio"]] == pairs
     assert {row["id"] for row in learned["dpo"]} <= {row["id"] for row in learned["ties"]}
-    outcome = {row["id"]: row["outcome"] for row in rows(folder / f"{source}/round-1/critic/records.jsonl")}
-    assert {outcome[row["verdict_id"]] for row in learned["ties"] if row["tie"]} <= {"tie", "inconsistent"}
+    outcome = {
+        row["id"]: row["outcome"] for row in rows(folder / f"{source}/round-1/critic/records.jsonl")
+    }
+    assert {outcome[row["verdict_id"]] for row in learned["ties"] if row["tie"]} <= {
+        "tie",
+        "inconsistent",
+    }
     assert not any(row["tie"] for row in learned["dpo"])
     for row in learned["rankings"]:
         assert row["scores"] == sorted(row["scores"], reverse=True)
@@ -145,18 +165,31 @@ def test_rounds_go_on_from_each_other_with_trainers_of_their_own(inside):
     for before, after in zip(found, found[1:], strict=False):
         assert after["start"]["sha256"] == before["weights"]["sha256"]
     authors = [
-        {row["author"] for row in rows(inside / f"runs/brio-dpo/round-{number}/sample/records.jsonl")}
+        {
+            row["author"]
+            for row in rows(inside / f"runs/brio-dpo/round-{number}/sample/records.jsonl")
+        }
         for number in (1, 2, 3)
     ]
     assert authors == [{"teacher"}, {"round-1"}, {"round-2"}]
     metrics = rows(inside / "runs/brio-dpo/evaluate/metrics.jsonl")
-    assert {row["contestant"] for row in metrics} == {"base", "sft", "round-1", "round-2", "round-3"}
+    assert {row["contestant"] for row in metrics} == {
+        "base",
+        "sft",
+        "round-1",
+        "round-2",
+        "round-3",
+    }
 
 
 @pytest.mark.parametrize("metric", ["reward_accuracy", "wtr"])
 def test_training_ends_when_a_held_out_figure_no_longer_grows(inside, metric):
     stop = [f'dpo.early_stopping={{metric="{metric}", patience=1, literals=8}}']
-    stop += ["dpo.trainer.learning_rate=1e-9", "dpo.trainer.eval_strategy=steps", "dpo.trainer.eval_steps=1"]
+    stop += [
+        "dpo.trainer.learning_rate=1e-9",
+        "dpo.trainer.eval_strategy=steps",
+        "dpo.trainer.eval_steps=1",
+    ]
     run("dpo", "--run", f"stop-{metric}", "--from", "v1", *flags(stop))
     found = manifest(inside, "round-1/dpo", f"stop-{metric}")
     assert found["training"]["steps"] == 2 < 6
@@ -192,13 +225,26 @@ def test_a_training_that_ended_by_its_patience_is_over_after_a_kill(inside, monk
 
 def test_held_out_figures_are_of_held_out_rows_alone(inside):
     """However seldom the training logs."""
-    settings = ['rounds=[{objective="brio"}]', "dpo.trainer.eval_strategy=steps", "dpo.trainer.eval_steps=2"]
+    settings = [
+        'rounds=[{objective="brio"}]',
+        "dpo.trainer.eval_strategy=steps",
+        "dpo.trainer.eval_steps=2",
+    ]
     seen = []
     for every in (1, 5):
         name = f"logs-{every}"
-        run("dpo", "--run", name, "--from", "v1", *flags([*settings, f"dpo.trainer.logging_steps={every}"]))
+        run(
+            "dpo",
+            "--run",
+            name,
+            "--from",
+            "v1",
+            *flags([*settings, f"dpo.trainer.logging_steps={every}"]),
+        )
         curve = rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl")
-        seen.append([row["eval_rewards/accuracies"] for row in curve if "eval_rewards/accuracies" in row])
+        seen.append(
+            [row["eval_rewards/accuracies"] for row in curve if "eval_rewards/accuracies" in row]
+        )
     assert len(seen[0]) == 3
     assert seen[0] == pytest.approx(seen[1])
 
@@ -207,15 +253,25 @@ def test_a_model_s_own_beams_and_penalties_are_not_used(inside, tmp_path):
     """BART's own folder says num_beams = 4 and no_repeat_ngram_size = 3."""
     folder = small.bart(tmp_path / "bart")
     path = folder / "generation_config.json"
-    own = json.loads(path.read_text()) | {"num_beams": 4, "no_repeat_ngram_size": 3, "early_stopping": True}
+    own = json.loads(path.read_text()) | {
+        "num_beams": 4,
+        "no_repeat_ngram_size": 3,
+        "early_stopping": True,
+    }
     path.write_text(json.dumps(own))
-    settings = [f"student.model={folder}", f"sft.trainer={SFT}", 'rounds=[{candidates="base", objective="dpo"}]']
+    settings = [
+        f"student.model={folder}",
+        f"sft.trainer={SFT}",
+        'rounds=[{candidates="base", objective="dpo"}]',
+    ]
     run("sample", "--run", "own-beams", "--from", "v1", *flags(settings))
     found = rows(inside / "runs/own-beams/round-1/sample/records.jsonl")
     assert len({row["text"] for row in found}) > len(found) / 2
 
 
-def test_an_encoder_decoder_answers_with_five_beams_and_samples_with_a_seed_per_row(inside, student):
+def test_an_encoder_decoder_answers_with_five_beams_and_samples_with_a_seed_per_row(
+    inside, student
+):
     source, settings = student
     if source == "v1":
         pytest.skip("a decoder-only student is greedy")
@@ -257,7 +313,11 @@ def test_best_of_n_is_one_of_its_candidates_and_its_cost_is_known(inside):
     answers = [row for row in rows(folder / "answers.jsonl") if row["author"] == "best-of-3"]
     assert {row["id"] for row in answers} <= candidates
     selection = rows(folder / "selection.jsonl")
-    lost = {row["b" if row["outcome"] == "a" else "a"] for row in selection if row["outcome"] in ("a", "b")}
+    lost = {
+        row["b" if row["outcome"] == "a" else "a"]
+        for row in selection
+        if row["outcome"] in ("a", "b")
+    }
     assert not lost & {row["id"] for row in answers}
     cost = manifest(inside, "evaluate", "best")["best_of"]
     assert (cost["n"], cost["answers"]) == (3, len(answers))
@@ -275,11 +335,18 @@ def test_an_exported_encoder_decoder_answers_as_it_did(inside, student, tmp_path
         AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out"),
         AutoTokenizer.from_pretrained(tmp_path / "out"),
     )
-    answers = [row for row in rows(inside / f"runs/{source}/evaluate/answers.jsonl") if row["author"] == "round-1"]
+    answers = [
+        row
+        for row in rows(inside / f"runs/{source}/evaluate/answers.jsonl")
+        if row["author"] == "round-1"
+    ]
     for row in answers[:3]:
         inputs = words(f"Say it with a joke: {row['literal']}\n", return_tensors="pt")
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        assert words.decode(model.generate(**inputs)[0], skip_special_tokens=True).strip() == row["text"]
+        assert (
+            words.decode(model.generate(**inputs)[0], skip_special_tokens=True).strip()
+            == row["text"]
+        )
     card = (tmp_path / "out/README.md").read_text()
     assert "AutoModelForSeq2SeqLM" in card
     assert "beam search" in (tmp_path / "out/SERVING.md").read_text()
@@ -295,14 +362,20 @@ def test_an_objective_takes_an_adapter(inside, student, name):
     if not (inside / f"runs/{base}/round-1/critic/manifest.json").exists():
         run("all", "--run", base, "--from", "v1", *flags([*settings, 'rounds=[{objective="dpo"}]']))
     made = f"{source}-lora-{name}"
-    if (source, name) == ("t5", "llmr"):  # eight steps of an adapter on a random T5: it has not learned to stop
-        with pytest.raises(AssertionError, match="none of 24 samples ended within llmr.max_new_tokens = 48"):
+    if (source, name) == (
+        "t5",
+        "llmr",
+    ):  # eight steps of an adapter on a random T5: it has not learned to stop
+        with pytest.raises(
+            AssertionError, match="none of 24 samples ended within llmr.max_new_tokens = 48"
+        ):
             run("all", "--run", made, "--from", base, *of(name, settings))
         return
     run("all", "--run", made, "--from", base, *of(name, settings))
     assert manifest(inside, "round-1/dpo", made)["weights"]["adapter"] is True
     before, after = (
-        load_file(inside / f"runs/{made}/{step}/weights/adapter_model.safetensors") for step in ("sft", "round-1/dpo")
+        load_file(inside / f"runs/{made}/{step}/weights/adapter_model.safetensors")
+        for step in ("sft", "round-1/dpo")
     )
     assert set(before) == set(after)
     assert any(not torch.equal(before[key], after[key]) for key in before)

@@ -49,7 +49,9 @@ def test_every_jsonl_loads_as_it_is(made, tmp_path, name):
     path = made / "runs/v1" / name
     plain = rows(path)
     frame = pandas.read_json(path, lines=True)
-    data = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path))
+    data = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(tmp_path)
+    )
     assert len(frame) == len(data) == len(plain) > 0
     assert list(frame["id"]) == list(data["id"]) == [row["id"] for row in plain]
     assert list(frame.columns) == data.column_names == list(plain[0])
@@ -59,19 +61,29 @@ def test_every_jsonl_loads_as_it_is(made, tmp_path, name):
 
 def test_rows_join_on_ids(made):
     folder = made / "runs/v1"
-    literals = {row.id for split in ("train", "validation", "test", "ood") for row in literal_rows(split)}
+    literals = {
+        row.id for split in ("train", "validation", "test", "ood") for row in literal_rows(split)
+    }
     teacher = {row["id"]: row for row in rows(folder / "teacher/records.jsonl")}
     samples = {row["id"]: row for row in rows(folder / "round-1/sample/records.jsonl")}
     verdicts = {row["id"]: row for row in rows(folder / "round-1/critic/records.jsonl")}
     answers = {row["id"]: row for row in rows(folder / "evaluate/answers.jsonl")}
-    assert all(row["literal_id"] in literals for row in [*teacher.values(), *samples.values(), *answers.values()])
+    assert all(
+        row["literal_id"] in literals
+        for row in [*teacher.values(), *samples.values(), *answers.values()]
+    )
     for row in rows(folder / "sft/records.jsonl"):
         assert teacher[row["joke_id"]]["text"] == row["completion"]
     for row in verdicts.values():
-        assert (samples[row["a"]]["text"], samples[row["b"]]["text"]) == (row["a_text"], row["b_text"])
+        assert (samples[row["a"]]["text"], samples[row["b"]]["text"]) == (
+            row["a_text"],
+            row["b_text"],
+        )
         assert [order["shown"] for order in row["orders"]] == ["ab", "ba"]
     for row in rows(folder / "round-1/dpo/records.jsonl"):
-        assert {row["chosen_id"], row["rejected_id"]} == {verdicts[row["verdict_id"]][side] for side in "ab"}
+        assert {row["chosen_id"], row["rejected_id"]} == {
+            verdicts[row["verdict_id"]][side] for side in "ab"
+        }
     for row in rows(folder / "evaluate/records.jsonl"):
         assert answers[row["a"]]["text"] == row["a_text"]
         assert teacher[row["b"]]["index"] == 0
@@ -89,13 +101,19 @@ def test_no_test_sentence_is_in_any_training_data(made):
     assert {row["literal_id"] for row in trained} <= training
     prompts = "\n".join(row["prompt"].lower() for row in trained)
     assert not [text for text in held_out if text in prompts]
-    validation = rows(folder / "sft/validation.jsonl") + rows(folder / "round-1/dpo/validation.jsonl")
+    validation = rows(folder / "sft/validation.jsonl") + rows(
+        folder / "round-1/dpo/validation.jsonl"
+    )
     assert not {row["literal_id"] for row in validation} & training
 
 
 def test_dpo_starts_from_and_refers_to_the_sft_student(made):
     sft, dpo = manifest(made, "sft"), manifest(made, "round-1/dpo")
-    assert dpo["start"]["sha256"] == sft["weights"]["sha256"] == dpo["recipe"]["inputs"]["student"]["weights"]
+    assert (
+        dpo["start"]["sha256"]
+        == sft["weights"]["sha256"]
+        == dpo["recipe"]["inputs"]["student"]["weights"]
+    )
     assert dpo["reference"]["fingerprint"] == dpo["start"]["fingerprint"]
     assert dpo["first_step"]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert dpo["first_step"]["rewards/margins"] == pytest.approx(0, abs=1e-5)
@@ -201,8 +219,17 @@ def test_every_step_says_rows_rate_and_time_left(made):
         "round-1/critic, choosing pairs",
         "round-1/critic",
     ):
-        assert re.search(rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE), name
-    for name in ("round-1/dpo, reference", "round-1/dpo", "round-1/dpo, log-probabilities after", "evaluate, on cpu"):
-        assert re.search(rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE), name
+        assert re.search(
+            rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE
+        ), name
+    for name in (
+        "round-1/dpo, reference",
+        "round-1/dpo",
+        "round-1/dpo, log-probabilities after",
+        "evaluate, on cpu",
+    ):
+        assert re.search(
+            rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE
+        ), name
     for name in ("teacher", "round-1/critic", "evaluate"):
         assert re.search(rf"^{name}: .* [\d,]+ tokens, \d+ from cache$", said, re.MULTILINE), name

@@ -1,4 +1,5 @@
-"""paper.toml and qlora.toml end to end, on random models of their architectures that are small, with the stand-in."""
+"""paper.toml and qlora.toml end to end, on random models of their architectures that are small,
+with the stand-in."""
 
 import pytest
 
@@ -8,10 +9,20 @@ from tests.models import small
 from tests.small_run import manifest, run
 
 ENDPOINTS = [
-    f'{role}.endpoint={{base_url="standin:", model="standin-{role}"}}' for role in ("teacher", "critic", "judge")
+    f'{role}.endpoint={{base_url="standin:", model="standin-{role}"}}'
+    for role in ("teacher", "critic", "judge")
 ]
-SHORT = ["sft.trainer.max_steps=4", "dpo.trainer.max_steps=4", "sample.max_new_tokens=16", "evaluate.max_new_tokens=16"]
-EVERY = ["dpo.trainer.eval_steps=2", "dpo.trainer.save_steps=2", "dpo.trainer.per_device_train_batch_size=4"]
+SHORT = [
+    "sft.trainer.max_steps=4",
+    "dpo.trainer.max_steps=4",
+    "sample.max_new_tokens=16",
+    "evaluate.max_new_tokens=16",
+]
+EVERY = [
+    "dpo.trainer.eval_steps=2",
+    "dpo.trainer.save_steps=2",
+    "dpo.trainer.per_device_train_batch_size=4",
+]
 
 
 def flags(settings):
@@ -19,8 +30,17 @@ def flags(settings):
 
 
 def test_the_paper_s_recipe(inside):
-    literals = [str(ROOT / f"data/literals/{split}.jsonl") for split in ("train", "validation", "test")]
-    settings = [*ENDPOINTS, *SHORT, *EVERY, f"literals.files={literals}", "literals.limit=14", "critic.tie_band=0.0"]
+    literals = [
+        str(ROOT / f"data/literals/{split}.jsonl") for split in ("train", "validation", "test")
+    ]
+    settings = [
+        *ENDPOINTS,
+        *SHORT,
+        *EVERY,
+        f"literals.files={literals}",
+        "literals.limit=14",
+        "critic.tie_band=0.0",
+    ]
     settings += [f"student.model={small.bart(inside / 'models/paper')}", "sft.trainer.eval_steps=2"]
     settings += ["sft.trainer.save_steps=2", "dpo.length_ratio=[0.1, 10.0]"]
     run("all", "--run", "paper-toml", "--config", ROOT / "configs/paper.toml", *flags(settings))
@@ -39,7 +59,10 @@ def test_the_paper_s_recipe(inside):
 
 def test_the_qlora_recipe(inside):
     settings = [*ENDPOINTS, *SHORT, *EVERY, "literals.limit=14", "evaluate.best_of=2"]
-    settings += [f"student.model={small.qwen2(inside / 'models/qlora')}", "dpo.length_ratio=[0.1, 10.0]"]
+    settings += [
+        f"student.model={small.qwen2(inside / 'models/qlora')}",
+        "dpo.length_ratio=[0.1, 10.0]",
+    ]
     run("all", "--run", "qlora-toml", "--config", ROOT / "configs/qlora.toml", *flags(settings))
     for step in ("sft", "round-1/dpo"):
         assert manifest(inside, step, "qlora-toml")["weights"]["adapter"] is True

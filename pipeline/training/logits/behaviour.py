@@ -13,7 +13,9 @@ class Behaviour:
     """A copy of the weights that are trained, which takes their place while samples are written."""
 
     def __init__(self, model: Any) -> None:
-        self.trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.trained = {
+            name: value for name, value in model.named_parameters() if value.requires_grad
+        }
         self.copy: dict[str, torch.Tensor] = {}
         self.step = -1
 

@@ -14,11 +14,14 @@ from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import data_set, finish, without_held_out
 from pipeline.training.losses.divergence import mean_total_variation
 
-logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)  # TRL 1.16 passes what it deprecates
+logging.getLogger("transformers.generation.utils").setLevel(
+    logging.ERROR
+)  # TRL 1.16 passes what it deprecates
 
 
 def train(context: Context, arguments: Any, tokenizer: Any) -> None:
-    """Divergence from the teacher on the step's rows, and on what the student writes to their prompts.
+    """Divergence from the teacher on the step's rows, and on what the student writes to their
+    prompts.
 
     Weights, curve and facts go to the context.
     """
@@ -41,7 +44,9 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
         data_collator=Collator(tokenizer),
         processing_class=tokenizer,
     )
-    trainer.model_accepts_loss_kwargs = False  # it would divide by the tokens of the teacher's jokes, not the student's
+    trainer.model_accepts_loss_kwargs = (
+        False  # it would divide by the tokens of the teacher's jokes, not the student's
+    )
     finish(trainer, context, tokenizer)
 
 
@@ -60,20 +65,27 @@ class TotalVariation(GKDTrainer):
 
 
 class Collator:
-    """Rows (prompt, completion) as GKDTrainer takes them: padded on the right, and prompts alone on the left."""
+    """Rows (prompt, completion) as GKDTrainer takes them: padded on the right, and prompts alone on
+    the left."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, rows: list[dict[str, str]]) -> dict[str, torch.Tensor]:
         encoded = [
-            likelihood.encode(self.tokenizer, row["prompt"], [row["completion"]], separate=False) for row in rows
+            likelihood.encode(self.tokenizer, row["prompt"], [row["completion"]], separate=False)
+            for row in rows
         ]
         pad = self.tokenizer.pad_token_id
-        prompts, answers = [row["prompt"] for row in encoded], [row["answers"][0] for row in encoded]
+        prompts, answers = (
+            [row["prompt"] for row in encoded],
+            [row["answers"][0] for row in encoded],
+        )
         pairs = list(zip(prompts, answers, strict=True))
         ids_BT, mask_BT = padded([prompt + answer for prompt, answer in pairs], pad, "cpu")
-        labels_BT, _ = padded([[IGNORED] * len(prompt) + answer for prompt, answer in pairs], IGNORED, "cpu")
+        labels_BT, _ = padded(
+            [[IGNORED] * len(prompt) + answer for prompt, answer in pairs], IGNORED, "cpu"
+        )
         turned_BS, asked_BS = padded([prompt[::-1] for prompt in prompts], pad, "cpu")
         return {
             "input_ids": ids_BT,

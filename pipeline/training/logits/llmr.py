@@ -1,6 +1,8 @@
-"""The trainer of LLMR and KETCHUP: the student writes, and the teacher's logits say what it was worth. Imports torch.
+"""The trainer of LLMR and KETCHUP: the student writes, and the teacher's logits say what it was
+worth. Imports torch.
 
-TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encoder-decoder; this one trains both kinds.
+TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encoder-decoder; this one
+trains both kinds.
 """
 
 from collections.abc import Iterator
@@ -32,7 +34,8 @@ COPY = "behaviour.safetensors"
 
 
 def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> Iterator[Prompt]:
-    """A row for each literal; those too long for the student or its teacher are left out and counted."""
+    """A row for each literal; those too long for the student or its teacher are left out and
+    counted."""
     settings: Any = context.config.llmr
     taught = teacher_tokenizer(context.config, "llmr", tokenizer)
     left, above = student_prompt.room(context.config), teacher_room(context.config, "llmr")
@@ -44,7 +47,9 @@ def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> It
             *(above(student_prompt.length(taught, view)) for view in views),
         ]
         if min(rooms) < settings.max_new_tokens:
-            context.drop(literal.id, literal.id, "longer than the student's or the teacher's context")
+            context.drop(
+                literal.id, literal.id, "longer than the student's or the teacher's context"
+            )
             continue
         yield make(Prompt, literal_id=literal.id, prompt=text)
 
@@ -83,7 +88,8 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
     if unfinished == len(written):
         raise StudentError(
             f"{context.step}: none of {len(written)} samples ended within llmr.max_new_tokens = "
-            f"{settings.max_new_tokens}, so that nothing was learned. Raise it, or train sft longer; then: "
+            f"{settings.max_new_tokens}, so that nothing was learned. Raise it, or train sft "
+            "longer; then: "
             f"{context.step.command(context.run.name)} --force"
         )
     context.facts["rollouts"] = {"written": len(written), "unfinished": unfinished}
@@ -123,7 +129,8 @@ class Worth(NamedTuple):
 
 
 class LlmrTrainer(FigureTrainer):
-    """transformers' Trainer on prompts alone: each batch is answered by the student and scored by the teacher."""
+    """transformers' Trainer on prompts alone: each batch is answered by the student and scored by
+    the teacher."""
 
     def __init__(self, *, config: Config, teacher: Teacher, **arguments: Any) -> None:
         self.settings: Any = config.llmr
@@ -137,25 +144,42 @@ class LlmrTrainer(FigureTrainer):
         self.behaviour = Behaviour(self.model)
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         settings, training = self.settings, model.training
         answers, behaviour_BT = self._written(model, inputs)
         worth = self._worth(inputs, answers)
         with self.accelerator.autocast():
-            logits_BTV = answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id).float()
+            logits_BTV = answer_logits(
+                model, inputs["prompts"], answers, self.processing_class.pad_token_id
+            ).float()
         logps_BT = self._logps(logits_BTV, answers)
         behaviour_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
         stops = set(student_prompt.stop_tokens(model, self.processing_class))
-        finished = torch.tensor([ids[-1] in stops and max(ids) < self.vocabulary for ids in answers])
+        finished = torch.tensor(
+            [ids[-1] in stops and max(ids) < self.vocabulary for ids in answers]
+        )
         counts_BT = worth.there * finished[:, None].to(worth.there.device)
-        advantages_BT = reward.advantages(worth.returns, worth.baseline, settings.denom, settings.clip)
+        advantages_BT = reward.advantages(
+            worth.returns, worth.baseline, settings.denom, settings.clip
+        )
         loss = reward.policy_gradient(logps_BT, behaviour_BT, advantages_BT, counts_BT)
         entropy_BT = reward.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
         if settings.entropy:
-            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
+            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(
+                min=1
+            )
         counted, ratio_BT = counts_BT.bool(), torch.exp(logps_BT - behaviour_BT)
-        figures = {"reward": worth.returns, "teacher_logp": worth.logps, "entropy": entropy_BT, "ratio": ratio_BT}
+        figures = {
+            "reward": worth.returns,
+            "teacher_logp": worth.logps,
+            "entropy": entropy_BT,
+            "ratio": ratio_BT,
+        }
         self.note(
             training,
             **{name: values[counted] for name, values in figures.items()},
@@ -166,8 +190,11 @@ class LlmrTrainer(FigureTrainer):
             self._keep(inputs["literals"], answers, finished.tolist(), worth)
         return (loss, {"logps": logps_BT}) if return_outputs else loss
 
-    def _written(self, model: Any, inputs: dict[str, Any]) -> tuple[list[list[int]], torch.Tensor | None]:
-        """A sample for each prompt, and its log-probabilities (B, T) by who wrote it; None where the student did."""
+    def _written(
+        self, model: Any, inputs: dict[str, Any]
+    ) -> tuple[list[list[int]], torch.Tensor | None]:
+        """A sample for each prompt, and its log-probabilities (B, T) by who wrote it; None where
+        the student did."""
         training, step, every = model.training, self.state.global_step, self.settings.sync_every
         copied = training and step % every > 0
         if training and every > 1 and not copied:
@@ -175,9 +202,13 @@ class LlmrTrainer(FigureTrainer):
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
             seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
-            answers = generation.write(model, self.processing_class, inputs["prompts"], self.sampling, seeds)
+            answers = generation.write(
+                model, self.processing_class, inputs["prompts"], self.sampling, seeds
+            )
             logits = (
-                answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id) if copied else None
+                answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id)
+                if copied
+                else None
             )
             model.train(training)
         return answers, None if logits is None else self._logps(logits, answers)
@@ -195,10 +226,16 @@ class LlmrTrainer(FigureTrainer):
         baseline_BT = torch.zeros_like(taken_BT)
         if settings.baseline == "softmax":
             baseline_BT = reward.state_values(f_BTV, "softmax")
-        return Worth(reward.returns(given_BT, settings.k_step), baseline_BT, self._logps(logits_BTV, answers), there_BT)
+        return Worth(
+            reward.returns(given_BT, settings.k_step),
+            baseline_BT,
+            self._logps(logits_BTV, answers),
+            there_BT,
+        )
 
     def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as unfinished."""
+        """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as
+        unfinished."""
         return padded(answers, 0, like.device)[0].clamp(max=like.shape[-1] - 1)
 
     def _logps(self, logits: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
@@ -206,10 +243,15 @@ class LlmrTrainer(FigureTrainer):
         logps = logits.float().log_softmax(-1)
         return logps.gather(-1, self._ids(answers, logps)[..., None])[..., 0]
 
-    def _keep(self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth) -> None:
+    def _keep(
+        self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth
+    ) -> None:
         texts = self.processing_class.batch_decode(answers, skip_special_tokens=True)
         lengths = worth.there.sum(1)
-        means = (((part * worth.there).sum(1) / lengths).tolist() for part in (worth.returns, worth.logps))
+        means = (
+            ((part * worth.there).sum(1) / lengths).tolist()
+            for part in (worth.returns, worth.logps)
+        )
         values = zip(literals, texts, lengths.tolist(), finished, *means, strict=True)
         self.rollouts.parent.mkdir(parents=True, exist_ok=True)
         with self.rollouts.open("ab") as file:
@@ -228,7 +270,9 @@ class LlmrTrainer(FigureTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.settings.sync_every > 1:
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            folder = (
+                Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            )
             folder.mkdir(parents=True, exist_ok=True)
             self.behaviour.save(folder / COPY)
         super()._save_checkpoint(model, trial)
@@ -249,7 +293,8 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _seed(*parts: Any) -> int:
-    """What a sample is drawn with; it depends on literal and step alone, so that a resumed training draws the same."""
+    """What a sample is drawn with; it depends on literal and step alone, so that a resumed training
+    draws the same."""
     return int(content_id("s", *parts)[2:], 16)
 
 

@@ -1,4 +1,5 @@
-"""Distances between the teacher's and the student's distribution over tokens that TRL does not have."""
+"""Distances between the teacher's and the student's distribution over tokens that TRL does not
+have."""
 
 import torch
 
@@ -12,9 +13,13 @@ def total_variation(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 def mean_total_variation(
-    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, tokens: torch.Tensor | int | None = None
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    labels: torch.Tensor,
+    tokens: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """The distance of f-distill (Wen et al., arXiv 2307.15190): its sum over labelled places by `tokens`, a scalar.
+    """The distance of f-distill (Wen et al., arXiv 2307.15190): its sum over labelled places by
+    `tokens`, a scalar.
 
     Logits (B, T, V), labels (B, T); without `tokens`, it is the mean over the labelled places.
     """

@@ -1,14 +1,19 @@
-"""The two losses of a retriever (G2R, Kim et al., arXiv 2108.12582). B contexts, K own jokes, N negatives, D numbers."""
+"""The two losses of a retriever (G2R, Kim et al., arXiv 2108.12582). B contexts, K own jokes, N
+negatives, D numbers."""
 
 import torch
 
 NOT_THERE = float("-inf")
 
 
-def cross_entropy(own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: torch.Tensor) -> torch.Tensor:
-    """L_CE: -log softmax of each own joke among itself and the negatives, a mean over a context's own: (B,).
+def cross_entropy(
+    own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: torch.Tensor
+) -> torch.Tensor:
+    """L_CE: -log softmax of each own joke among itself and the negatives, a mean over a context's
+    own: (B,).
 
-    Similarities of B contexts with K own jokes, of which `there` says which there are, and with N negatives.
+    Similarities of B contexts with K own jokes, of which `there` says which there are, and with N
+    negatives.
     """
     rest_B1 = negatives_BN.logsumexp(1, keepdim=True)
     loss_BK = torch.logaddexp(own_BK, rest_B1) - own_BK
@@ -18,9 +23,11 @@ def cross_entropy(own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: to
 def distillation(
     own_BK: torch.Tensor, negatives_BN: torch.Tensor, scores_BK: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """L_KD: -sum softmax(scores / T) log softmax(similarities) over a context's own jokes and the negatives: (B,).
+    """L_KD: -sum softmax(scores / T) log softmax(similarities) over a context's own jokes and the
+    negatives: (B,).
 
-    Scores are minus infinity where a context has fewer own jokes than K. A negative has no mass: nobody scored it.
+    Scores are minus infinity where a context has fewer own jokes than K. A negative has no mass:
+    nobody scored it.
     """
     target_BK = (scores_BK / temperature).softmax(1)
     there_BK = scores_BK > NOT_THERE
@@ -40,8 +47,8 @@ def both(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """L_CE and L_KD of a batch, means over its contexts.
 
-    Embeddings have length 1 and their cosines are multiplied by `scale`; `mine` are negatives that are the context's
-    own, and do not count; scores are minus infinity where there is no joke.
+    Embeddings have length 1 and their cosines are multiplied by `scale`; `mine` are negatives that
+    are the context's own, and do not count; scores are minus infinity where there is no joke.
     """
     own_BK = scale * torch.einsum("bd,bkd->bk", context_BD, own_BKD)
     negatives_BN = (scale * context_BD @ negative_ND.T).masked_fill(mine_BN, NOT_THERE)

@@ -1,15 +1,17 @@
-"""What a teacher's logits say an answer is worth, and the policy gradient on it: pure functions. Imports torch.
+"""What a teacher's logits say an answer is worth, and the policy gradient on it: pure functions.
+Imports torch.
 
-LLMR (Li et al., arXiv 2409.12500) takes a language model's logits for the action values of the policy that it is, and
-reads the reward that explains them off the Bellman equation. KETCHUP (Fan et al., arXiv 2504.19024) takes K steps of it
-at a time. B is answers, T tokens, V the vocabulary.
+LLMR (Li et al., arXiv 2409.12500) takes a language model's logits for the action values of the
+policy that it is, and reads the reward that explains them off the Bellman equation. KETCHUP (Fan et
+al., arXiv 2504.19024) takes K steps of it at a time. B is answers, T tokens, V the vocabulary.
 """
 
 import torch
 
 
 def action_values(logits: torch.Tensor) -> torch.Tensor:
-    """f(s, a), the logits minus their mean over the vocabulary, so that no constant is worth anything: (..., V)."""
+    """f(s, a), the logits minus their mean over the vocabulary, so that no constant is worth
+    anything: (..., V)."""
     return logits - logits.mean(-1, keepdim=True)
 
 
@@ -18,11 +20,13 @@ def state_values(f: torch.Tensor, kind: str) -> torch.Tensor:
     return f.amax(-1) if kind == "max" else (f.softmax(-1) * f).sum(-1)
 
 
-def rewards(taken_BT: torch.Tensor, values_BT: torch.Tensor, there_BT: torch.Tensor, k: int = 1) -> torch.Tensor:
+def rewards(
+    taken_BT: torch.Tensor, values_BT: torch.Tensor, there_BT: torch.Tensor, k: int = 1
+) -> torch.Tensor:
     """r_t = f(s_t, a_t) - V(s_{t+k}), and f(s_t, a_t) where the answer has ended by then: (B, T).
 
-    `taken` is f of the tokens written, `values` V of the states before them, `there` which of them there are. LLMR has
-    k = 1, KETCHUP more.
+    `taken` is f of the tokens written, `values` V of the states before them, `there` which of them
+    there are. LLMR has k = 1, KETCHUP more.
     """
     next_BT = torch.zeros_like(values_BT)
     next_BT[:, : max(0, values_BT.shape[1] - k)] = (values_BT * there_BT)[:, k:]
@@ -37,19 +41,25 @@ def returns(rewards_BT: torch.Tensor, k: int = 1) -> torch.Tensor:
     return found_BT
 
 
-def advantages(returns_BT: torch.Tensor, baseline_BT: torch.Tensor, denom: float, clip: float | None) -> torch.Tensor:
+def advantages(
+    returns_BT: torch.Tensor, baseline_BT: torch.Tensor, denom: float, clip: float | None
+) -> torch.Tensor:
     """(G - baseline) / denom, cut to [-clip, clip]: (B, T)."""
     scaled_BT = (returns_BT - baseline_BT) / denom
     return scaled_BT if clip is None else scaled_BT.clamp(-clip, clip)
 
 
 def policy_gradient(
-    logps_BT: torch.Tensor, behaviour_BT: torch.Tensor, advantages_BT: torch.Tensor, counts_BT: torch.Tensor
+    logps_BT: torch.Tensor,
+    behaviour_BT: torch.Tensor,
+    advantages_BT: torch.Tensor,
+    counts_BT: torch.Tensor,
 ) -> torch.Tensor:
-    """-sum of pi(a|s) / behaviour(a|s) * A over the tokens that count, divided by their number: a scalar.
+    """-sum of pi(a|s) / behaviour(a|s) * A over the tokens that count, divided by their number: a
+    scalar.
 
-    The policy gradient under samples of another policy, in log-probabilities in nats; where both are the same, it is
-    REINFORCE's.
+    The policy gradient under samples of another policy, in log-probabilities in nats; where both
+    are the same, it is REINFORCE's.
     """
     ratio_BT = torch.exp(logps_BT - behaviour_BT)
     return -(ratio_BT * advantages_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)

@@ -1,4 +1,5 @@
-"""LLMR and KETCHUP: rewards and returns by hand, and a student that takes over its teacher's preference."""
+"""LLMR and KETCHUP: rewards and returns by hand, and a student that takes over its teacher's
+preference."""
 
 import math
 import tomllib
@@ -44,7 +45,8 @@ def test_rewards_and_returns_of_three_tokens_by_hand():
 
 
 def test_two_step_returns_by_hand():
-    """KETCHUP with K = 2: the first token's reward looks at the third state, the others' at none."""
+    """KETCHUP with K = 2: the first token's reward looks at the third state, the others' at
+    none."""
     taken, values = taken_and_values()
     given = reward.rewards(taken, values, THERE, k=2)
     assert given.tolist() == [[2.0 - 2.0, 3.0, 0.0]]
@@ -64,7 +66,8 @@ def test_the_softmax_value_is_the_mean_under_softmax():
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_return_is_the_first_value_less_the_regret_of_later_tokens(k):
-    """G_t = f(s_t, a_t) - sum over i = t + k, t + 2k, ... of max f(s_i, .) - f(s_i, a_i), for answers of any length."""
+    """G_t = f(s_t, a_t) - sum over i = t + k, t + 2k, ... of max f(s_i, .) - f(s_i, a_i), for
+    answers of any length."""
     torch.manual_seed(0)
     f = reward.action_values(torch.randn(5, 7, 11))
     written, lengths = torch.randint(11, (5, 7)), torch.tensor([7, 1, 3, 5, 6])
@@ -80,8 +83,12 @@ def test_a_return_is_the_first_value_less_the_regret_of_later_tokens(k):
 
 def test_advantages_are_divided_and_then_cut():
     returns, baseline = torch.tensor([[30.0, -5.0, 4.0]]), torch.tensor([[0.0, 0.0, 2.0]])
-    assert reward.advantages(returns, baseline, 10.0, 1.0).tolist() == [[1.0, -0.5, pytest.approx(0.2)]]
-    assert reward.advantages(returns, baseline, 10.0, None).tolist() == [[3.0, -0.5, pytest.approx(0.2)]]
+    assert reward.advantages(returns, baseline, 10.0, 1.0).tolist() == [
+        [1.0, -0.5, pytest.approx(0.2)]
+    ]
+    assert reward.advantages(returns, baseline, 10.0, None).tolist() == [
+        [3.0, -0.5, pytest.approx(0.2)]
+    ]
 
 
 def test_the_policy_gradient_weighs_by_the_importance_ratio():
@@ -112,7 +119,10 @@ class Rule:
 @pytest.mark.parametrize("kind", ["llama", "t5"])
 def test_the_student_takes_over_the_teacher_s_preference(kind, tmp_path):
     folder = small.tiny(tmp_path / kind, kind)
-    data = tomllib.loads(SMALL) | {"student": {"model": str(folder)}, "rounds": [{"objective": "llmr"}]}
+    data = tomllib.loads(SMALL) | {
+        "student": {"model": str(folder)},
+        "rounds": [{"objective": "llmr"}],
+    }
     data["llmr"] = {"teacher": str(folder), "max_new_tokens": 6, "sync_every": 2, "entropy": 0.05}
     config = validate(data, "test")
     tokenizer, model = student.load_tokenizer(config), student.load(config, train=True)
@@ -121,9 +131,17 @@ def test_the_student_takes_over_the_teacher_s_preference(kind, tmp_path):
         report_to="none", use_cpu=True, save_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
     )  # fmt: skip
     prompt = tokenizer("a c d")["input_ids"]
-    data = [{"literal_id": content_id("l", number), "prompt": prompt, "views": [prompt]} for number in range(64)]
+    data = [
+        {"literal_id": content_id("l", number), "prompt": prompt, "views": [prompt]}
+        for number in range(64)
+    ]
     trainer = llmr.LlmrTrainer(
-        config=config, teacher=Rule(), model=model, args=arguments, train_dataset=data, processing_class=tokenizer
+        config=config,
+        teacher=Rule(),
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        processing_class=tokenizer,
     )
     trainer.train()
     logits = answer_logits(model.eval(), [prompt], [[4, 1]], 0)[0].softmax(-1)
@@ -131,7 +149,9 @@ def test_the_student_takes_over_the_teacher_s_preference(kind, tmp_path):
     assert logits[1, 1] > 0.95
     log = [row for row in trainer.state.log_history if "reward" in row]
     assert log[-1]["reward"] > log[0]["reward"] + 5
-    fresh = [row["ratio"] for row in log if row["step"] % 2 == 1]  # the copy is as old as the student
+    fresh = [
+        row["ratio"] for row in log if row["step"] % 2 == 1
+    ]  # the copy is as old as the student
     assert fresh == pytest.approx([1.0] * len(fresh))
     assert any(abs(row["ratio"] - 1) > 1e-3 for row in log if row["step"] % 2 == 0)
 
@@ -161,7 +181,10 @@ def test_a_missing_teacher_is_refused(inside, cli, objective):
 @pytest.mark.parametrize("objective", ["llmr", "gkd"])
 def test_a_teacher_with_another_vocabulary_is_refused(inside, cli, tmp_path, objective):
     said = refused(cli, small.tiny(tmp_path / "other", "llama"), objective=objective)
-    assert "has another vocabulary than student.model = 'data/students/micro': 4095 tokens differ" in said
+    assert (
+        "has another vocabulary than student.model = 'data/students/micro': 4095 tokens differ"
+        in said
+    )
     assert "Take a teacher and a student of one family" in said
 
 
@@ -174,26 +197,39 @@ def test_an_unknown_teacher_s_prompt_and_a_typo_in_its_trainer_are_refused(insid
 
 def test_several_teacher_prompts_are_averaged(inside):
     """The mean of the logits under each prompt alone."""
-    data = tomllib.loads(SMALL) | {"rounds": [{"objective": "llmr"}], "llmr": {"teacher": "data/students/micro"}}
+    data = tomllib.loads(SMALL) | {
+        "rounds": [{"objective": "llmr"}],
+        "llmr": {"teacher": "data/students/micro"},
+    }
     config = validate(data, "test")
     tokenizer = student.load_tokenizer(config)
     teacher = Teacher(config, "llmr", tokenizer)
-    views = [tokenizer([text, text + " again"])["input_ids"] for text in ("<|user|>One", "<|user|>Another one")]
+    views = [
+        tokenizer([text, text + " again"])["input_ids"]
+        for text in ("<|user|>One", "<|user|>Another one")
+    ]
     answers = [tokenizer("b c d")["input_ids"], tokenizer("e")["input_ids"]]
     both = teacher.logits(views, answers, 4000)
     one, other = (teacher.logits([view], answers, 4000) for view in views)
     assert both.shape == (2, max(map(len, answers)), 4000)
     assert torch.allclose(both, (one + other) / 2, atol=1e-5)
     assert not torch.allclose(one, other, atol=0.1)
-    alone = teacher.model(torch.tensor([views[1][1] + answers[1]])).logits[0, len(views[1][1]) - 1, :4000]
+    alone = teacher.model(torch.tensor([views[1][1] + answers[1]])).logits[
+        0, len(views[1][1]) - 1, :4000
+    ]
     assert torch.allclose(other[1, 0], alone, atol=1e-4)
 
 
 def test_a_teacher_with_fewer_embeddings_is_given_no_token_that_it_lacks(inside):
-    data = tomllib.loads(SMALL) | {"rounds": [{"objective": "llmr"}], "llmr": {"teacher": "data/students/micro"}}
+    data = tomllib.loads(SMALL) | {
+        "rounds": [{"objective": "llmr"}],
+        "llmr": {"teacher": "data/students/micro"},
+    }
     config = validate(data, "test")
     tokenizer = student.load_tokenizer(config)
-    found = Teacher(config, "llmr", tokenizer).logits([[tokenizer("a")["input_ids"]]], [[5, 99_999]], 4096)
+    found = Teacher(config, "llmr", tokenizer).logits(
+        [[tokenizer("a")["input_ids"]]], [[5, 99_999]], 4096
+    )
     assert found.shape == (1, 2, 4096)
 
 
@@ -207,23 +243,52 @@ def test_gkd_wants_as_many_embeddings(inside, cli, tmp_path):
     assert "another number of embeddings" in said
     settings = [SETTINGS, f'llmr={{teacher="{tmp_path / "wide"}"}}']
     settings += ["llmr.trainer={max_steps=1, per_device_train_batch_size=8}"]
-    run("dpo", "--run", "wide", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+    run(
+        "dpo",
+        "--run",
+        "wide",
+        "--from",
+        "v1",
+        *[part for one in settings for part in ("--set", one)],
+    )
 
 
 def test_what_a_gkd_student_writes_is_averaged_over_its_own_tokens(inside):
     """However long the teacher's jokes: the total variation of two distributions is 1 at most."""
-    settings = ['rounds=[{objective="gkd"}]', 'gkd={teacher="data/students/micro", divergence="tvd"}']
-    keys = "lmbda=1.0, max_steps=3, per_device_train_batch_size=4, max_new_tokens=64, logging_steps=1"
+    settings = [
+        'rounds=[{objective="gkd"}]',
+        'gkd={teacher="data/students/micro", divergence="tvd"}',
+    ]
+    keys = (
+        "lmbda=1.0, max_steps=3, per_device_train_batch_size=4, max_new_tokens=64, logging_steps=1"
+    )
     settings += [f"gkd.trainer={{{keys}}}"]
-    run("dpo", "--run", "on-policy", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+    run(
+        "dpo",
+        "--run",
+        "on-policy",
+        "--from",
+        "v1",
+        *[part for one in settings for part in ("--set", one)],
+    )
     curve = rows(inside / "runs/on-policy/round-1/dpo/curve.jsonl")
     assert all(0 < row["loss"] <= 1 for row in curve if "loss" in row)
 
 
 def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
-    settings = [SETTINGS, 'llmr={teacher="data/students/micro", max_new_tokens=16, value="softmax"}']
+    settings = [
+        SETTINGS,
+        'llmr={teacher="data/students/micro", max_new_tokens=16, value="softmax"}',
+    ]
     settings += ["llmr.trainer={max_steps=3, per_device_train_batch_size=4}"]
-    run("dpo", "--run", "rollouts", "--from", "v1", *[part for one in settings for part in ("--set", one)])
+    run(
+        "dpo",
+        "--run",
+        "rollouts",
+        "--from",
+        "v1",
+        *[part for one in settings for part in ("--set", one)],
+    )
     found = manifest(inside, "round-1/dpo", "rollouts")
     steps = [line.split()[0] for line in run("status", "--run", "rollouts").splitlines()[1:]]
     assert steps == ["teacher", "sft", "round-1/dpo", "evaluate"]  # imitate first, then reinforce
@@ -239,12 +304,16 @@ def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
 
 
 def test_our_policy_gradient_is_that_of_trl_s_grpo(tmp_path):
-    """GRPOTrainer's loss, given an advantage for each token and no clipping, on left-padded prompts."""
+    """GRPOTrainer's loss, given an advantage for each token and no clipping, on left-padded
+    prompts."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     folder = small.tiny(tmp_path / "llama", "llama")
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModelForCausalLM.from_pretrained(folder),
+    )
     arguments = GRPOConfig(
         str(tmp_path / "out"), loss_type="bnpo", beta=0.0, epsilon=1e9, report_to="none", use_cpu=True, bf16=False,
         gradient_checkpointing=False, per_device_train_batch_size=2, num_generations=2,

@@ -9,9 +9,21 @@ from pipeline.config.rounds import Dpo
 from pipeline.training.losses.preference import Batch, brio, dpop, rao_kupper, sft, sigmoid
 
 
-def batch(chosen, rejected, ref_chosen, ref_rejected, chosen_tokens=(4, 6), rejected_tokens=(5, 5), tie=None):
+def batch(
+    chosen,
+    rejected,
+    ref_chosen,
+    ref_rejected,
+    chosen_tokens=(4, 6),
+    rejected_tokens=(5, 5),
+    tie=None,
+):
     count = len(chosen)
-    sides = [(chosen, rejected), (ref_chosen, ref_rejected), (chosen_tokens[:count], rejected_tokens[:count])]
+    sides = [
+        (chosen, rejected),
+        (ref_chosen, ref_rejected),
+        (chosen_tokens[:count], rejected_tokens[:count]),
+    ]
     stacked = [torch.tensor(side, dtype=torch.float64).T for side in sides]
     return Batch(*stacked, torch.tensor(tie or [False] * count), 5.0)
 
@@ -30,45 +42,70 @@ def test_sft_is_the_mean_over_the_batch_s_tokens():
 
 
 def test_dpop_penalises_a_chosen_answer_that_fell_below_the_reference():
-    # both fall: chosen by 1, rejected by 4: DPO's log-ratio is 3; with lambda 2 the penalty takes 2 of it away
+    # both fall: chosen by 1, rejected by 4: DPO's log-ratio is 3; with lambda 2 the penalty takes 2
+    # of it away
     fell = batch([-11.0], [-16.0], [-10.0], [-12.0])
-    assert dpop(fell, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(math.log(1 + math.exp(-0.5 * (3 - 2))))
+    assert dpop(fell, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(
+        math.log(1 + math.exp(-0.5 * (3 - 2)))
+    )
     rose = batch([-9.0], [-16.0], [-10.0], [-12.0])
-    assert dpop(rose, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(sigmoid(rose, 0.5, Dpo()).item())
-    assert dpop(fell, 0.5, Dpo(dpop_lambda=0)).item() == pytest.approx(sigmoid(fell, 0.5, Dpo()).item())
+    assert dpop(rose, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(
+        sigmoid(rose, 0.5, Dpo()).item()
+    )
+    assert dpop(fell, 0.5, Dpo(dpop_lambda=0)).item() == pytest.approx(
+        sigmoid(fell, 0.5, Dpo()).item()
+    )
 
 
 def test_rao_kupper_by_hand():
-    # nu 3: alpha = log 3. At d = 0: P(win) = 1/4 and P(tie) = 8 * 1/4 * 1/4 = 1/2; the two wins and the tie sum to 1
+    # nu 3: alpha = log 3. At d = 0: P(win) = 1/4 and P(tie) = 8 * 1/4 * 1/4 = 1/2; the two wins and
+    # the tie sum to 1
     rows = batch([-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], tie=[False, True])
     assert rao_kupper(rows, 0.1, Dpo()).tolist() == pytest.approx([math.log(4), math.log(2)])
     # d = 0.5 * 2 = 1: P(win) = 1 / (1 + 3 / e), P(loss) = 1 / (1 + 3 e), and P(tie) is what is left
     moved = batch([-8.0, -8.0], [-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], tie=[False, True])
     win, loss = 1 / (1 + 3 / math.e), 1 / (1 + 3 * math.e)
-    assert rao_kupper(moved, 0.5, Dpo()).tolist() == pytest.approx([-math.log(win), -math.log(1 - win - loss)])
+    assert rao_kupper(moved, 0.5, Dpo()).tolist() == pytest.approx(
+        [-math.log(win), -math.log(1 - win - loss)]
+    )
 
 
 def test_a_tie_has_nothing_to_imitate():
-    rows = batch([-8.0, -100.0], [-1.0, -1.0], [0.0, 0.0], [0.0, 0.0], chosen_tokens=(4, 6), tie=[False, True])
+    rows = batch(
+        [-8.0, -100.0],
+        [-1.0, -1.0],
+        [0.0, 0.0],
+        [0.0, 0.0],
+        chosen_tokens=(4, 6),
+        tie=[False, True],
+    )
     assert sft(rows, 0.1, Dpo()).tolist() == pytest.approx([2.0, 2.0])
-    nothing = batch([-8.0], [-1.0], [0.0], [0.0], chosen_tokens=(4,), rejected_tokens=(4,), tie=[True])
+    nothing = batch(
+        [-8.0], [-1.0], [0.0], [0.0], chosen_tokens=(4,), rejected_tokens=(4,), tie=[True]
+    )
     assert sft(nothing, 0.1, Dpo()).tolist() == [0.0]
 
 
 def ranked(logps, tokens, mean_tokens):
     there = torch.tensor(logps, dtype=torch.float64)
-    return Batch(there, there, torch.tensor(tokens), torch.zeros(len(logps), dtype=torch.bool), mean_tokens)
+    return Batch(
+        there, there, torch.tensor(tokens), torch.zeros(len(logps), dtype=torch.bool), mean_tokens
+    )
 
 
 def test_brio_on_a_pair_is_a_hinge_with_the_margin_log_2_over_lambda():
-    # p = -8/4 = -2 and -5/5 = -1: the worse one is likelier by 1; lambda 10: the margin is log(2) / 10
-    assert brio(ranked([[-8.0, -5.0]], [[4, 5]], 10.0), 0.1, Dpo()).tolist() == pytest.approx([1 + math.log(2) / 10])
+    # p = -8/4 = -2 and -5/5 = -1: the worse one is likelier by 1; lambda 10: the margin is log(2) /
+    # 10
+    assert brio(ranked([[-8.0, -5.0]], [[4, 5]], 10.0), 0.1, Dpo()).tolist() == pytest.approx(
+        [1 + math.log(2) / 10]
+    )
     # in the right order by 1, which is more than the margin: nothing to learn
     assert brio(ranked([[-5.0, -8.0]], [[5, 4]], 10.0), 0.1, Dpo()).tolist() == [0.0]
 
 
 def test_brio_on_a_ranking_by_hand():
-    # p = -1, -2, -1.5; lambda 1: margins log 2 for neighbours and log 4 for the first and the third.
+    # p = -1, -2, -1.5; lambda 1: margins log 2 for neighbours and log 4 for the first and the
+    # third.
     # 1,2: -1 + log 2 < 0; 2,3: 0.5 + log 2; 1,3: -0.5 + log 4
     expected = (0.5 + math.log(2)) + (math.log(4) - 0.5)
     rows = ranked([[-4.0, -4.0, -6.0], [-4.0, -4.0, 0.0]], [[4, 2, 4], [4, 2, 0]], 1.0)
