@@ -7,6 +7,8 @@ FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FR
 	$(foreach pair,$(SET),--set '$(pair)') $(if $(FORCE),--force) $(if $(DRY),--dry-run)
 STAGES = teacher sft sample critic dpo retriever evaluate agreement
 ROUND_STAGES = sample critic dpo
+# Tests of these load torch.
+TORCH = models training retrieval whole
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +35,12 @@ $(STAGES): setup
 status: setup ## what is complete and what it cost
 	.venv/bin/humor-distill status --run $(RUN)
 
-check: setup ## format, lint, types and the tests that need no torch
+check: setup ## format, lint, types, who imports whom, and the tests that need no torch
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest tests --ignore tests/torch
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/pytest tests -m 'not trains' $(TORCH:%=--ignore tests/%)
 
 test: setup ## every test
 	.venv/bin/pytest tests
@@ -57,6 +60,10 @@ bench-peers: setup ## curator, distilabel and Data Designer on the same job (ins
 
 bench-schedule: setup ## a share of the pairs against all
 	.venv/bin/python -m tests.bench.schedule
+
+bench-density: setup ## how dense the code is to read, and who imports whom
+	.venv/bin/python tests/bench/density.py pipeline
+	.venv/bin/python tests/bench/rooms.py
 
 bench-large: setup ## show, status, diff, verify and report on 12,000 literals
 	.venv/bin/python -m tests.bench.large
@@ -79,4 +86,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean
+.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean

@@ -45,3 +45,9 @@ def cli(capsys):
 
 def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"made", "inside", "apart"} & set(item.fixturenames):
+            item.add_marker("trains")

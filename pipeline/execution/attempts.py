@@ -47,14 +47,15 @@ def begun(folder: Path) -> bool:
 
 @contextmanager
 def replacing(folder: Path, force: bool) -> Iterator[None]:
-    """With force, set the step's files aside, and bring them back if the new attempt fails before
-    it has begun."""
+    """With force, set the step's files aside.
+
+    They are brought back if the new attempt fails before it has begun.
+    """
     before = folder / BEFORE
     if force or not (folder / STARTED).exists():
         before.mkdir(exist_ok=True)
-        for name in sorted(
-            os.listdir(folder), key=lambda name: name != MANIFEST
-        ):  # from here on it is not complete
+        # the manifest first: from there on the step is not complete
+        for name in sorted(os.listdir(folder), key=lambda name: name != MANIFEST):
             if name not in (".lock", BEFORE):
                 _discard(before / name)
                 (folder / name).rename(before / name)

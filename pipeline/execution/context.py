@@ -81,8 +81,7 @@ class Context:
         if file_hash(path) != manifest["sha256"]:
             raise DataError(
                 f"{path} is not what its stage wrote: its SHA-256 differs from the manifest's. "
-                "Restore it, or make it "
-                f"again: {step.command(self.run.name)} --force"
+                f"Restore it, or make it again: {step.command(self.run.name)} --force"
             )
         return rows
 

@@ -168,8 +168,8 @@ def _settle(context: Context, flags: str) -> None:
         again = context.step.command(context.run.name) + flags
         raise FailedCalls(
             f"{context.step}: {failed} calls failed for good. They are in {path} with every "
-            "attempt; all other "
-            f"answers are kept.\nTry just those again:       {again}\n"
+            "attempt; all other answers are kept.\n"
+            f"Try just those again:       {again}\n"
             f"Or complete it without:    {again} --accept-failed"
         )
     context.files.append(path)

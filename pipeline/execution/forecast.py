@@ -53,8 +53,8 @@ class Forecast:
         if self.fitted:
             how = f"fitted on {self.fitted} answers"
         return (
-            f"  would ask {self.endpoint.model} at {self.endpoint.base_url} up to {times}: "
-            f"about {self.prompt:,} prompt and {self.completion:,} completion tokens ({how}), "
+            f"  would ask {self.endpoint.model} at {self.endpoint.base_url} up to {times}: about "
+            f"{self.prompt:,} prompt and {self.completion:,} completion tokens ({how}), "
             f"{self._money()}"
         )
 
@@ -213,9 +213,8 @@ def _fit(cache: sqlite3.Connection, step: Step, endpoint: Endpoint) -> Fit:
     """The sizes of the newest answers of a stage and a model."""
     answers, tokens, characters, completion = cache.execute(
         "SELECT COUNT(*), SUM(prompt_tokens), SUM(LENGTH(request)), AVG(completion_tokens) FROM "
-        "(SELECT * FROM calls "
-        "WHERE base_url = ? AND model = ? AND (step = ? OR step LIKE ?) AND prompt_tokens > 0 "
-        "AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
+        "(SELECT * FROM calls WHERE base_url = ? AND model = ? AND (step = ? OR step LIKE ?) AND "
+        "prompt_tokens > 0 AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
         [endpoint.base_url, endpoint.model, step.stage, f"%/{step.stage}", RECENT],
     ).fetchone()
     if not answers:

@@ -3,6 +3,7 @@ line."""
 
 import ast
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,10 @@ from pipeline.runs.step import Step
 
 RUNTIME_TRAINER_KEYS = frozenset(
     "output_dir run_name report_to project trackio_space_id logging_dir logging_steps "
-    "logging_strategy "
-    "logging_first_step log_level disable_tqdm save_steps save_strategy save_total_limit "
-    "push_to_hub hub_model_id "
-    "hub_private_repo dataloader_num_workers dataloader_pin_memory dataset_num_proc "
-    "dataloader_persistent_workers dataloader_prefetch_factor".split()
+    "logging_strategy logging_first_step log_level disable_tqdm save_steps save_strategy "
+    "save_total_limit push_to_hub hub_model_id hub_private_repo dataloader_num_workers "
+    "dataloader_pin_memory dataset_num_proc dataloader_persistent_workers "
+    "dataloader_prefetch_factor".split()
 )
 """Keys of a trainer's table that change no weight, and so are not part of a recipe."""
 NOT_IN_RECIPE = frozenset(
@@ -65,15 +65,23 @@ def prompt_texts(step: Step, config: Config) -> dict[str, str]:
 
 def syntax_hash(path: Path) -> str:
     """SHA-256 of what a file of code does: its syntax without imports, comments and docstrings."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [part for part in body if not _says_nothing(part)]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    tree = _syntax(ast.parse(path.read_text("utf-8")))
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()
 
 
-def _says_nothing(node: ast.AST) -> bool:
+def _syntax(node: Any) -> Any:
+    """A syntax tree without what is empty, as lists and dictionaries: alike in every Python."""
+    if node is None:
+        return None
+    if isinstance(node, list):
+        return [_syntax(part) for part in node if not _says_nothing(part)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: _syntax(value) for name, value in ast.iter_fields(node)}
+    return [type(node).__name__, {name: value for name, value in fields.items() if value}]
+
+
+def _says_nothing(node: Any) -> bool:
     """Whether a statement is an import or a string that stands alone."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -129,9 +137,8 @@ def _without_runtime_keys(name: str, section: Any) -> Any:
     runtime = set(NOT_IN_RECIPE)
     if name == "trainer":
         runtime = set(RUNTIME_TRAINER_KEYS)
-        if section.get(
-            "load_best_model_at_end"
-        ):  # then the steps that are saved are those to choose from
+        # with it, the steps that are saved are those to choose from
+        if section.get("load_best_model_at_end"):
             runtime -= {"save_steps", "save_strategy"}
     kept = {}
     for key, value in section.items():

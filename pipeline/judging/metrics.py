@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from pipeline.rows.records import Label, Verdict
+from pipeline.rows.records import Label, Order, Verdict
 
 RESAMPLES = 2000
+"""Of every bootstrap; the contract's."""
 BLOCK = 50_000
 """Values drawn at a time: few enough to stay in a processor's cache."""
 
 
 def score(verdict: Verdict) -> float | None:
-    """The contestant's (a's) credit for one literal: mean over the two orders of 1 if it is
-    preferred or tied, else 0.
+    """The contestant's (a's) credit for one literal.
 
-    None for a failed verdict, which is excluded from every rate.
+    The mean over the two orders of 1 if it is preferred or tied, else 0; None for a failed verdict,
+    which is excluded from every rate.
     """
     if verdict.outcome == "failed":
         return None
@@ -25,9 +26,18 @@ def score(verdict: Verdict) -> float | None:
     return sum(order.answer in ("a", "tie") for order in verdict.orders) / len(verdict.orders)
 
 
+def mean(values: Sequence[float]) -> float | None:
+    """None of no values."""
+    return sum(values) / len(values) if values else None
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """`bootstrap`; (None, None) of no values."""
+    return bootstrap(values) if values else (None, None)
+
+
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean over literals; values has shape
-    (literals,)."""
+    """95 % percentile bootstrap interval of the mean over literals; values are (literals,)."""
     import numpy as np
 
     data = np.asarray(values, dtype=float)
@@ -35,16 +45,22 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     rows = max(1, BLOCK // data.size)
-    sizes = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
-    means = [data[rng.integers(0, data.size, (size, data.size))].mean(axis=1) for size in sizes]
+    means = []
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
+        means.append(data[rng.integers(0, data.size, (size, data.size))].mean(axis=1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
 
 
+def _scores(verdicts: Sequence[Verdict]) -> list[float]:
+    """The scores of the verdicts that did not fail."""
+    return [value for value in map(score, verdicts) if value is not None]
+
+
 def rate(verdicts: Sequence[Verdict]) -> float | None:
     """The mean score of the verdicts that did not fail; None where there is none."""
-    scores = [value for value in map(score, verdicts) if value is not None]
-    return sum(scores) / len(scores) if scores else None
+    return mean(_scores(verdicts))
 
 
 def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -53,13 +69,13 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     Verdicts are put in the order of their literals first, so that the order of rows never matters.
     """
     ordered = sorted(verdicts, key=lambda verdict: verdict.literal_id)
-    scores = [value for value in map(score, ordered) if value is not None]
-    low, high = bootstrap(scores)
+    scores = _scores(ordered)
+    low, high = interval(scores)
     counts = Counter(verdict.outcome for verdict in ordered)
     return {
-        "wtr": rate(ordered),
-        "low": low if scores else None,
-        "high": high if scores else None,
+        "wtr": mean(scores),
+        "low": low,
+        "high": high,
         "n": len(scores),
         "win": counts["a"],
         "tie": counts["tie"],
@@ -70,47 +86,44 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, Any]:
-    """WTR difference between two contestants, paired over the literals where neither verdict
-    failed."""
+    """WTR difference between two contestants.
+
+    Paired over the literals where neither verdict failed.
+    """
     theirs = {verdict.literal_id: score(verdict) for verdict in others}
     deltas = []
     for verdict in sorted(verdicts, key=lambda verdict: verdict.literal_id):
-        ours, other = score(verdict), theirs.get(verdict.literal_id)
-        if ours is not None and other is not None:
-            deltas.append(ours - other)
-    low, high = bootstrap(deltas)
-    return {
-        "delta": sum(deltas) / len(deltas) if deltas else None,
-        "delta_low": low if deltas else None,
-        "delta_high": high if deltas else None,
-        "n": len(deltas),
-    }
+        own = score(verdict)
+        other = theirs.get(verdict.literal_id)
+        if own is not None and other is not None:
+            deltas.append(own - other)
+    low, high = interval(deltas)
+    return {"delta": mean(deltas), "delta_low": low, "delta_high": high, "n": len(deltas)}
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055)."""
-    grams = [
-        tuple(words[i : i + n])
-        for words in map(str.split, map(str.lower, texts))
-        for i in range(len(words) - n + 1)
-    ]
+    grams: list[tuple[str, ...]] = []
+    for text in texts:
+        words = text.lower().split()
+        grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else None
 
 
 def length_ratio(texts: Sequence[str], literals: Sequence[str]) -> float | None:
     """Words written over words given."""
     given = sum(len(text.split()) for text in literals)
-    return sum(len(text.split()) for text in texts) / given if given else None
+    written = sum(len(text.split()) for text in texts)
+    return written / given if given else None
 
 
 def repeats(texts: Sequence[str], training: set[str]) -> float | None:
     """Share of texts that are a training joke word for word."""
-    return sum(text in training for text in texts) / len(texts) if texts else None
+    return mean([text in training for text in texts])
 
 
 def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str, Any]:
-    """How the critic's verdicts agree with what people preferred ("Small But Funny", arXiv
-    2402.18113, table 1).
+    """How the critic's verdicts agree with people's ("Small But Funny", arXiv 2402.18113, table 1).
 
     Rates over the pairs whose verdict did not fail: agreement is the share of presentations that
     give people's answer (half for a tie), position_bias of pairs whose answer changes with the
@@ -118,31 +131,50 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     orders) the longer, in characters. `longer` is how often people prefer the longer one: what a
     critic has to beat.
     """
-    said = {(label.a, label.b): label for label in labels}
+    label_of = {(label.a, label.b): label.label for label in labels}
+    rates: dict[str, list[float]] = {
+        name: [] for name in ("agreement", "position_bias", "length_bias", "longer")
+    }
     valid = [verdict for verdict in verdicts if verdict.outcome != "failed"]
-    agreed, long, floor = [], [], []
     for verdict in valid:
-        label = said[verdict.a, verdict.b]
-        given = [
-            1.0 if order.answer == label.label else 0.5 * (order.answer == "tie")
-            for order in verdict.orders
-        ]
-        agreed.append(sum(given) / len(given))
-        longer = "a" if len(verdict.a_text) > len(verdict.b_text) else "b"
-        equal = len(verdict.a_text) == len(verdict.b_text)
-        floor.append(0.5 if equal else float(label.label == longer))
-        prefers = "a" if (verdict.p_a or 0.0) > 0.5 else "b"
-        long.append(
-            float(not equal and label.label != longer and prefers == longer and verdict.p_a != 0.5)
-        )
-    moved = [float(len({order.answer for order in verdict.orders}) > 1) for verdict in valid]
-    found: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
-    rates = {"agreement": agreed, "position_bias": moved, "length_bias": long, "longer": floor}
+        label = label_of[verdict.a, verdict.b]
+        longer = _longer(verdict)
+        agrees = [_agrees(order, label) for order in verdict.orders]
+        answers = {order.answer for order in verdict.orders}
+        misled = longer is not None and label != longer and _prefers(verdict) == longer
+        rates["agreement"].append(sum(agrees) / len(agrees))
+        rates["position_bias"].append(float(len(answers) > 1))
+        rates["length_bias"].append(float(misled))
+        rates["longer"].append(0.5 if longer is None else float(label == longer))
+    figures: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
     for name, values in rates.items():
-        low, high = bootstrap(values) if values else (None, None)
-        mean = sum(values) / len(values) if values else None
-        found |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-    return found
+        low, high = interval(values)
+        figures |= {name: mean(values), f"{name}_low": low, f"{name}_high": high}
+    return figures
+
+
+def _agrees(order: Order, label: str) -> float:
+    """1 for people's answer, a half for a tie."""
+    if order.answer == "tie":
+        return 0.5
+    return float(order.answer == label)
+
+
+def _longer(verdict: Verdict) -> str | None:
+    """Which joke has more characters; None where they have as many."""
+    a = len(verdict.a_text)
+    b = len(verdict.b_text)
+    if a == b:
+        return None
+    return "a" if a > b else "b"
+
+
+def _prefers(verdict: Verdict) -> str | None:
+    """Which joke the mean of both orders prefers."""
+    p_a = verdict.p_a or 0.0
+    if p_a == 0.5:
+        return None
+    return "a" if p_a > 0.5 else "b"
 
 
 def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
@@ -153,26 +185,25 @@ def pooled(seeds: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
     """
     import numpy as np
 
-    common = sorted(set.intersection(*(set(one) for one in seeds)))
-    data = np.array([[one[literal] for literal in common] for one in seeds])
+    common = sorted(set.intersection(*(set(scores) for scores in seeds)))
+    data = np.array([[scores[literal] for literal in common] for scores in seeds])
     rng = np.random.default_rng(0)
-    drawn = (
-        data[
-            np.ix_(rng.integers(0, len(data), len(data)), rng.integers(0, len(common), len(common)))
-        ].mean()
-        for _ in range(RESAMPLES)
-    )
-    low, high = np.percentile(np.fromiter(drawn, float, RESAMPLES), [2.5, 97.5])
+    means = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        rows = rng.integers(0, len(data), len(data))
+        columns = rng.integers(0, len(common), len(common))
+        means[number] = data[np.ix_(rows, columns)].mean()
+    low, high = np.percentile(means, [2.5, 97.5])
     return float(data.mean()), float(low), float(high)
 
 
-def kendall_tau(one: Sequence[float], other: Sequence[float]) -> float:
+def kendall_tau(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Kendall's tau-a: pairs in the same order less pairs in the other, over all pairs."""
-    signs = [
-        (one[i] > one[j]) - (one[i] < one[j])
-        if other[i] > other[j]
-        else (one[i] < one[j]) - (one[i] > one[j])
-        for i, j in combinations(range(len(one)), 2)
-        if other[i] != other[j]
-    ]
-    return sum(signs) / (len(one) * (len(one) - 1) / 2)
+    total = 0
+    for i, j in combinations(range(len(ours)), 2):
+        total += _sign(ours[i] - ours[j]) * _sign(theirs[i] - theirs[j])
+    return total / (len(ours) * (len(ours) - 1) / 2)
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)

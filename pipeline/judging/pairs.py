@@ -11,9 +11,12 @@ def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
     """Levenshtein distance between two sequences."""
     row = list(range(len(b) + 1))
     for i, left in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
+        diagonal = row[0]
+        row[0] = i
         for j, right in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+            above = row[j]
+            row[j] = min(above + 1, row[j - 1] + 1, diagonal + (left != right))
+            diagonal = above
     return row[-1]
 
 
@@ -24,8 +27,7 @@ def ngrams(text: str, n: int) -> list[str]:
 
 
 def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]]:
-    """The candidates of one literal that can be compared, and (id, reason) of those that were left
-    out.
+    """The candidates of one literal that can be compared, and (id, reason) of those left out.
 
     Empty candidates, copies of the literal and repeats of an earlier candidate are left out, and
     all of them where fewer than two are left.
@@ -43,10 +45,8 @@ def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]
         else:
             kept[text] = joke
     if len(kept) < 2:
-        dropped += [
-            (literal, "literal without two candidates")
-            for literal in {joke.literal_id for joke in jokes}
-        ]
+        for literal in {joke.literal_id for joke in jokes}:
+            dropped.append((literal, "literal without two candidates"))
         return [], dropped
     return list(kept.values()), dropped
 
@@ -60,7 +60,12 @@ def choose(
     2402.18113, critique phase), the first such pair in candidate order; `all` is every pair.
     """
     pairs = list(combinations(jokes, 2))
-    if which == "farthest" and pairs:
-        grams = {joke.id: ngrams(joke.text, n) for joke in jokes}
-        pairs = [max(pairs, key=lambda pair: edit_distance(grams[pair[0].id], grams[pair[1].id]))]
-    return pairs
+    if which == "all" or not pairs:
+        return pairs
+    grams = {joke.id: ngrams(joke.text, n) for joke in jokes}
+
+    def distance(pair: tuple[Joke, Joke]) -> int:
+        a, b = pair
+        return edit_distance(grams[a.id], grams[b.id])
+
+    return [max(pairs, key=distance)]

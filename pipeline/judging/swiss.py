@@ -1,5 +1,4 @@
-"""Which pairs of candidates to judge when not all of them can be: rounds of pairs by Bradley-Terry
-scores. Pure.
+"""Which pairs of candidates to judge when not all can be: rounds of pairs by Bradley-Terry scores.
 
 As in a Swiss tournament, whom a candidate meets follows from how it did so far: each round takes
 the pairs whose comparison is expected to tell most (a greedy D-optimal design). Scores are the
@@ -22,6 +21,8 @@ PRIOR = 0.002
 average one."""
 STEPS = 20
 """Newton steps at most; from zero, scores settle to 1e-6 within ten."""
+LONGEST_STEP = 2.0
+"""In nats: a longer one may overshoot where sigmoid is flat."""
 
 Judged = tuple[int, int, float]
 """Two candidates, and the probability that the first is better."""
@@ -63,38 +64,43 @@ class Tournament:
 
 def scores(k: int, judged: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray]:
     """Bradley-Terry scores of k candidates in nats (k,), and their covariance (k, k)."""
-    found = np.zeros(k)
-    first, second = (np.array([row[side] for row in judged], dtype=int) for side in (0, 1))
-    p = np.array([row[2] for row in judged])
+    scores = np.zeros(k)
+    first = np.array([i for i, _, _ in judged], dtype=int)
+    second = np.array([j for _, j, _ in judged], dtype=int)
+    p = np.array([p for _, _, p in judged])
     for _ in range(STEPS):
-        expected = _sigmoid(found[first] - found[second])
-        slope = -PRIOR * found
+        expected = _sigmoid(scores[first] - scores[second])
+        slope = -PRIOR * scores
         np.add.at(slope, first, p - expected)
         np.add.at(slope, second, expected - p)
-        weight, precision = expected * (1 - expected), np.eye(k) * PRIOR
+        weight = expected * (1 - expected)
+        precision = np.eye(k) * PRIOR
         np.add.at(precision, (first, first), weight)
         np.add.at(precision, (second, second), weight)
         np.add.at(precision, (first, second), -weight)
         np.add.at(precision, (second, first), -weight)
         covariance = np.linalg.inv(precision)
         step = covariance @ slope
-        found = found + step * min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
-        if np.abs(step).max() < 1e-6:
+        longest = float(np.abs(step).max())
+        scores = scores + step * min(1.0, LONGEST_STEP / max(1e-12, longest))
+        if longest < 1e-6:
             break
-    return found, covariance
+    return scores, covariance
 
 
 def next_round(
     k: int, judged: Sequence[Judged], met: Container[tuple[int, int]], most: int
 ) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, of the next round: at most k / 2 and at most `most`, none of them
-    among those `met`."""
-    found, covariance = scores(k, judged)
+    """The pairs (i, j), i < j, of the next round: at most k / 2 and at most `most`.
+
+    None of them is among those `met`.
+    """
+    strengths, covariance = scores(k, judged)
     left = [pair for pair in combinations(range(k), 2) if pair not in met]
     chosen: list[tuple[int, int]] = []
     while left and len(chosen) < min(most, max(1, k // 2)):
         first, second = np.array(left).T
-        expected = _sigmoid(found[first] - found[second])
+        expected = _sigmoid(strengths[first] - strengths[second])
         weight = expected * (1 - expected)
         variance = (
             covariance[first, first] + covariance[second, second] - 2 * covariance[first, second]
@@ -109,8 +115,8 @@ def next_round(
 
 def mean_wins(k: int, judged: Sequence[Judged]) -> list[float]:
     """For each candidate, the mean probability of winning against each other one, by the scores."""
-    found, _ = scores(k, judged)
-    wins = _sigmoid(found[:, None] - found[None, :])
+    strengths, _ = scores(k, judged)
+    wins = _sigmoid(strengths[:, None] - strengths[None, :])
     return [float(value) for value in (wins.sum(1) - 0.5) / (k - 1)]
 
 

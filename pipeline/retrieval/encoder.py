@@ -1,5 +1,4 @@
-"""The encoder of a retriever: trained, loaded, and what it finds (G2R, Kim et al., arXiv
-2108.12582)."""
+"""The encoder of a retriever (G2R, Kim et al., arXiv 2108.12582): trained, loaded, measured."""
 
 import logging
 from collections.abc import Sequence
@@ -27,36 +26,41 @@ logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 REFUSED = {
-    "eval_strategy": "nothing is evaluated in training; recall on the validation literals is in the manifest.",
+    "eval_strategy": (
+        "nothing is evaluated in training; recall on the validation literals is in the manifest."
+    ),
     "prompts": "negatives and searched sentences would go without them.",
 }
 """Keys of sentence-transformers' that its trainer cannot have here."""
 
 
 class Loss(torch.nn.Module):
-    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes;
-    sentence-transformers calls it.
+    """(1 - alpha) L_CE + alpha L_KD, or L_CE alone where nothing scored the jokes.
 
-    Negatives are drawn anew at each step, by torch's own generator, whose state is in every
-    checkpoint; a context's own jokes are none of its negatives.
+    sentence-transformers calls it. Negatives are drawn anew at each step, by torch's own generator,
+    whose state is in every checkpoint; a context's own jokes are none of its negatives.
     """
 
     def __init__(self, model: Any, settings: Retriever, rows: Sequence[Retrieval]) -> None:
         super().__init__()
-        self.model, self.settings = model, settings
-        self.jokes = [(place, text) for place, row in enumerate(rows) for text in row.jokes]
+        self.model = model
+        self.settings = settings
+        self.jokes: list[tuple[int, str]] = []
+        """Each with the place of its context."""
+        for place, row in enumerate(rows):
+            self.jokes += [(place, text) for text in row.jokes]
 
     def forward(
         self, features: list[dict[str, torch.Tensor]], labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Features of the contexts and of each of K jokes; labels are the contexts' places and
-        scores (B, 1 + K)."""
+        """Features of the contexts and of each of K jokes.
+
+        Labels are the contexts' places and their jokes' scores, (B, 1 + K).
+        """
         settings = self.settings
         context_BD, *own = (self.embed(feature) for feature in features)
-        drawn = [
-            self.jokes[place]
-            for place in torch.randperm(len(self.jokes))[: settings.negatives].tolist()
-        ]
+        order = torch.randperm(len(self.jokes))
+        drawn = [self.jokes[number] for number in order[: settings.negatives].tolist()]
         inputs = self.model.preprocess([text for _, text in drawn])
         negative_ND = self.embed(_library().util.batch_to_device(inputs, context_BD.device))
         places_B1 = labels[:, :1]
@@ -88,15 +92,15 @@ def arguments(config: Config, folder: Path) -> Any:
     for key, why in REFUSED.items():
         if key in settings.trainer:
             raise ConfigError(f"[retriever.trainer] {key}: {why}")
-    return build(
-        kind, config, {"gradient_checkpointing": False, **settings.trainer}, folder, "retriever"
-    )
+    keys = {"gradient_checkpointing": False, **settings.trainer}
+    return build(kind, config, keys, folder, "retriever")
 
 
 def load(config: Config, folder: Path | None = None) -> Any:
     """The encoder: untrained, or as a stage trained it; StudentError where it cannot be found."""
     settings: Any = config.retriever
-    library, device = _library(), student.device(config.runtime)
+    library = _library()
+    device = student.device(config.runtime)
     if folder is None and settings.model is None:
         from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
@@ -104,15 +108,16 @@ def load(config: Config, folder: Path | None = None) -> Any:
         words = StaticEmbedding(student.load_tokenizer(config), embedding_dim=settings.dim)
         return library.SentenceTransformer(modules=[words, Normalize()], device=device)
     here = folder or local_folder(settings.model)
+    revision = None if here else settings.revision
     try:
         return library.SentenceTransformer(
-            str(here or settings.model), revision=None if here else settings.revision, device=device
+            str(here or settings.model), revision=revision, device=device
         )
     except (OSError, ValueError) as error:
         raise StudentError(
-            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\nGive a folder "
-            "with a modules.json or "
-            "a config.json, or the id of a model on the Hub that this machine can reach."
+            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\n"
+            "Give a folder with a modules.json or a config.json, or the id of a model on the Hub "
+            "that this machine can reach."
         ) from None
 
 
@@ -137,55 +142,64 @@ def train(context: Context, rows: Sequence[Retrieval]) -> None:
 
 
 def examples(rows: Sequence[Retrieval]) -> list[dict[str, Any]]:
-    """A context and its jokes, with its place and their scores as the label; missing jokes are
-    filled up."""
+    """A context and its jokes, with its place and their scores as the label.
+
+    Contexts with fewer jokes than others are filled up with their first.
+    """
     most = max(len(row.jokes) for row in rows)
-    found = []
+    examples = []
     for place, row in enumerate(rows):
-        short = most - len(row.jokes)
-        texts = [*row.jokes, *row.jokes[:1] * short]
-        scores = [*(row.scores or [0.0] * len(row.jokes)), *[NOT_THERE] * short]
-        jokes = {f"joke_{number}": text for number, text in enumerate(texts)}
-        found.append({"context": row.literal, **jokes, "label": [float(place), *scores]})
-    return found
+        missing = most - len(row.jokes)
+        scores = row.scores or [0.0] * len(row.jokes)
+        example: dict[str, Any] = {"context": row.literal}
+        for number, text in enumerate([*row.jokes, *row.jokes[:1] * missing]):
+            example[f"joke_{number}"] = text
+        example["label"] = [float(place), *scores, *[NOT_THERE] * missing]
+        examples.append(example)
+    return examples
 
 
 def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
     """Embeddings of length 1, (N, D) in float32."""
     options = {"prompt": "", "normalize_embeddings": True, "show_progress_bar": False}
-    found = model.encode(list(texts), convert_to_numpy=True, **options)
-    return np.ascontiguousarray(found, dtype=np.float32)
+    embeddings = model.encode(list(texts), convert_to_numpy=True, **options)
+    return np.ascontiguousarray(embeddings, dtype=np.float32)
 
 
 def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) -> list[int]:
-    """For each held-out context the rank, from 1, of the nearest of its own jokes among all
-    held-out ones and rows'."""
-    jokes = [
-        (row.literal_id, text) for part in (held_out, rows) for row in part for text in row.jokes
-    ]
-    owner = np.array([literal for literal, _ in jokes])
-    every_ND, found = vectors(model, [text for _, text in jokes]), []
-    for row, context_D in zip(
-        held_out, vectors(model, [row.literal for row in held_out]), strict=True
-    ):
-        near_N = every_ND @ context_D
-        found.append(1 + int((near_N > near_N[owner == row.literal_id].max()).sum()))
-    return found
+    """For each held-out context the rank, from 1, of the nearest of its own jokes.
+
+    Among all held-out jokes and those of `rows`.
+    """
+    owners: list[str] = []
+    jokes: list[str] = []
+    for row in (*held_out, *rows):
+        owners += [row.literal_id] * len(row.jokes)
+        jokes += row.jokes
+    owner_N = np.array(owners)
+    joke_ND = vectors(model, jokes)
+    context_CD = vectors(model, [row.literal for row in held_out])
+    ranks = []
+    for row, context_D in zip(held_out, context_CD, strict=True):
+        cosine_N = joke_ND @ context_D
+        own = cosine_N[owner_N == row.literal_id].max()
+        ranks.append(1 + int((cosine_N > own).sum()))
+    return ranks
 
 
-def figures(found: Sequence[int]) -> dict[str, float]:
+def figures(ranks: Sequence[int]) -> dict[str, float]:
     """Recall@1 and mean reciprocal rank of ranks."""
     return {
-        "contexts": len(found),
-        "recall_at_1": sum(rank == 1 for rank in found) / len(found),
-        "mrr": sum(1 / rank for rank in found) / len(found),
+        "contexts": len(ranks),
+        "recall_at_1": sum(rank == 1 for rank in ranks) / len(ranks),
+        "mrr": sum(1 / rank for rank in ranks) / len(ranks),
     }
 
 
 def _library() -> Any:
     """sentence-transformers; ConfigError where it is not installed."""
     try:
-        import sentence_transformers as found
+        import sentence_transformers
     except ImportError as error:
         raise index.missing(error) from None
-    return found
+    return sentence_transformers

@@ -9,18 +9,19 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 
-NEIGHBOURS, BREADTH = 32, 256
-"""Links of a vector in the graph, and how many candidates a search keeps (efSearch): G2R's (arXiv
-2108.12582)."""
+NEIGHBOURS = 32
+"""Links of a vector in the graph: G2R's (arXiv 2108.12582)."""
+BREADTH = 256
+"""Candidates that a search keeps (efSearch): G2R's."""
 
 
 def faiss() -> Any:
     """The library; ConfigError where it is not installed."""
     try:
-        import faiss as found
+        import faiss
     except ImportError as error:
         raise missing(error) from None
-    return found
+    return faiss
 
 
 def missing(error: ImportError) -> ConfigError:
@@ -28,9 +29,12 @@ def missing(error: ImportError) -> ConfigError:
 
 
 def build(vectors: np.ndarray, ids: Sequence[str], exact_below: int) -> Any:
-    """An index by inner product of vectors (N, D) in float32: exact for fewer than `exact_below`,
-    else HNSW32."""
-    library, (count, dim) = faiss(), vectors.shape
+    """An index by inner product of vectors (N, D) in float32.
+
+    Exact for fewer than `exact_below`, else HNSW32.
+    """
+    library = faiss()
+    count, dim = vectors.shape
     if count < exact_below:
         inner = library.IndexFlatIP(dim)
     else:
@@ -43,8 +47,13 @@ def build(vectors: np.ndarray, ids: Sequence[str], exact_below: int) -> Any:
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, list[list[str]]]:
     """Inner products (Q, k) and ids of the k nearest of each query (Q, D), the nearest first."""
-    scores, numbers = index.search(queries, k)
-    return scores, [[f"j_{one:012x}" for one in row if one >= 0] for row in numbers]
+    products, numbers = index.search(queries, k)
+    return products, [_jokes(row) for row in numbers]
+
+
+def _jokes(numbers: Sequence[int]) -> list[str]:
+    """The ids of jokes as Faiss keeps them; it fills up with -1 where it has fewer than k."""
+    return [f"j_{number:012x}" for number in numbers if number >= 0]
 
 
 def number(identity: str) -> int:

@@ -23,7 +23,20 @@ PACKAGES = (
     "sentence-transformers faiss-cpu"
 ).split()
 """Whose versions are recorded."""
-MOVED_LOSSES: dict[str, str] = {}
+MOVED_LOSSES = {
+    "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": (
+        "704099bc3ba17e7f7caf120340f7d2c748a31028153ef20e14aa06500699a48f"
+    ),
+    "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": (
+        "9e26a9818fb36036367bed7e7991718447158834af6941b80334fddf93e63cb6"
+    ),
+    "c52f569d6a903570428e8a87d3b7ece6067d45e92dabe8c721dfd85521ca04a6": (
+        "6d94187720df32d47786699875c95a779adc5ce25d88c9046077104ec94652c4"
+    ),
+    "8837852991379c06ce4fc2d1c8f840cee873d2a90a1c84d5b407ab01095f5c9f": (
+        "76dfc3d96731fa547e9ca4ab20e004f54f21de357fecd3ba5478ac3192dd0a95"
+    ),
+}
 """What earlier versions recorded of code of ours that decides weights, and what is recorded of the
 same code now."""
 

@@ -44,8 +44,7 @@ class Run:
         if not own.resolve().is_relative_to(runs):
             raise StageError(
                 f"{own} leads out of {runs}, so it is neither read nor written. Copy the run "
-                "there, "
-                "or point HUMOR_DISTILL_DATA at the folder that holds it."
+                "there, or point HUMOR_DISTILL_DATA at the folder that holds it."
             )
         if own.is_symlink() and not own.exists():
             raise StageError(

@@ -66,9 +66,7 @@ def _labels(context: Context) -> list[Label]:
     settings = context.config.agreement or Agreement(labels="")
     path = ROOT / settings.labels
     labels: dict[str, Label] = {}
-    lines = path.read_text("utf-8").split(
-        "\n"
-    )  # a line of JSON may hold what splitlines would split at
+    lines = path.read_text("utf-8").split("\n")  # JSON may hold what splitlines would split at
     for number, line in enumerate(lines[: settings.limit], 1):
         if not line.strip():
             continue
@@ -80,8 +78,7 @@ def _labels(context: Context) -> list[Label]:
         except (ValueError, LookupError, TypeError) as error:
             raise DataError(
                 f"{path}:{number}: not a pair that people judged ({error!r}). It needs the keys a, "
-                "b, label (a or b) "
-                f"and {settings.literal_key} (agreement.literal_key)."
+                f"b, label (a or b) and {settings.literal_key} (agreement.literal_key)."
             ) from None
         if label.id in labels:
             context.drop(label.literal_id, label.literal_id, "same pair twice", line)

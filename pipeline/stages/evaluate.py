@@ -194,19 +194,18 @@ def figures(
     judge_model: str,
     trained_on: set[str],
 ) -> Iterator[Metric]:
-    """Metric rows per split, aspect and contestant, then the differences between each two
-    contestants."""
+    """Metric rows per split, aspect and contestant, then the contestants' differences in pairs."""
     splits = list(dict.fromkeys(literal.split for literal in literals))
     contestants = list(dict.fromkeys(joke.author for joke in answers))
     aspects = list(dict.fromkeys(aspect for aspect, _ in verdicts)) or ["overall"]
     for split, aspect in product(splits, aspects):
         inside = {literal.id for literal in literals if literal.split == split}
+        answerable = inside & reference.keys()
         common = {"split": split, "judge": judge_model, "aspect": aspect}
-        judged = {
-            name: [v for v in verdicts.get((aspect, name), []) if v.literal_id in inside]
-            for name in contestants
-        }
+        judged: dict[str, list[Verdict]] = {}
         for name in contestants:
+            own = verdicts.get((aspect, name), [])
+            judged[name] = [verdict for verdict in own if verdict.literal_id in inside]
             given = [joke for joke in answers if joke.author == name and joke.literal_id in inside]
             texts = [joke.text for joke in given]
             yield make(
@@ -214,9 +213,8 @@ def figures(
                 contestant=name,
                 **common,
                 **metrics.win_tie_rate(judged[name]),
-                no_reference=sum(literal not in reference for literal in inside),
-                no_answer=sum(literal in reference for literal in inside)
-                - sum(bool(text) for text in texts),
+                no_reference=len(inside) - len(answerable),
+                no_answer=len(answerable) - sum(bool(text) for text in texts),
                 length_ratio=metrics.length_ratio(texts, [joke.literal for joke in given]),
                 distinct_1=metrics.distinct(texts, 1),
                 distinct_2=metrics.distinct(texts, 2),
@@ -229,30 +227,34 @@ def figures(
 
 def table(rows: list[Metric]) -> str:
     """The win-tie rates and their differences, as a person reads them."""
-    head = f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} {'tie':>5} {'loss':>5}"
+    title = f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else ""
     lines = [
-        f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else "",
         "",
-        head + "  incons.  failed",
-    ]
-    for row in rows:
-        if row.vs is None:
-            interval = "-" if row.wtr is None else f"{row.low:.3f} - {row.high:.3f}"
-            rate = "-" if row.wtr is None else f"{row.wtr:.3f}"
-            lines.append(
-                f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} "
-                f"{row.win:>5} {row.tie:>5} "
-                f"{row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
-            )
-    lines += [
+        title,
         "",
-        f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals",
+        f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} "
+        f"{'tie':>5} {'loss':>5}  incons.  failed",
     ]
-    for row in rows:
-        if row.vs is not None and row.delta is not None:
-            what = f"{row.contestant} - {row.vs}"
-            lines.append(
-                f"{row.view:<11} {what:<22} {row.delta:>+7.3f}  {row.delta_low:+.3f} - "
-                f"{row.delta_high:+.3f}"
-            )
-    return "\n".join(chain([""], lines, [""]))
+    lines += [_rate_line(row) for row in rows if row.vs is None]
+    head = f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals"
+    lines += ["", head]
+    lines += [_difference_line(row) for row in rows if row.vs and row.delta is not None]
+    return "\n".join([*lines, ""])
+
+
+def _rate_line(row: Metric) -> str:
+    rate = "-"
+    interval = "-"
+    if row.wtr is not None:
+        rate = f"{row.wtr:.3f}"
+        interval = f"{row.low:.3f} - {row.high:.3f}"
+    return (
+        f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} "
+        f"{row.tie:>5} {row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
+    )
+
+
+def _difference_line(row: Metric) -> str:
+    names = f"{row.contestant} - {row.vs}"
+    interval = f"{row.delta_low:+.3f} - {row.delta_high:+.3f}"
+    return f"{row.view:<11} {names:<22} {row.delta:>+7.3f}  {interval}"

@@ -70,9 +70,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 def run(context: Context) -> Iterator[Retrieval]:
     from pipeline.retrieval import encoder, index
 
-    encoder.arguments(
-        context.config, context.folder
-    )  # a typo, and a library that is missing, are said at once
+    # a typo, and a library that is missing, are said at once
+    encoder.arguments(context.config, context.folder)
     index.faiss()
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     groups = _groups(context)
@@ -132,8 +131,7 @@ def _enough(context: Context, train: list[list[Joke]]) -> None:
     if len(train) < 2:
         raise StageError(
             f"{context.step}: there are jokes about {len(train)} train literals, and a retriever "
-            "needs two. "
-            "Name more literals in literals.files, and make the teacher's jokes again: "
+            "needs two. Name more literals in literals.files, and make the teacher's jokes again: "
             f"{Step('teacher').command(name)} --force"
         )
     if settings.scores != "none" and max(map(len, train)) < 2:

@@ -133,15 +133,15 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
         "report_to": "none",
         "save_total_limit": 2,
         "disable_tqdm": True,
-        "logging_nan_inf_filter": False,  # a diverged loss is said, not replaced by the mean of those before it
+        # a diverged loss is said, not replaced by the mean of those before it
+        "logging_nan_inf_filter": False,
     }
     name = kind.__name__
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})
     except (TypeError, ValueError) as error:
-        known = str(error).replace(
-            f"{name}.__init__() got an unexpected keyword argument ", "unknown key "
-        )
+        unknown = f"{name}.__init__() got an unexpected keyword argument "
+        known = str(error).replace(unknown, "unknown key ")
         raise ConfigError(
             f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}"
         ) from None
@@ -164,7 +164,8 @@ def refused(arguments: Any, own: bool) -> str | None:
     where = "pipeline/training/losses/preference.py"
     taken = (LOSSES.keys() & TRL_LOSSES) - {"sigmoid", "sft"}
     if taken:
-        return f"{where}: {', '.join(sorted(taken))} is TRL's name for a loss of its own. Choose another."
+        names_taken = ", ".join(sorted(taken))
+        return f"{where}: {names_taken} is TRL's name for a loss of its own. Choose another."
     unknown = set(names) - TRL_LOSSES - LOSSES.keys()
     if unknown:
         known = ", ".join(sorted(TRL_LOSSES | LOSSES.keys()))
@@ -174,8 +175,7 @@ def refused(arguments: Any, own: bool) -> str | None:
     if not LOSSES.keys() >= set(names):
         return (
             f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only "
-            "use "
-            f"{', '.join(LOSSES)}."
+            f"use {', '.join(LOSSES)}."
         )
     changed = [key for key, value in PLAIN_DPO.items() if getattr(arguments, key) != value]
     return f"loss_type {names} of {where} knows no {', '.join(changed)}." if changed else None

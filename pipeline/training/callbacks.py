@@ -1,5 +1,4 @@
-"""What looks on while a student is trained: its progress, its first step, its answers. Imports
-torch's kin."""
+"""What looks on while a student is trained: its progress, its first step, its answers."""
 
 import math
 from collections.abc import Callable
@@ -11,9 +10,10 @@ from transformers import TrainerCallback
 from pipeline.errors import StudentError
 from pipeline.progress import Progress
 
-MARGIN = {True: 5e-2, False: 1e-3}
-"""The largest reward, in half precision and in float32, that the first step may show: bfloat16 is
-not exact."""
+MARGIN = 1e-3
+"""The largest reward that the first step may show in float32."""
+HALF_MARGIN = 5e-2
+"""And in half precision: bfloat16 is not exact."""
 
 
 class FirstStep(TrainerCallback):
@@ -24,7 +24,7 @@ class FirstStep(TrainerCallback):
     ) -> None:
         if state.global_step != 1 or not logs or "rewards/chosen" not in logs:
             return
-        allowed = MARGIN[bool(args.bf16 or args.fp16)]
+        allowed = HALF_MARGIN if args.bf16 or args.fp16 else MARGIN
         off = {
             "rewards/chosen": logs["rewards/chosen"],
             "rewards/rejected": logs["rewards/rejected"],
@@ -34,18 +34,21 @@ class FirstStep(TrainerCallback):
         if any(not abs(value) <= allowed for value in off.values()):
             raise StudentError(
                 f"The first step of DPO is not that of a policy equal to its reference: {off} "
-                "(expected: rewards of 0, "
-                f"a sigmoid loss of log 2 = {math.log(2):.4f}): the reference is not the starting "
-                "student, or dropout "
-                "is on."
+                f"(expected: rewards of 0, a sigmoid loss of log 2 = {math.log(2):.4f}): the "
+                "reference is not the starting student, or dropout is on."
             )
+
+
+SHOWN = ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
+"""Figures of the log that a person sees beside the steps."""
 
 
 class StepProgress(TrainerCallback):
     """Training steps as the same progress that other stages show."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.note = name, ""
+        self.name = name
+        self.note = ""
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -59,16 +62,13 @@ class StepProgress(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
     ) -> None:
-        shown = {
-            key: (logs or {}).get(key)
-            for key in ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
-        }
-        self.note = (
-            ", ".join(
-                f"{key} {value:.3f}" for key, value in shown.items() if isinstance(value, float)
-            )
-            or self.note
-        )
+        figures = []
+        for key in SHOWN:
+            value = (logs or {}).get(key)
+            if isinstance(value, float):
+                figures.append(f"{key} {value:.3f}")
+        if figures:
+            self.note = ", ".join(figures)
 
     def close(self) -> None:
         if self.progress:
@@ -76,8 +76,7 @@ class StepProgress(TrainerCallback):
 
 
 class HeldOutRate(TrainerCallback):
-    """Adds eval_wtr to every evaluation: how often the student's answers now tie or beat the
-    teacher's.
+    """Adds eval_wtr to every evaluation: how often the student now ties or beats the teacher.
 
     `rate` takes the model and the step and gives the rate. transformers reads the figures after its
     callbacks have seen them, so that this one can choose the best step.
@@ -105,7 +104,8 @@ class Patience(TrainerCallback):
     """
 
     def __init__(self, figure: str, patience: int) -> None:
-        self.figure, self.patience = figure, patience
+        self.figure = figure
+        self.patience = patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         control.should_training_stop |= self.used_up(state.log_history)
@@ -113,4 +113,7 @@ class Patience(TrainerCallback):
     def used_up(self, log: list[dict[str, float]]) -> bool:
         """Whether the log says that training is over."""
         values = [row[self.figure] for row in log if self.figure in row]
-        return bool(values) and len(values) - 1 - values.index(max(values)) >= self.patience
+        if not values:
+            return False
+        since_best = len(values) - 1 - values.index(max(values))
+        return since_best >= self.patience

@@ -1,12 +1,8 @@
-"""A trainer for what TRL's lacks: losses of pipeline/losses.py, encoder-decoders, and rankings of k
-answers.
-
-Imports torch.
-"""
+"""A trainer for what TRL's lacks: losses of our own, encoder-decoders, rankings of k answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,32 +13,29 @@ from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
 from pipeline.training.figure_trainer import FigureTrainer
 from pipeline.training.losses.preference import LOSSES, Batch, Weights
-from pipeline.training.margins import Seen
+from pipeline.training.margins import SeenSteps
 
 Example = dict[str, Any]
-"""prompt and answers as token ids, best answer first; tie; and, once they are known, ref_logps of
-the answers."""
+"""prompt and answers as token ids, best first; tie; once they are known, the answers' ref_logps."""
 
 
 def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
     """Rows as token ids; `separate` for an encoder-decoder."""
-    found = []
+    examples = []
     for place, row in enumerate(rows):
-        answers = row.candidates if isinstance(row, Ranking) else [row.chosen, row.rejected]
-        tie = isinstance(row, Preference) and row.tie
-        found.append(
-            {
-                "place": place,
-                "tie": tie,
-                **likelihood.encode(tokenizer, row.prompt, answers, separate),
-            }
-        )
-    return found
+        if isinstance(row, Ranking):
+            answers = row.candidates
+            tie = False
+        else:
+            answers = [row.chosen, row.rejected]
+            tie = row.tie
+        encoded = likelihood.encode(tokenizer, row.prompt, answers, separate)
+        examples.append({"place": place, "tie": tie, **encoded})
+    return examples
 
 
 def without_dropout(model: torch.nn.Module) -> None:
-    """Turn dropout off where it is a module, and where it is a number that a module passes on, as
-    BART has it."""
+    """Turn dropout off where it is a module, and where a module passes on a number, as in BART."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -52,8 +45,7 @@ def without_dropout(model: torch.nn.Module) -> None:
 
 
 class CandidateTrainer(FigureTrainer):
-    """transformers' Trainer on prompts with several answers each; its arguments are TRL's
-    DPOConfig.
+    """transformers' Trainer on prompts with several answers each, with TRL's DPOConfig.
 
     `terms` are the losses and their weights in the sum, `weights` the numbers inside of them. The
     reference's log-probabilities are computed once, before training, from the model that it is
@@ -72,18 +64,15 @@ class CandidateTrainer(FigureTrainer):
         if args.disable_dropout:
             without_dropout(model)
         super().__init__(data_collator=self.collate, **arguments)
-        every = [*self.train_dataset, *(self.eval_dataset or [])]
-        longest = max(every, key=lambda row: len(row["prompt"]) + sum(map(len, row["answers"])))
-        self.score = likelihood.scorer(
-            model, Candidates([longest["prompt"]], [longest["answers"]]), self.pad
-        )
-        lengths = [len(ids) for row in self.train_dataset for ids in row["answers"]]
-        self.mean_tokens = sum(lengths) / len(lengths)
-        self.seen = Seen(Path(args.output_dir) / "steps.jsonl")
+        longest = max([*self.train_dataset, *(self.eval_dataset or [])], key=_length)
+        tried = Candidates([longest["prompt"]], [longest["answers"]])
+        self.score = likelihood.scorer(model, tried, self.pad)
+        self.mean_tokens = _mean_tokens(self.train_dataset)
+        self.seen = SeenSteps(Path(args.output_dir) / "steps.jsonl")
         for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
             scores = self.log_probabilities(dataset, f"{name}, reference")
-            for row, found in zip(dataset, scores, strict=True):
-                row["ref_logps"] = found
+            for row, logps in zip(dataset, scores, strict=True):
+                row["ref_logps"] = logps
 
     def collate(self, rows: list[Example]) -> dict[str, Any]:
         """A batch; tensors are (B,) but ref_logps, which is (B, K)."""
@@ -108,9 +97,8 @@ class CandidateTrainer(FigureTrainer):
         if model.training:
             self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
         candidates = Candidates(inputs["prompts"], inputs["answers"])
-        with (
-            self.accelerator.autocast()
-        ):  # the encoder is called by itself, and so not under the model's own autocast
+        # the encoder is called by itself, and so not under the model's own autocast
+        with self.accelerator.autocast():
             logps = self.score(model, candidates, self.pad)
         batch = Batch(
             logps=logps,
@@ -135,7 +123,8 @@ class CandidateTrainer(FigureTrainer):
             if any(name == "brio" for name, _ in self.terms):
                 reward_BK = batch.logps / batch.tokens.clamp(min=1)
             last = (batch.tokens > 0).sum(1, keepdim=True) - 1
-            chosen, rejected = reward_BK[:, 0], reward_BK.gather(1, last)[:, 0]
+            chosen = reward_BK[:, 0]
+            rejected = reward_BK.gather(1, last)[:, 0]
             there = batch.tokens > 0
             pair = (there[:, :, None] & there[:, None, :]).triu(1) & ~batch.tie[:, None, None]
             figures = {
@@ -154,17 +143,31 @@ class CandidateTrainer(FigureTrainer):
 
     def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
         """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
-        loader: Any = DataLoader(
-            dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.collate
-        )  # type: ignore[arg-type]
-        found: list[list[float]] = []
+        batches: Any = DataLoader(
+            cast(Any, dataset),
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.collate,
+        )
+        scores: list[list[float]] = []
         self.model.eval()
         with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
-            for batch in loader:
+            for batch in batches:
                 candidates = Candidates(batch["prompts"], batch["answers"])
-                scores = self.score(self.model, candidates, self.pad).tolist()
-                found += [
-                    row[: len(ids)] for row, ids in zip(scores, candidates.answers, strict=True)
-                ]
-                progress.advance(rows=len(scores))
-        return found
+                padded = self.score(self.model, candidates, self.pad).tolist()
+                for row, answers in zip(padded, candidates.answers, strict=True):
+                    scores.append(row[: len(answers)])
+                progress.advance(rows=len(padded))
+        return scores
+
+
+def _length(row: Example) -> int:
+    """Tokens of a prompt and all its answers."""
+    return len(row["prompt"]) + sum(map(len, row["answers"]))
+
+
+def _mean_tokens(rows: list[Example]) -> float:
+    """Tokens of an answer."""
+    lengths: list[int] = []
+    for row in rows:
+        lengths += map(len, row["answers"])
+    return sum(lengths) / len(lengths)

@@ -1,4 +1,4 @@
-"""TRL's DPOTrainer, with a record of which step saw which preference. Imports torch."""
+"""TRL's DPOTrainer, with a record of which step saw which preference."""
 
 import sys
 from collections import defaultdict
@@ -9,34 +9,33 @@ import torch
 from torch.utils.data import DataLoader
 from trl import DPOTrainer
 
+from pipeline.models.likelihood import IGNORED
 from pipeline.progress import Progress
-from pipeline.training.margins import Scores, Seen
+from pipeline.training.margins import Scores, SeenSteps
 
 
 class PreferenceTrainer(DPOTrainer):
     """DPOTrainer that writes down which step saw which row."""
 
     def __init__(self, *, name: str, **arguments: Any) -> None:
-        rows = sum(len(arguments[part] or ()) for part in ("train_dataset", "eval_dataset"))
-        self._reference = (
-            None if sys.stderr.isatty() else Progress(f"{name}, reference", rows)
-        )  # there TRL has a bar
+        self._reference: Progress | None = None
+        if not sys.stderr.isatty():  # there TRL has a bar
+            rows = sum(len(arguments[part] or ()) for part in ("train_dataset", "eval_dataset"))
+            self._reference = Progress(f"{name}, reference", rows)
         super().__init__(**arguments)
         self._reference = None
-        self.seen = Seen(Path(self.args.output_dir) / "steps.jsonl")
+        self.seen = SeenSteps(Path(self.args.output_dir) / "steps.jsonl")
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
-            chosen, rejected = (
-                row["prompt_ids"] + row["chosen_ids"],
-                row["prompt_ids"] + row["rejected_ids"],
-            )
-            self._places[_key(chosen, rejected)].append(place)
+            prompt = row["prompt_ids"]
+            key = _key(prompt + row["chosen_ids"], prompt + row["rejected_ids"])
+            self._places[key].append(place)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
-        found = super().compute_ref_log_probs(model, inputs)
+        chosen_and_rejected = super().compute_ref_log_probs(model, inputs)
         if self._reference:
-            self._reference.advance(rows=len(found[0]))
-        return found
+            self._reference.advance(rows=len(chosen_and_rejected[0]))
+        return chosen_and_rejected
 
     def compute_loss(
         self,
@@ -50,44 +49,47 @@ class PreferenceTrainer(DPOTrainer):
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _rows(self, inputs: dict[str, Any]) -> list[int]:
-        sequences = [
-            ids[mask.bool()].tolist()
-            for ids, mask in zip(
-                inputs["input_ids"].cpu(), inputs["attention_mask"].cpu(), strict=True
-            )
-        ]
+        """The places of a batch's rows; the chosen answers come first, then the rejected."""
+        ids_BT = inputs["input_ids"].cpu()
+        mask_BT = inputs["attention_mask"].cpu().bool()
+        sequences = [ids[mask].tolist() for ids, mask in zip(ids_BT, mask_BT, strict=True)]
         half = len(sequences) // 2
-        pairs = zip(sequences[:half], sequences[half:], strict=True)
-        return [
-            place
-            for chosen, rejected in pairs
-            for place in self._places.get(_key(chosen, rejected), [])
-        ]
+        places = []
+        for chosen, rejected in zip(sequences[:half], sequences[half:], strict=True):
+            places += self._places.get(_key(chosen, rejected), [])
+        return places
 
     def log_probabilities(self, dataset: Any, name: str) -> Scores:
-        """log p(chosen | prompt) and log p(rejected | prompt) of each row, in nats, by the model as
-        it is now."""
+        """log p(chosen | prompt) and log p(rejected | prompt) of each row, in nats.
+
+        By the model as it is now.
+        """
         loader = DataLoader(
             dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
         )
-        found: list[tuple[float, float]] = []
+        scores: list[tuple[float, float]] = []
         self.model.eval()
         with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
             for batch in loader:
                 inputs = self._prepare_inputs(batch)
-                labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-                inputs = {key: inputs[key] for key in ("input_ids", "attention_mask")}
-                out = self.model(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
+                labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
+                out = self.model(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    labels=labels,
+                    use_cache=False,
+                    fused_lm_head=True,
+                )
                 chosen, rejected = out.log_probs.sum(dim=1).chunk(2)
-                found += zip(chosen.tolist(), rejected.tolist(), strict=True)
+                scores += zip(chosen.tolist(), rejected.tolist(), strict=True)
                 progress.advance(rows=len(chosen))
-        return found
+        return scores
 
     def before(self, dataset: Any, name: str) -> Scores:
-        """log_probabilities of the starting student; TRL has them already where the reference is
-        computed in advance.
+        """log_probabilities of the starting student.
 
-        With ld_alpha TRL's are weighted, and are computed here without the weights.
+        TRL has them where the reference is computed in advance; but with ld_alpha TRL's are
+        weighted, and are computed here without the weights.
         """
         if "ref_chosen_logps" in dataset.column_names and self.ld_alpha is None:
             return list(

@@ -1,5 +1,4 @@
-"""transformers' Trainer for losses of our own, with figures of each batch in its log. Imports
-torch."""
+"""transformers' Trainer for losses of our own, with figures of each batch in its log."""
 
 from collections import defaultdict
 from typing import Any
@@ -18,9 +17,8 @@ class FigureTrainer(Trainer):
     def __init__(self, **arguments: Any) -> None:
         arguments["args"].remove_unused_columns = False
         super().__init__(**arguments)
-        self.model_accepts_loss_kwargs = (
-            False  # compute_loss returns a mean, whatever the accumulation
-        )
+        # compute_loss returns a mean, whatever the accumulation
+        self.model_accepts_loss_kwargs = False
         self._figures: dict[bool, dict[str, list[torch.Tensor]]] = {
             True: defaultdict(list),
             False: defaultdict(list),
@@ -32,14 +30,16 @@ class FigureTrainer(Trainer):
             self._figures[training][name].append(values.detach().flatten().float().cpu())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the figures since the last log; they reach what evaluate returns, as `logs` is that
-        dictionary."""
+        """Add the figures since the last log.
+
+        They reach what evaluate returns, as `logs` is that dictionary.
+        """
         training = self.model.training
         prefix = "" if training else "eval_"
-        figures = {name: torch.cat(values) for name, values in self._figures[training].items()}
-        logs.update(
-            {prefix + name: values.mean().item() for name, values in figures.items() if len(values)}
-        )
+        for name, parts in self._figures[training].items():
+            values = torch.cat(parts)
+            if len(values):
+                logs[prefix + name] = values.mean().item()
         self._figures[training].clear()
         super().log(logs, start_time)
 

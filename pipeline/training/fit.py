@@ -86,9 +86,8 @@ def finite(context: Context, *values: float) -> None:
         section = context.round.learning.trainer
     raise StudentError(
         f"{context.step}: training diverged: its loss or log-probabilities are not finite. Lower "
-        "the learning rate "
-        f"in [{section}.trainer], or train in float32 or bfloat16; then start it anew: "
-        f"{context.step.command(context.run.name)} --force"
+        f"the learning rate in [{section}.trainer], or train in float32 or bfloat16; then start it "
+        f"anew: {context.step.command(context.run.name)} --force"
     )
 
 

@@ -1,5 +1,4 @@
-"""What learning did to each preference or ranking: the steps that saw it, its log-probabilities
-before and after."""
+"""What learning did to each preference or ranking: its steps, its margin before and after."""
 
 import json
 from collections import defaultdict
@@ -13,7 +12,7 @@ Scores = Sequence[Sequence[float]]
 """For each row log p(answer | prompt) of its answers, best first, in nats."""
 
 
-class Seen:
+class SeenSteps:
     """A file that says which rows each optimizer step saw; an attempt that goes on adds to it."""
 
     def __init__(self, path: Path) -> None:
@@ -27,18 +26,16 @@ class Seen:
 
     def steps(self) -> dict[int, list[int]]:
         """The steps of each place, of all attempts; what a repeated step saw is the same."""
-        found: dict[int, set[int]] = defaultdict(set)
+        steps: dict[int, set[int]] = defaultdict(set)
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         for line in lines:
             try:
                 seen = json.loads(line)
-            except (
-                ValueError
-            ):  # empty, or torn by a kill: its step is after the last checkpoint, and was repeated
+            except ValueError:  # empty, or torn by a kill: its step was repeated
                 continue
             for place in seen["rows"]:
-                found[place].add(seen["step"])
-        return {place: sorted(steps) for place, steps in found.items()}
+                steps[place].add(seen["step"])
+        return {place: sorted(numbers) for place, numbers in steps.items()}
 
 
 def margins(
@@ -48,8 +45,7 @@ def margins(
     end: Scores,
     steps: dict[int, list[int]],
 ) -> Iterator[Margin]:
-    """A Margin for each row; `start` and `end` are its scores before and after, in the order of
-    rows."""
+    """A Margin for each row; `start` and `end` are the rows' scores before and after."""
     for place, (row, first, last) in enumerate(zip(rows, start, end, strict=True)):
         yield make(
             Margin,

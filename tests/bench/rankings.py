@@ -88,7 +88,6 @@ def child(name, way):
     """One turn; prints tokens per second and the peak memory of the steps in MiB."""
     import torch
 
-    from pipeline.config.rounds import Dpo
     from pipeline.models import student
     from pipeline.models.likelihood import Candidates, scorer
     from pipeline.training.candidate_trainer import without_dropout
@@ -131,7 +130,8 @@ def child(name, way):
         tie = torch.zeros(PROMPTS, dtype=torch.bool, device=logps.device)
         rows = preference.Batch(logps, logps.detach(), count, tie, 24.0)
         (
-            preference.sft(rows, 0.1, Dpo()) + 100 * preference.brio(rows, 0.1, Dpo())
+            preference.sft(rows, preference.Weights(0.1))
+            + 100 * preference.brio(rows, preference.Weights(0.1))
         ).mean().backward()
         tokens += int(count.sum())
     seconds = time.perf_counter() - began

@@ -9,6 +9,8 @@ from pipeline import ROOT
 from pipeline.commands import tables
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.judging import metrics
+from pipeline.reading import our_figures
+from pipeline.reading.paper_tables import Figure, markdown
 from pipeline.reading.published import DATA, EXPERIMENTS, METHODS, OUT_OF_DOMAIN, SEEDS
 from tests.conftest import rows
 from tests.judging.test_critic import LABELS, labelled
@@ -26,7 +28,7 @@ def runs(data):
 
 
 def by_name(prefix="t"):
-    return {table.name: table for table in tables.tables(prefix)}
+    return {table.name: table for table in our_figures.tables(prefix)}
 
 
 def figure(table, label):
@@ -53,13 +55,13 @@ def test_ours_is_the_mean_over_seeds_with_an_interval(runs):
 
 def test_what_no_run_answers_is_a_dash(runs):
     assert figure(by_name()["T2"], "BRIO").value is None
-    text = tables.markdown(tables.tables("t"))
+    text = markdown(our_figures.tables("t"))
     assert "| BRIO | 48 | 53 | - | - | - |" in text
     assert "| FT | 23 | 38 | 29 | - | - | - | - | - |" in text  # people have not voted
 
 
 def test_the_paper_s_numbers_are_there():
-    text = tables.markdown(tables.tables("nobody"))
+    text = markdown(our_figures.tables("nobody"))
     for line in (
         "| cloze | 57 | 47 | 0 | 25 |",
         "| multiple choice | 76 | 59 | 15 | 20 |",
@@ -94,7 +96,7 @@ def test_the_command_writes_markdown_csv_and_a_figure(cli, runs, tmp_path):
     assert drawn.count('class="mark"') == sum(
         entry.paper[0] is not None for entry in (*METHODS, *DATA)
     ) + sum(value is not None for value in OUT_OF_DOMAIN.values())
-    assert (tmp_path / "out/tables.md").read_text() == tables.markdown(tables.tables("t"))
+    assert (tmp_path / "out/tables.md").read_text() == markdown(our_figures.tables("t"))
 
 
 def test_table_1_is_the_agreement_of_runs(cli, tmp_path, data):
@@ -146,13 +148,11 @@ def test_make_makes_what_is_missing_and_nothing_twice(runs, monkeypatch, capsys)
 def test_how_the_order_compares(runs, monkeypatch):
     order = {"ft": 0.2, "sd": 0.3, "brio": 0.6, "dpo": 0.5, "brio-dpo": 0.7}
     monkeypatch.setattr(
-        tables,
+        our_figures,
         "rate",
-        lambda prefix, entry, split, seeds=None: tables.Figure(
-            order.get(entry.experiment), 0.0, 1.0, 9
-        ),
+        lambda prefix, entry, split, seeds=None: Figure(order.get(entry.experiment), 0.0, 1.0, 9),
     )
-    said = list(tables._order("t", "test", {entry.label: entry.paper[0] for entry in METHODS}))
+    said = list(our_figures._order("t", "test", {entry.label: entry.paper[0] for entry in METHODS}))
     theirs, ours = "BRIO-DPO > DPO > BRIO > SD > FT", "BRIO-DPO > BRIO > DPO > SD > FT"
     assert said == [f"Order in the paper: {theirs}. Ours: {ours}. Kendall's tau +0.80."]
     assert metrics.kendall_tau([56, 52, 48, 35, 30], [0.7, 0.5, 0.6, 0.3, 0.2]) == pytest.approx(

@@ -87,10 +87,8 @@ def test_the_model_s_own_token_is_not_the_prompt_s():
     text = "a b c"
     for more in (True, False):
         body = echoed(text, {"other": 0.25}, more)[1]["choices"][0]["logprobs"]
-        tokens = [
-            dict(zip(("token", "logprob"), pair))
-            for pair in zip(body["tokens"], body["token_logprobs"])
-        ]  # noqa: B905
+        pairs = zip(body["tokens"], body["token_logprobs"], strict=True)
+        tokens = [{"token": token, "logprob": logprob} for token, logprob in pairs]
         start = {"token": "<s>", "logprob": None}  # spelled, but no part of the text
         answer = Answer("c_1", tokens=[start, *tokens], written=1 if more else 0)
         assert cloze.read(answer)[0] == pytest.approx(math.log(0.25))

@@ -27,7 +27,7 @@ PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01", "batch": 0.5}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr("pipeline.llm.batch.FIRST_LOOK", 0.01)
-    monkeypatch.setattr("pipeline.llm.batch.BACKOFF", 0.01)
+    monkeypatch.setattr("pipeline.llm.batch_client.BACKOFF", 0.01)
 
 
 def ask(tmp_path, url, rows=10, quarantine=None, **runtime):

@@ -203,26 +203,24 @@ def test_the_sft_student_has_learned_to_stop(made, demo):
     )
 
 
-def test_a_literal_that_does_not_fit_is_left_out_and_counted(made, demo, monkeypatch):
-    from pipeline.execution.context import Context
+def test_a_literal_that_does_not_fit_is_left_out_and_counted(demo):
     from pipeline.rows.records import LiteralText
     from pipeline.rows.row import make
-    from pipeline.runs.run import Run
-    from pipeline.runs.step import Step
 
     config = configured(demo)
-    context = Context(config, Run("v1"), Step("sample", 1), {})
     literals = [
         make(LiteralText, text=text, split="train", source="", licence="")
         for text in ("The kettle is on.", "word " * 400)
     ]
     tasks = [generation.Task(literal, "base", 0) for literal in literals]
     model, tokenizer = student.load(config), student.load_tokenizer(config)
-    jokes = list(
-        generation.write_jokes(context, model, tokenizer, tasks, Generation(max_new_tokens=8))
-    )
+    dropped = []
+    writing = generation.Writing(config, "round-1/sample", lambda *what: dropped.append(what))
+    settings = Generation(max_new_tokens=8)
+    jokes = list(generation.write_jokes(writing, model, tokenizer, tasks, settings))
     assert [joke.literal_id for joke in jokes] == [literals[0].id]
-    assert context.drops.reasons == {"longer than the student's context": 1}
+    long = literals[1].id
+    assert dropped == [(long, long, "longer than the student's context", "base")]
 
 
 def test_fingerprint_sees_a_single_changed_weight(micro):

@@ -387,7 +387,7 @@ def test_failed_verdicts_are_asked_again_before_anything_is_learned(apart, cli, 
 
 def test_a_killed_retriever_goes_on_to_the_same_weights(inside):
     settings = flags(
-        "retriever.scores=ll", "retriever.trainer.max_steps=200", "retriever.trainer.save_steps=5"
+        "retriever.scores=ll", "retriever.trainer.max_steps=100", "retriever.trainer.save_steps=10"
     )
     run("retriever", "--run", "undisturbed", "--from", "v1", *settings)
     command = [

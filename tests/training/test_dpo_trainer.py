@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig
 
 from pipeline.training import arguments
-from pipeline.training.margins import Seen
+from pipeline.training.margins import SeenSteps
 from tests.conftest import rows
 from tests.small_run import manifest, run
 
@@ -103,7 +103,7 @@ def test_loss_names(names, complaint):
 
 
 def test_a_torn_line_of_steps_is_left_out(tmp_path):
-    seen = Seen(tmp_path / "steps.jsonl")
+    seen = SeenSteps(tmp_path / "steps.jsonl")
     assert seen.steps() == {}
     whole = [
         {"step": 1, "rows": [0, 2]},

@@ -293,5 +293,5 @@ def test_a_bare_sft_script_on_our_rows_gives_our_losses(inside, tmp_path):
 
 def test_the_student_section_decides_what_is_trained(demo):
     config = validate({**demo, "student": {**demo["student"], "lora": {"r": 2}}}, "test")
-    assert imitation._lora(config).r == 2
-    assert imitation._lora(validate(demo | {"student": {"model": "x"}}, "test")) is None
+    assert imitation._lora(config, encoder_decoder=False).r == 2
+    assert imitation._lora(validate(demo | {"student": {"model": "x"}}, "test"), False) is None

@@ -1,5 +1,6 @@
-"""A disk that fills up under a stage: `unshare -rm python -m tests.disk CONFIG UNDISTURBED
-STEP...`.
+"""A disk that fills up under a stage.
+
+`unshare -rm python -m tests.whole.disk CONFIG UNDISTURBED STEP...`
 
 Works in a mount namespace of its own, on a small tmpfs that it fills with ballast. Each step is
 tried with a little more room each time until it succeeds; every failure must say so plainly, and
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from pipeline.__main__ import main
 
-ROOM = [0, *(4**power * 1024 for power in range(1, 9)), 200 << 20]
+ROOM = [0, 4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 200 << 20]
 """Bytes left free: none, then 4 KB to 64 MB, then 200 MB."""
 
 

@@ -14,7 +14,6 @@ import pytest
 from pipeline import ROOT, standin
 from tests.conftest import rows
 from tests.synthetic import make_run
-from tests.whole.test_disk import config  # noqa: F401 - a fixture
 
 
 def test_a_run_copied_to_another_machine_is_complete_there(cli, data, tmp_path, monkeypatch):
@@ -55,7 +54,7 @@ def test_a_link_to_a_run_that_was_left_behind_is_named(cli, data):
 @pytest.mark.parametrize("name", ["v1", "v1/teacher", "v1/round-1"])
 def test_a_link_out_of_the_data_folder_is_neither_read_nor_written(
     cli, config, data, tmp_path, name
-):  # noqa: F811
+):
     make_run("v1", 40)
     (data / "runs" / name).rename(tmp_path / "outside")
     (data / "runs" / name).symlink_to(tmp_path / "outside")
@@ -75,7 +74,7 @@ def test_rows_that_are_a_link_are_found(cli, data, tmp_path):
     )
 
 
-def test_two_processes_on_one_step_one_works_and_the_other_is_refused(config, data):  # noqa: F811
+def test_two_processes_on_one_step_one_works_and_the_other_is_refused(config, data):
     def slowly(body):
         time.sleep(0.02)
         return standin.respond(body)
@@ -100,7 +99,7 @@ def test_two_processes_on_one_step_one_works_and_the_other_is_refused(config, da
     assert json.loads((data / "runs/v1/teacher/manifest.json").read_text())["spent"]["calls"] == 200
 
 
-def test_a_clock_that_goes_backwards_breaks_nothing(cli, config, data, monkeypatch):  # noqa: F811
+def test_a_clock_that_goes_backwards_breaks_nothing(cli, config, data, monkeypatch):
     class Backwards(datetime):
         times = iter(range(10**6, 0, -3600))
 
@@ -196,7 +195,7 @@ def test_literals_that_were_replaced_are_named(cli, data):
     assert f"run v1 judged {gone}" in cli("diff", "v1", "v1", code=5)
 
 
-def test_a_dry_run_compares_recipes_with_the_run_it_would_link_from(cli, config, data):  # noqa: F811
+def test_a_dry_run_compares_recipes_with_the_run_it_would_link_from(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     cli("sample", "--run", "v1")
     said = cli("all", "--run", "v2", "--from", "v1", "--dry-run")
@@ -208,7 +207,7 @@ def test_a_dry_run_compares_recipes_with_the_run_it_would_link_from(cli, config,
     assert not (data / "runs/v2").exists()
 
 
-def test_a_linked_step_says_whose_it_is_and_how_to_make_it_anew(cli, config, data):  # noqa: F811
+def test_a_linked_step_says_whose_it_is_and_how_to_make_it_anew(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     cli("sample", "--run", "v2", "--from", "v1")
     said = cli("teacher", "--run", "v2", "--set", "seed=7")
@@ -219,7 +218,7 @@ def test_a_linked_step_says_whose_it_is_and_how_to_make_it_anew(cli, config, dat
     )
 
 
-def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):  # noqa: F811
+def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):
     assert f"run v1 is new; its configuration is {config}" in cli(
         "teacher", "--run", "v1", "--config", config
     )
@@ -232,7 +231,7 @@ def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):  # noqa: F
     )
 
 
-def test_a_dry_run_says_what_the_real_run_would_do(cli, config, data):  # noqa: F811
+def test_a_dry_run_says_what_the_real_run_would_do(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     for stage in ("sample", "critic"):
         cli(stage, "--run", "v1")
@@ -255,7 +254,7 @@ def test_a_dry_run_says_what_the_real_run_would_do(cli, config, data):  # noqa: 
 
 
 @pytest.mark.parametrize("value", ["1", '[["dpop"]]'])
-def test_a_loss_type_that_is_no_name(cli, config, data, value):  # noqa: F811
+def test_a_loss_type_that_is_no_name(cli, config, data, value):
     make_run("v1", 40)
     assert "give a name, or a list of names" in cli(
         "dpo", "--run", "v1", "--set", f"dpo.trainer.loss_type={value}", code=3

@@ -31,7 +31,7 @@ def filled(config, undisturbed, *steps):
         "-rm",
         sys.executable,
         "-m",
-        "tests.disk",
+        "tests.whole.disk",
         str(config),
         str(undisturbed),
         *steps,
@@ -53,37 +53,6 @@ def check(found):
             assert "No space left on device" in attempt["said"], attempt
             assert "Make room" in attempt["said"]
         assert (last["code"], last["same"]) == (0, True), last
-
-
-@pytest.fixture
-def config(tmp_path):
-    """Two hundred literals, whose own jokes the critic compares: two stages that need no torch."""
-    found = [
-        make(
-            LiteralText,
-            text=f"The kettle in room {n} broke on Monday.",
-            split="train",
-            source="test",
-            licence="CC0",
-        )
-        for n in range(200)
-    ]
-    jsonl.write(tmp_path / "literals.jsonl", found)
-    path = tmp_path / "small.toml"
-    path.write_text(
-        "\n".join(
-            [
-                f'[literals]\nfiles = ["{tmp_path}/literals.jsonl"]\n[student]\nmodel = '
-                '"data/students/micro"'
-            ]
-            + [
-                f'[{name}.endpoint]\nbase_url = "standin:"\nmodel = "standin-{name}"'
-                for name in ("teacher", "critic", "judge")
-            ]
-            + ['[[rounds]]\ncandidates = "teacher"']
-        )
-    )
-    return path
 
 
 @needs_mount
@@ -206,3 +175,12 @@ def test_a_cache_of_another_user_stops_the_stage_before_anything_is_asked(
         f"{data}/cache/calls.sqlite: Read-only file system (attempt to write a readonly database)"
         in said
     )
+
+
+@needs_mount
+def test_a_full_disk_under_training_loses_nothing(inside, small):
+    found = filled(small, inside, "sft", "round-1/sample", "round-1/dpo", "evaluate")
+    check(found)
+    for step in ("sft", "round-1/dpo"):  # rows, then checkpoints, then weights did not fit
+        assert len(found[step]) > 6
+        assert any("going on from checkpoint-" in attempt["said"] for attempt in found[step])

@@ -17,10 +17,10 @@ from transformers import (
 )
 from trl import DPOConfig
 
-from pipeline.config.rounds import Dpo
 from pipeline.rows.row import make
 from pipeline.rows.training import Preference
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
+from pipeline.training.losses.preference import Weights
 from tests.conftest import rows
 from tests.models import small
 from tests.small_run import run
@@ -68,7 +68,7 @@ def trained(model, words, tmp_path, terms, steps=60, rate=3e-3):
         seed=0,
     )
     trainer = CandidateTrainer(
-        settings=Dpo(),
+        weights=Weights(0.1),
         terms=terms,
         name="toy",
         model=model,

@@ -14,9 +14,8 @@ from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import data_set, finish, without_held_out
 from pipeline.training.losses.divergence import mean_total_variation
 
-logging.getLogger("transformers.generation.utils").setLevel(
-    logging.ERROR
-)  # TRL 1.16 passes what it deprecates
+# TRL 1.16 passes what it deprecates
+logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)
 
 
 def train(context: Context, arguments: Any, tokenizer: Any) -> None:
@@ -65,28 +64,31 @@ class TotalVariation(GKDTrainer):
 
 
 class Collator:
-    """Rows (prompt, completion) as GKDTrainer takes them: padded on the right, and prompts alone on
-    the left."""
+    """Rows (prompt, completion) as GKDTrainer takes them.
+
+    Padded on the right, and the prompts alone on the left.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, rows: list[dict[str, str]]) -> dict[str, torch.Tensor]:
-        encoded = [
-            likelihood.encode(self.tokenizer, row["prompt"], [row["completion"]], separate=False)
-            for row in rows
-        ]
         pad = self.tokenizer.pad_token_id
-        prompts, answers = (
-            [row["prompt"] for row in encoded],
-            [row["answers"][0] for row in encoded],
-        )
-        pairs = list(zip(prompts, answers, strict=True))
-        ids_BT, mask_BT = padded([prompt + answer for prompt, answer in pairs], pad, "cpu")
-        labels_BT, _ = padded(
-            [[IGNORED] * len(prompt) + answer for prompt, answer in pairs], IGNORED, "cpu"
-        )
-        turned_BS, asked_BS = padded([prompt[::-1] for prompt in prompts], pad, "cpu")
+        turned: list[list[int]] = []
+        ids: list[list[int]] = []
+        labels: list[list[int]] = []
+        for row in rows:
+            encoded = likelihood.encode(
+                self.tokenizer, row["prompt"], [row["completion"]], separate=False
+            )
+            prompt = encoded["prompt"]
+            [answer] = encoded["answers"]
+            turned.append(prompt[::-1])
+            ids.append(prompt + answer)
+            labels.append([IGNORED] * len(prompt) + answer)
+        ids_BT, mask_BT = padded(ids, pad, "cpu")
+        labels_BT, _ = padded(labels, IGNORED, "cpu")
+        turned_BS, asked_BS = padded(turned, pad, "cpu")
         return {
             "input_ids": ids_BT,
             "attention_mask": mask_BT,

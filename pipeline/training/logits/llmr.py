@@ -1,5 +1,4 @@
-"""The trainer of LLMR and KETCHUP: the student writes, and the teacher's logits say what it was
-worth. Imports torch.
+"""The trainer of LLMR and KETCHUP: the student writes, the teacher's logits say what it is worth.
 
 TRL's GRPOTrainer, whose loss takes an advantage for each token, knows no encoder-decoder; this one
 trains both kinds.
@@ -31,25 +30,24 @@ from pipeline.training.logits.behaviour import Behaviour
 from pipeline.training.losses import reward
 
 COPY = "behaviour.safetensors"
+"""In a checkpoint, where the copy that samples is older than the student."""
 
 
 def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> Iterator[Prompt]:
-    """A row for each literal; those too long for the student or its teacher are left out and
-    counted."""
+    """A row for each literal; those too long for student or teacher are left out and counted."""
     settings: Any = context.config.llmr
     taught = teacher_tokenizer(context.config, "llmr", tokenizer)
-    left, above = student_prompt.room(context.config), teacher_room(context.config, "llmr")
+    student_room = student_prompt.room(context.config)
+    room_of_teacher = teacher_room(context.config, "llmr")
     for literal in literals:
         text = student_prompt.prompt(tokenizer, literal.text)
-        views = [student_prompt.prompt(taught, literal.text, name) for name in settings.prompts]
-        rooms = [
-            left(student_prompt.length(tokenizer, text)),
-            *(above(student_prompt.length(taught, view)) for view in views),
-        ]
-        if min(rooms) < settings.max_new_tokens:
-            context.drop(
-                literal.id, literal.id, "longer than the student's or the teacher's context"
-            )
+        room = student_room(student_prompt.length(tokenizer, text))
+        for name in settings.prompts:
+            view = student_prompt.prompt(taught, literal.text, name)
+            room = min(room, room_of_teacher(student_prompt.length(taught, view)))
+        if room < settings.max_new_tokens:
+            reason = "longer than the student's or the teacher's context"
+            context.drop(literal.id, literal.id, reason)
             continue
         yield make(Prompt, literal_id=literal.id, prompt=text)
 
@@ -89,8 +87,7 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
         raise StudentError(
             f"{context.step}: none of {len(written)} samples ended within llmr.max_new_tokens = "
             f"{settings.max_new_tokens}, so that nothing was learned. Raise it, or train sft "
-            "longer; then: "
-            f"{context.step.command(context.run.name)} --force"
+            f"longer; then: {context.step.command(context.run.name)} --force"
         )
     context.facts["rollouts"] = {"written": len(written), "unfinished": unfinished}
     jsonl.write(context.folder / ROLLOUTS, written)
@@ -102,17 +99,15 @@ def examples(
 ) -> list[dict[str, Any]]:
     """Rows as token ids: the student's prompt, and the teacher's by each of its templates."""
     settings: Any = config.llmr
-    return [
-        {
-            "literal_id": row.literal_id,
-            "prompt": tokenizer(row.prompt)["input_ids"],
-            "views": [
-                taught(student_prompt.prompt(taught, text_of[row.literal_id], name))["input_ids"]
-                for name in settings.prompts
-            ],
-        }
-        for row in rows
-    ]
+    examples = []
+    for row in rows:
+        views = []
+        for name in settings.prompts:
+            view = student_prompt.prompt(taught, text_of[row.literal_id], name)
+            views.append(taught(view)["input_ids"])
+        prompt = tokenizer(row.prompt)["input_ids"]
+        examples.append({"literal_id": row.literal_id, "prompt": prompt, "views": views})
+    return examples
 
 
 class Worth(NamedTuple):
@@ -129,15 +124,23 @@ class Worth(NamedTuple):
 
 
 class LlmrTrainer(FigureTrainer):
-    """transformers' Trainer on prompts alone: each batch is answered by the student and scored by
-    the teacher."""
+    """transformers' Trainer on prompts alone.
+
+    Each batch is answered by the student, and its answers are scored by the teacher.
+    """
 
     def __init__(self, *, config: Config, teacher: Teacher, **arguments: Any) -> None:
-        self.settings: Any = config.llmr
-        self.seed, self.teacher = config.seed, teacher
+        settings: Any = config.llmr
+        self.settings: Any = settings
+        self.seed = config.seed
+        self.teacher = teacher
         self.vocabulary = shared_vocabulary(config, "llmr")
-        drawn = {key: getattr(config.llmr, key) for key in ("top_k", "max_new_tokens")}
-        self.sampling = Generation(temperature=1.0, top_p=1.0, **drawn)
+        self.sampling = Generation(
+            temperature=1.0,
+            top_p=1.0,
+            top_k=settings.top_k,
+            max_new_tokens=settings.max_new_tokens,
+        )
         without_dropout(arguments["model"])
         super().__init__(data_collator=_collate, **arguments)
         self.rollouts = Path(self.args.output_dir) / ROLLOUTS
@@ -150,75 +153,81 @@ class LlmrTrainer(FigureTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        settings, training = self.settings, model.training
+        settings = self.settings
         answers, behaviour_BT = self._written(model, inputs)
         worth = self._worth(inputs, answers)
         with self.accelerator.autocast():
-            logits_BTV = answer_logits(
-                model, inputs["prompts"], answers, self.processing_class.pad_token_id
-            ).float()
+            logits_BTV = self._logits(model, inputs, answers).float()
         logps_BT = self._logps(logits_BTV, answers)
-        behaviour_BT = logps_BT.detach() if behaviour_BT is None else behaviour_BT
-        stops = set(student_prompt.stop_tokens(model, self.processing_class))
-        finished = torch.tensor(
-            [ids[-1] in stops and max(ids) < self.vocabulary for ids in answers]
-        )
-        counts_BT = worth.there * finished[:, None].to(worth.there.device)
+        if behaviour_BT is None:
+            behaviour_BT = logps_BT.detach()
+        finished_B = self._finished(model, answers)
+        counts_BT = worth.there * finished_B[:, None].to(worth.there.device)
         advantages_BT = reward.advantages(
             worth.returns, worth.baseline, settings.denom, settings.clip
         )
         loss = reward.policy_gradient(logps_BT, behaviour_BT, advantages_BT, counts_BT)
-        entropy_BT = reward.entropy(logits_BTV if settings.entropy else logits_BTV.detach())
         if settings.entropy:
-            loss = loss - settings.entropy * (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(
-                min=1
-            )
-        counted, ratio_BT = counts_BT.bool(), torch.exp(logps_BT - behaviour_BT)
-        figures = {
-            "reward": worth.returns,
-            "teacher_logp": worth.logps,
-            "entropy": entropy_BT,
-            "ratio": ratio_BT,
-        }
+            entropy_BT = reward.entropy(logits_BTV)
+            mean_entropy = (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
+            loss = loss - settings.entropy * mean_entropy
+        else:
+            entropy_BT = reward.entropy(logits_BTV.detach())
+        counted = counts_BT.bool()
         self.note(
-            training,
-            **{name: values[counted] for name, values in figures.items()},
-            finished=finished,
+            model.training,
+            reward=worth.returns[counted],
+            teacher_logp=worth.logps[counted],
+            entropy=entropy_BT[counted],
+            ratio=torch.exp(logps_BT - behaviour_BT)[counted],
+            finished=finished_B,
             length=worth.there.sum(1),
         )
-        if training:
-            self._keep(inputs["literals"], answers, finished.tolist(), worth)
+        if model.training:
+            self._keep(inputs["literals"], answers, finished_B.tolist(), worth)
         return (loss, {"logps": logps_BT}) if return_outputs else loss
+
+    def _logits(self, model: Any, inputs: dict[str, Any], answers: list[list[int]]) -> torch.Tensor:
+        """The model's logits for each token of its answers: (B, T, V)."""
+        pad = self.processing_class.pad_token_id
+        return answer_logits(model, inputs["prompts"], answers, pad)
+
+    def _finished(self, model: Any, answers: list[list[int]]) -> torch.Tensor:
+        """Which answers ended by themselves, in tokens that the teacher knows: (B,)."""
+        stops = set(student_prompt.stop_tokens(model, self.processing_class))
+        return torch.tensor([ids[-1] in stops and max(ids) < self.vocabulary for ids in answers])
 
     def _written(
         self, model: Any, inputs: dict[str, Any]
     ) -> tuple[list[list[int]], torch.Tensor | None]:
-        """A sample for each prompt, and its log-probabilities (B, T) by who wrote it; None where
-        the student did."""
-        training, step, every = model.training, self.state.global_step, self.settings.sync_every
+        """A sample for each prompt, and its log-probabilities (B, T) by the copy that wrote it.
+
+        None where the student itself did.
+        """
+        training = model.training
+        step = self.state.global_step
+        every = self.settings.sync_every
         copied = training and step % every > 0
         if training and every > 1 and not copied:
             self.behaviour.update(step)
+        logps_BT = None
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
             seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
             answers = generation.write(
                 model, self.processing_class, inputs["prompts"], self.sampling, seeds
             )
-            logits = (
-                answer_logits(model, inputs["prompts"], answers, self.processing_class.pad_token_id)
-                if copied
-                else None
-            )
+            if copied:
+                logps_BT = self._logps(self._logits(model, inputs, answers), answers)
             model.train(training)
-        return answers, None if logits is None else self._logps(logits, answers)
+        return answers, logps_BT
 
     def _worth(self, inputs: dict[str, Any], answers: list[list[int]]) -> Worth:
         """What the teacher's logits say of the samples."""
         settings = self.settings
         views = [list(view) for view in zip(*inputs["views"], strict=True)]
         logits_BTV = self.teacher.logits(views, answers, self.vocabulary)
-        there_BT = padded([[1] * len(ids) for ids in answers], 0, logits_BTV.device)[1]
+        _, there_BT = padded([[1] * len(ids) for ids in answers], 0, logits_BTV.device)
         f_BTV = reward.action_values(logits_BTV)
         taken_BT = f_BTV.gather(-1, self._ids(answers, f_BTV)[..., None])[..., 0]
         values_BT = reward.state_values(f_BTV, settings.value)
@@ -227,59 +236,58 @@ class LlmrTrainer(FigureTrainer):
         if settings.baseline == "softmax":
             baseline_BT = reward.state_values(f_BTV, "softmax")
         return Worth(
-            reward.returns(given_BT, settings.k_step),
-            baseline_BT,
-            self._logps(logits_BTV, answers),
-            there_BT,
+            returns=reward.returns(given_BT, settings.k_step),
+            baseline=baseline_BT,
+            logps=self._logps(logits_BTV, answers),
+            there=there_BT,
         )
 
     def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, T), below the size of `like` (B, T, V); what is above it was marked as
-        unfinished."""
-        return padded(answers, 0, like.device)[0].clamp(max=like.shape[-1] - 1)
+        """Token ids (B, T), cut to the size of `like` (B, T, V): what is above is unfinished."""
+        ids_BT, _ = padded(answers, 0, like.device)
+        return ids_BT.clamp(max=like.shape[-1] - 1)
 
-    def _logps(self, logits: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
+    def _logps(self, logits_BTV: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
         """log p of each token in nats: (B, T)."""
-        logps = logits.float().log_softmax(-1)
-        return logps.gather(-1, self._ids(answers, logps)[..., None])[..., 0]
+        logps_BTV = logits_BTV.float().log_softmax(-1)
+        return logps_BTV.gather(-1, self._ids(answers, logps_BTV)[..., None])[..., 0]
 
     def _keep(
         self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth
     ) -> None:
+        """Write the batch's rollouts, each on a line of its own even after one that a kill tore."""
         texts = self.processing_class.batch_decode(answers, skip_special_tokens=True)
-        lengths = worth.there.sum(1)
-        means = (
-            ((part * worth.there).sum(1) / lengths).tolist()
-            for part in (worth.returns, worth.logps)
-        )
-        values = zip(literals, texts, lengths.tolist(), finished, *means, strict=True)
+        tokens_B = worth.there.sum(1)
+        rewards = ((worth.returns * worth.there).sum(1) / tokens_B).tolist()
+        logps = ((worth.logps * worth.there).sum(1) / tokens_B).tolist()
+        tokens = tokens_B.tolist()
         self.rollouts.parent.mkdir(parents=True, exist_ok=True)
         with self.rollouts.open("ab") as file:
-            for literal, text, tokens, ended, gained, logp in values:
+            for number, literal in enumerate(literals):
                 row = make(
                     Rollout,
                     literal_id=literal,
                     step=self.state.global_step + 1,
-                    text=text.strip(),
-                    tokens=tokens,
-                    finished=ended,
-                    reward=gained,
-                    teacher_logp=logp,
+                    text=texts[number].strip(),
+                    tokens=tokens[number],
+                    finished=finished[number],
+                    reward=rewards[number],
+                    teacher_logp=logps[number],
                 )
-                file.write(b"\n" + row.line())  # a line of its own, even after one that a kill tore
+                file.write(b"\n" + row.line())
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.settings.sync_every > 1:
-            folder = (
-                Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            )
+            output = Path(self._get_output_dir(trial=trial))
+            folder = output / f"checkpoint-{self.state.global_step}"
             folder.mkdir(parents=True, exist_ok=True)
             self.behaviour.save(folder / COPY)
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if (copy := Path(resume_from_checkpoint) / COPY).exists():
+        copy = Path(resume_from_checkpoint) / COPY
+        if copy.exists():
             self.behaviour.load(copy)
 
 
@@ -300,12 +308,13 @@ def _seed(*parts: Any) -> int:
 
 def _last_attempts(path: Path) -> list[Rollout]:
     """The rollouts of a training, in order; of steps that were repeated after a kill, the last."""
-    found: dict[str, Rollout] = {}
+    rollouts: dict[str, Rollout] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line:
+            continue
         try:
-            row = jsonl.parse(line, Rollout, f"{path}:{number}") if line else None
+            row = jsonl.parse(line, Rollout, f"{path}:{number}")
         except DataError:  # torn by a kill: its step is after the last checkpoint, and was repeated
             continue
-        if row:
-            found[row.id] = row
-    return sorted(found.values(), key=lambda row: row.step)
+        rollouts[row.id] = row
+    return sorted(rollouts.values(), key=lambda row: row.step)

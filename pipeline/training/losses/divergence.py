@@ -1,5 +1,4 @@
-"""Distances between the teacher's and the student's distribution over tokens that TRL does not
-have."""
+"""Distances between distributions over tokens that TRL does not have."""
 
 import torch
 
@@ -18,8 +17,7 @@ def mean_total_variation(
     labels: torch.Tensor,
     tokens: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """The distance of f-distill (Wen et al., arXiv 2307.15190): its sum over labelled places by
-    `tokens`, a scalar.
+    """The distance of f-distill (Wen et al., arXiv 2307.15190), a sum by `tokens`: a scalar.
 
     Logits (B, T, V), labels (B, T); without `tokens`, it is the mean over the labelled places.
     """

@@ -1,5 +1,4 @@
-"""Losses on answers' log-probabilities that TRL does not have, and the two of TRL's that they are
-mixed with.
+"""Losses on answers' log-probabilities that TRL does not have, and two of TRL's to mix them with.
 
 A loss is a pure function of a batch's sequence log-probabilities, for decoder-only and
 encoder-decoder students alike. To add one, write it here, put its name into LOSSES and a case
@@ -27,10 +26,10 @@ class Weights(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B prompts, each with at most K answers from best to worst; a preference has two, chosen and
-    rejected.
+    """B prompts, each with at most K answers from best to worst.
 
-    Log-probabilities are sums over an answer's tokens, in nats.
+    A preference has two, chosen and rejected. Log-probabilities are sums over an answer's tokens,
+    in nats.
     """
 
     logps: torch.Tensor
@@ -66,10 +65,9 @@ def sigmoid(batch: Batch, weights: Weights) -> torch.Tensor:
 
 
 def sft(batch: Batch, weights: Weights) -> torch.Tensor:
-    """Negative log-likelihood of the best answers, a mean over the batch's tokens: (B,), the same
-    in each place.
+    """Negative log-likelihood of the best answers, a mean over the batch's tokens: (B,).
 
-    A tie has no best answer, and is left out.
+    It is the same in each place. A tie has no best answer, and is left out.
     """
     best = ~batch.tie
     loss = -batch.chosen[best].sum() / batch.tokens[best, 0].sum().clamp(min=1)
@@ -88,8 +86,9 @@ def dpop(batch: Batch, weights: Weights) -> torch.Tensor:
 def rao_kupper(batch: Batch, weights: Weights) -> torch.Tensor:
     """DPO that learns from ties (Chen et al., arXiv 2409.17431, DPO-RK): (B,).
 
-    With d = beta * log-ratio and alpha = log nu, P(win) = sigmoid(d - alpha) and P(tie) = (nu^2 -
-    1) sigmoid(d - alpha) sigmoid(-d - alpha); the loss is -log of the one that happened.
+    With d = beta * log-ratio and alpha = log nu, P(win) = sigmoid(d - alpha) and
+    P(tie) = (nu^2 - 1) sigmoid(d - alpha) sigmoid(-d - alpha); the loss is -log of the one that
+    happened.
     """
     alpha = math.log(weights.tie_nu)
     d = weights.beta * batch.log_ratio
@@ -99,11 +98,11 @@ def rao_kupper(batch: Batch, weights: Weights) -> torch.Tensor:
 
 
 def brio(batch: Batch, weights: Weights) -> torch.Tensor:
-    """The ranking loss of BRIO (Liu et al., arXiv 2203.16804) as "Small But Funny" (arXiv
-    2402.18113) states it: (B,).
+    """The ranking loss of BRIO (Liu et al., arXiv 2203.16804): (B,).
 
-    sum over i < j of max(0, p_j - p_i + log(2 (j - i)) / lambda), where p is the length-normalised
-    log-probability of the i-th best answer and lambda the mean output length.
+    As "Small But Funny" (arXiv 2402.18113) states it: sum over i < j of
+    max(0, p_j - p_i + log(2 (j - i)) / lambda), where p is the length-normalised log-probability
+    of the i-th best answer and lambda the mean output length.
     """
     p_BK = batch.logps / batch.tokens.clamp(min=1)
     place = torch.arange(p_BK.shape[1], device=p_BK.device)

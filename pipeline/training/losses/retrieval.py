@@ -1,19 +1,20 @@
-"""The two losses of a retriever (G2R, Kim et al., arXiv 2108.12582). B contexts, K own jokes, N
-negatives, D numbers."""
+"""The two losses of a retriever (G2R, Kim et al., arXiv 2108.12582).
+
+B is contexts, K their own jokes, N negatives, D the numbers of an embedding.
+"""
 
 import torch
 
 NOT_THERE = float("-inf")
+"""The score of a joke that is not there, and the cosine of a negative that is the context's own."""
 
 
 def cross_entropy(
     own_BK: torch.Tensor, negatives_BN: torch.Tensor, there_BK: torch.Tensor
 ) -> torch.Tensor:
-    """L_CE: -log softmax of each own joke among itself and the negatives, a mean over a context's
-    own: (B,).
+    """L_CE: -log softmax of each own joke among itself and the negatives: (B,).
 
-    Similarities of B contexts with K own jokes, of which `there` says which there are, and with N
-    negatives.
+    A mean over a context's own jokes, of which `there` says which there are.
     """
     rest_B1 = negatives_BN.logsumexp(1, keepdim=True)
     loss_BK = torch.logaddexp(own_BK, rest_B1) - own_BK
@@ -23,11 +24,10 @@ def cross_entropy(
 def distillation(
     own_BK: torch.Tensor, negatives_BN: torch.Tensor, scores_BK: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """L_KD: -sum softmax(scores / T) log softmax(similarities) over a context's own jokes and the
-    negatives: (B,).
+    """L_KD: -sum softmax(scores / T) log softmax(similarities): (B,).
 
-    Scores are minus infinity where a context has fewer own jokes than K. A negative has no mass:
-    nobody scored it.
+    Over a context's own jokes and the negatives. Scores are minus infinity where a context has
+    fewer own jokes than K. A negative has no mass: nobody scored it.
     """
     target_BK = (scores_BK / temperature).softmax(1)
     there_BK = scores_BK > NOT_THERE

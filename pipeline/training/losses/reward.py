@@ -1,5 +1,4 @@
-"""What a teacher's logits say an answer is worth, and the policy gradient on it: pure functions.
-Imports torch.
+"""What a teacher's logits say an answer is worth, and the policy gradient on it.
 
 LLMR (Li et al., arXiv 2409.12500) takes a language model's logits for the action values of the
 policy that it is, and reads the reward that explains them off the Bellman equation. KETCHUP (Fan et
@@ -10,14 +9,15 @@ import torch
 
 
 def action_values(logits: torch.Tensor) -> torch.Tensor:
-    """f(s, a), the logits minus their mean over the vocabulary, so that no constant is worth
-    anything: (..., V)."""
+    """f(s, a): (..., V), the logits minus their mean, so that no constant is worth anything."""
     return logits - logits.mean(-1, keepdim=True)
 
 
 def state_values(f: torch.Tensor, kind: str) -> torch.Tensor:
     """V(s), (...): the largest f, or with kind "softmax" the mean of f under softmax(f)."""
-    return f.amax(-1) if kind == "max" else (f.softmax(-1) * f).sum(-1)
+    if kind == "max":
+        return f.amax(-1)
+    return (f.softmax(-1) * f).sum(-1)
 
 
 def rewards(
@@ -35,10 +35,10 @@ def rewards(
 
 def returns(rewards_BT: torch.Tensor, k: int = 1) -> torch.Tensor:
     """G_t = r_t + r_{t+k} + r_{t+2k} + ...: (B, T)."""
-    found_BT = rewards_BT.clone()
+    returns_BT = rewards_BT.clone()
     for t in range(rewards_BT.shape[1] - k - 1, -1, -1):
-        found_BT[:, t] += found_BT[:, t + k]
-    return found_BT
+        returns_BT[:, t] += returns_BT[:, t + k]
+    return returns_BT
 
 
 def advantages(
@@ -55,8 +55,7 @@ def policy_gradient(
     advantages_BT: torch.Tensor,
     counts_BT: torch.Tensor,
 ) -> torch.Tensor:
-    """-sum of pi(a|s) / behaviour(a|s) * A over the tokens that count, divided by their number: a
-    scalar.
+    """-sum of pi(a|s) / behaviour(a|s) * A over the tokens that count, by their number: a scalar.
 
     The policy gradient under samples of another policy, in log-probabilities in nats; where both
     are the same, it is REINFORCE's.

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.config.rounds import Dpo
-from pipeline.training.losses.preference import Batch, brio, dpop, rao_kupper, sft, sigmoid
+from pipeline.training.losses.preference import Batch, Weights, brio, dpop, rao_kupper, sft, sigmoid
 
 
 def batch(
@@ -30,30 +29,30 @@ def batch(
 
 def test_sigmoid_is_log_2_at_the_reference_and_by_hand_beside_it():
     same = batch([-10.0, -20.0], [-12.0, -18.0], [-10.0, -20.0], [-12.0, -18.0])
-    assert sigmoid(same, 0.1, Dpo()).tolist() == pytest.approx([math.log(2)] * 2)
+    assert sigmoid(same, Weights(0.1)).tolist() == pytest.approx([math.log(2)] * 2)
     # log-ratios: chosen +2, rejected -3, so 5; at beta 0.2: -log sigmoid(1) = log(1 + e^-1)
     moved = batch([-8.0], [-15.0], [-10.0], [-12.0])
-    assert sigmoid(moved, 0.2, Dpo()).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert sigmoid(moved, Weights(0.2)).item() == pytest.approx(math.log(1 + math.exp(-1)))
 
 
 def test_sft_is_the_mean_over_the_batch_s_tokens():
     rows = batch([-8.0, -12.0], [-1.0, -1.0], [0.0, 0.0], [0.0, 0.0], chosen_tokens=(4, 6))
-    assert sft(rows, 0.1, Dpo()).tolist() == pytest.approx([2.0, 2.0])
+    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([2.0, 2.0])
 
 
 def test_dpop_penalises_a_chosen_answer_that_fell_below_the_reference():
     # both fall: chosen by 1, rejected by 4: DPO's log-ratio is 3; with lambda 2 the penalty takes 2
     # of it away
     fell = batch([-11.0], [-16.0], [-10.0], [-12.0])
-    assert dpop(fell, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(
+    assert dpop(fell, Weights(0.5, dpop_lambda=2)).item() == pytest.approx(
         math.log(1 + math.exp(-0.5 * (3 - 2)))
     )
     rose = batch([-9.0], [-16.0], [-10.0], [-12.0])
-    assert dpop(rose, 0.5, Dpo(dpop_lambda=2)).item() == pytest.approx(
-        sigmoid(rose, 0.5, Dpo()).item()
+    assert dpop(rose, Weights(0.5, dpop_lambda=2)).item() == pytest.approx(
+        sigmoid(rose, Weights(0.5)).item()
     )
-    assert dpop(fell, 0.5, Dpo(dpop_lambda=0)).item() == pytest.approx(
-        sigmoid(fell, 0.5, Dpo()).item()
+    assert dpop(fell, Weights(0.5, dpop_lambda=0)).item() == pytest.approx(
+        sigmoid(fell, Weights(0.5)).item()
     )
 
 
@@ -61,11 +60,11 @@ def test_rao_kupper_by_hand():
     # nu 3: alpha = log 3. At d = 0: P(win) = 1/4 and P(tie) = 8 * 1/4 * 1/4 = 1/2; the two wins and
     # the tie sum to 1
     rows = batch([-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], tie=[False, True])
-    assert rao_kupper(rows, 0.1, Dpo()).tolist() == pytest.approx([math.log(4), math.log(2)])
+    assert rao_kupper(rows, Weights(0.1)).tolist() == pytest.approx([math.log(4), math.log(2)])
     # d = 0.5 * 2 = 1: P(win) = 1 / (1 + 3 / e), P(loss) = 1 / (1 + 3 e), and P(tie) is what is left
     moved = batch([-8.0, -8.0], [-10.0, -10.0], [-10.0, -10.0], [-10.0, -10.0], tie=[False, True])
     win, loss = 1 / (1 + 3 / math.e), 1 / (1 + 3 * math.e)
-    assert rao_kupper(moved, 0.5, Dpo()).tolist() == pytest.approx(
+    assert rao_kupper(moved, Weights(0.5)).tolist() == pytest.approx(
         [-math.log(win), -math.log(1 - win - loss)]
     )
 
@@ -79,11 +78,11 @@ def test_a_tie_has_nothing_to_imitate():
         chosen_tokens=(4, 6),
         tie=[False, True],
     )
-    assert sft(rows, 0.1, Dpo()).tolist() == pytest.approx([2.0, 2.0])
+    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([2.0, 2.0])
     nothing = batch(
         [-8.0], [-1.0], [0.0], [0.0], chosen_tokens=(4,), rejected_tokens=(4,), tie=[True]
     )
-    assert sft(nothing, 0.1, Dpo()).tolist() == [0.0]
+    assert sft(nothing, Weights(0.1)).tolist() == [0.0]
 
 
 def ranked(logps, tokens, mean_tokens):
@@ -96,11 +95,11 @@ def ranked(logps, tokens, mean_tokens):
 def test_brio_on_a_pair_is_a_hinge_with_the_margin_log_2_over_lambda():
     # p = -8/4 = -2 and -5/5 = -1: the worse one is likelier by 1; lambda 10: the margin is log(2) /
     # 10
-    assert brio(ranked([[-8.0, -5.0]], [[4, 5]], 10.0), 0.1, Dpo()).tolist() == pytest.approx(
+    assert brio(ranked([[-8.0, -5.0]], [[4, 5]], 10.0), Weights(0.1)).tolist() == pytest.approx(
         [1 + math.log(2) / 10]
     )
     # in the right order by 1, which is more than the margin: nothing to learn
-    assert brio(ranked([[-5.0, -8.0]], [[5, 4]], 10.0), 0.1, Dpo()).tolist() == [0.0]
+    assert brio(ranked([[-5.0, -8.0]], [[5, 4]], 10.0), Weights(0.1)).tolist() == [0.0]
 
 
 def test_brio_on_a_ranking_by_hand():
@@ -110,11 +109,11 @@ def test_brio_on_a_ranking_by_hand():
     expected = (0.5 + math.log(2)) + (math.log(4) - 0.5)
     rows = ranked([[-4.0, -4.0, -6.0], [-4.0, -4.0, 0.0]], [[4, 2, 4], [4, 2, 0]], 1.0)
     # the second row has two candidates, in the right order by 1
-    assert brio(rows, 0.1, Dpo()).tolist() == pytest.approx([expected, 0.0])
+    assert brio(rows, Weights(0.1)).tolist() == pytest.approx([expected, 0.0])
 
 
 def test_the_gradient_of_brio_raises_the_better_and_lowers_the_worse():
     logps = torch.tensor([[-8.0, -5.0]], dtype=torch.float64, requires_grad=True)
     rows = Batch(logps, logps.detach(), torch.tensor([[4, 5]]), torch.tensor([False]), 10.0)
-    brio(rows, 0.1, Dpo()).sum().backward()
+    brio(rows, Weights(0.1)).sum().backward()
     assert logps.grad.tolist() == [pytest.approx([-1 / 4, 1 / 5])]

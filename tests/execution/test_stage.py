@@ -1,0 +1,63 @@
+"""Every stage has what the executor asks for, and nothing else finds a module by its name."""
+
+import inspect
+import re
+
+import pytest
+
+from pipeline import ROUND_STAGES, STAGES
+from pipeline.execution.recipe import PIPELINE, syntax_hash
+from pipeline.execution.stage import Asks, Coded, Expects, Learns, OfRound, Stage, stage_of
+from pipeline.runs.step import Step
+
+PROTOCOLS = (Stage, Coded, Asks, Expects, Learns)
+
+
+def functions(protocol):
+    return {
+        name: list(inspect.signature(function).parameters)[1:]
+        for name, function in vars(protocol).items()
+        if inspect.isfunction(function) and not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_what_it_must_have_and_what_it_has_is_as_agreed(name):
+    stage = stage_of(Step(name))
+    known = {}
+    for protocol in PROTOCOLS:
+        known |= functions(protocol)
+    for function, parameters in known.items():
+        if hasattr(stage, function):
+            assert list(inspect.signature(getattr(stage, function)).parameters) == parameters
+    assert all(hasattr(stage, function) for function in functions(Stage))
+    assert isinstance(stage, OfRound) == (name in ROUND_STAGES)
+
+
+def test_those_that_train_learn():
+    learning = {name for name in STAGES if isinstance(stage_of(Step(name)), Learns)}
+    assert learning == {"sft", "dpo", "retriever"}
+
+
+def test_modules_are_found_by_name_in_two_places():
+    finding = {
+        str(path.relative_to(PIPELINE))
+        for path in PIPELINE.rglob("*.py")
+        if re.search(r"import_module|__import__", path.read_text())
+    }
+    assert finding == {"__main__.py", "execution/stage.py"}
+
+
+def test_what_code_does_is_its_syntax_without_words_and_imports(tmp_path):
+    def of(text):
+        path = tmp_path / "code.py"
+        path.write_text(text)
+        return syntax_hash(path)
+
+    plain = of("def f(x):\n    return x + 1\n")
+    assert plain == of(
+        '"""Words."""\nimport os\n\ndef f(x):  # more\n    "And more."\n    return (x + 1)\n'
+    )
+    assert plain != of("def f(x):\n    return x + 2\n")
+    assert plain != of("def f(x):\n    return x - 1\n")
+    assert of("x = None\n") != of("x = 0\n")

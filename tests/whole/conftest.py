@@ -1,0 +1,44 @@
+"""A configuration of two stages that need no torch."""
+
+import pytest
+
+from pipeline.rows import jsonl
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import make
+
+CONFIG = """
+[literals]
+files = ["{literals}"]
+[student]
+model = "data/students/micro"
+[teacher.endpoint]
+base_url = "standin:"
+model = "standin-teacher"
+[critic.endpoint]
+base_url = "standin:"
+model = "standin-critic"
+[judge.endpoint]
+base_url = "standin:"
+model = "standin-judge"
+[[rounds]]
+candidates = "teacher"
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Two hundred literals, whose own jokes the critic compares."""
+    literals = [
+        make(
+            LiteralText,
+            text=f"The kettle in room {number} broke on Monday.",
+            split="train",
+            source="test",
+            licence="CC0",
+        )
+        for number in range(200)
+    ]
+    jsonl.write(tmp_path / "literals.jsonl", literals)
+    path = tmp_path / "small.toml"
+    path.write_text(CONFIG.format(literals=tmp_path / "literals.jsonl"))
+    return path
