@@ -5,65 +5,8 @@ import json
 
 import pytest
 
-from pipeline.config.file import load, validate
-from pipeline.execution import linking
-from pipeline.rows.jsonl import write
-from pipeline.rows.records import LiteralText
-from pipeline.rows.row import make
-from pipeline.runs.run import Run
-from pipeline.runs.step import steps
 from tests.conftest import rows
-
-
-@pytest.fixture
-def config(tmp_path, demo):
-    """A configuration of forty literals."""
-    found = [
-        make(
-            LiteralText,
-            text=f"The {noun} in room {n} broke on Monday.",
-            split="train",
-            source="test",
-            licence="CC0",
-        )
-        for n in range(4)
-        for noun in (
-            "kettle",
-            "lamp",
-            "clock",
-            "chair",
-            "door",
-            "radio",
-            "window",
-            "shelf",
-            "fan",
-            "stove",
-        )
-    ]
-    write(tmp_path / "literals.jsonl", found)
-    path = tmp_path / "small.toml"
-    path.write_text(
-        f"""
-[literals]
-files = ["{tmp_path}/literals.jsonl"]
-[teacher.endpoint]
-base_url = "standin:"
-model = "standin-teacher"
-[critic.endpoint]
-base_url = "standin:"
-model = "standin-critic"
-[judge.endpoint]
-base_url = "standin:"
-model = "standin-judge"
-[student]
-model = "data/students/micro"
-"""
-    )
-    return path
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+from tests.execution.conftest import files, judged
 
 
 def test_a_step_ends_with_its_manifest(cli, config, data):
@@ -139,45 +82,6 @@ def test_a_missing_upstream_stage_is_named_with_its_command(cli, config):
     )
 
 
-def linked(run, source, config, **changes):
-    """Link what can be linked, as --from does before it runs a stage."""
-    found = validate({**load(config), **changes}, "test")
-    linking.link(Run(run), Run(source), steps(found), found, but_seed=True)
-    return [str(step) for step in steps(found) if Run(run).manifest(step)]
-
-
-def test_a_dry_run_reads_from_the_other_run_and_links_nothing(cli, config, data):
-    cli("teacher", "--run", "v1", "--config", config)
-    said = cli("sft", "--run", "v2", "--from", "v1", "--dry-run")
-    assert f"reads teacher: {data}/runs/v1/teacher/records.jsonl" in said
-    assert "sft: would run" in said
-    assert "evaluate: would run after sft, round-1/dpo" in cli(
-        "all", "--run", "v2", "--from", "v1", "--dry-run"
-    )
-    assert not (data / "runs/v2").exists()
-
-
-def test_from_links_what_agrees_but_for_the_seed(cli, config, data):
-    cli("teacher", "--run", "v1", "--config", config)
-    assert linked("v2", "v1", config, seed=3) == ["teacher"]
-    assert (data / "runs/v2/teacher").is_symlink()
-    assert "linked" in cli("status", "--run", "v2")
-    assert "nothing to do" in cli("teacher", "--run", "v2", "--config", config, "--set", "seed=3")
-    said = cli("sft", "--run", "v3", "--from", "v1", "--set", "teacher.jokes=2", code=4)
-    assert "sft reads teacher, which is not there in run v3" in said
-    cli("sft", "--run", "v4", "--from", "nowhere", code=4)
-
-
-def test_a_linked_step_is_not_changed_from_the_run_that_links_it(cli, config, data):
-    cli("teacher", "--run", "v1", "--config", config)
-    linked("v2", "v1", config)
-    before = files(data / "runs/v1/teacher")
-    assert "linked from another run" in cli(
-        "teacher", "--run", "v2", "--config", config, "--force", code=4
-    )
-    assert files(data / "runs/v1/teacher") == before
-
-
 def test_two_processes_on_one_step(cli, config, data):
     folder = data / "runs/v1/teacher"
     folder.mkdir(parents=True)
@@ -192,13 +96,6 @@ def test_two_processes_on_one_step(cli, config, data):
 def test_run_names(cli, config, data, name):
     assert "is not a run name" in cli("teacher", "--run", name, "--config", config, code=3)
     assert not (data / "runs").exists()
-
-
-def test_a_dry_run_shows_the_first_prompt_and_writes_nothing(cli, config, data):
-    said = cli("teacher", "--run", "v1", "--config", config, "--dry-run")
-    assert "would ask standin-teacher at standin: up to 40 times" in said
-    assert 'Sentence: "The kettle in room 0 broke on Monday."' in said
-    assert not data.exists()
 
 
 def test_a_limit_takes_the_first_literals_of_each_split(cli, config, data):
@@ -256,16 +153,6 @@ def test_an_unknown_round_is_named(cli, config):
     assert "the configuration has 1 round(s)" in cli(
         "critic", "--run", "v1", "--config", config, "--round", "2", code=3
     )
-
-
-TEACHERS = 'rounds=[{candidates="teacher"}]'
-
-
-def judged(cli, config, *flags):
-    """teacher, sample and critic of run v1, with the teacher's jokes as candidates."""
-    for stage in ("teacher", "sample", "critic"):
-        said = cli(stage, "--run", "v1", "--config", config, "--set", TEACHERS, *flags)
-    return said
 
 
 def test_the_critic_judges_the_farthest_pair_in_both_orders(cli, config, data):
@@ -430,13 +317,6 @@ def test_prices_and_key_names_are_no_part_of_a_recipe(cli, config, monkeypatch):
     assert "nothing to do" in cli("teacher", "--run", "v1", *flags)
 
 
-def test_all_links_only_what_agrees_to_the_seed(cli, config, data):
-    cli("teacher", "--run", "v1", "--config", config)
-    found = validate({**load(config), "seed": 1}, "test")
-    linking.link(Run("v2"), Run("v1"), steps(found), found, but_seed=False)
-    assert not (data / "runs/v2").exists()
-
-
 @pytest.mark.parametrize("round_", ["0", "7"])
 def test_all_with_an_unknown_round(cli, config, round_):
     assert f"--round {round_}: the configuration has 1" in cli(
@@ -447,11 +327,6 @@ def test_all_with_an_unknown_round(cli, config, round_):
 def test_all_needs_sentences_to_evaluate_on(cli, config, data):
     assert "no literal of split ood, test" in cli("all", "--run", "v1", "--config", config, code=5)
     assert not (data / "runs/v1/teacher").exists()
-
-
-def test_sample_can_be_tried_dry(cli, config):
-    cli("teacher", "--run", "v1", "--config", config)
-    assert "sample: would run" in cli("sample", "--run", "v1", "--set", TEACHERS, "--dry-run")
 
 
 def test_status_of_an_interrupted_step_shows_what_it_has_paid(cli, config, data):

@@ -9,7 +9,7 @@ from pipeline.judging.preferences import rankings
 from pipeline.rows.records import Verdict
 from pipeline.rows.training import Measured
 from tests.conftest import rows
-from tests.execution.test_execute import config  # noqa: F401 - a fixture
+from tests.execution.conftest import config  # noqa: F401 - a fixture
 
 FLAGS = [
     "--set",
