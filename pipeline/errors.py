@@ -1,14 +1,16 @@
 """Errors for the person at the terminal: printed without a traceback, each class with its own exit
 code.
 
-    HumorDistillError ├── ConfigError      3   a key, a value or a run name that cannot be meant ├──
-    StageError       4   a stage that cannot run now: missing input, changed recipe, another process
-    ├── DataError        5   a file or a row that is not what it should be ├── EndpointError    6
-    a hosted model that refuses everybody: key, model name, address ├── BudgetError      7   the
-    money cap is reached, or cannot be kept ├── StudentError     8   a student that cannot be
-    trained or run here ├── StorageError     9   a disk that is full, read-only, or not ours to read
-    or write └── FailedCalls     10   requests that no attempt could get answered; everything else
-    is kept
+    HumorDistillError
+    ├── ConfigError      3   a key, a value or a run name that cannot be meant
+    ├── StageError       4   a stage that cannot run now: missing input, changed recipe, another
+    │                        process
+    ├── DataError        5   a file or a row that is not what it should be
+    ├── EndpointError    6   a hosted model that refuses everybody: key, model name, address
+    ├── BudgetError      7   the money cap is reached, or cannot be kept
+    ├── StudentError     8   a student that cannot be trained or run here
+    ├── StorageError     9   a disk that is full, read-only, or not ours to read or write
+    └── FailedCalls     10   requests that no attempt could get answered; everything else is kept
 
 Everything else is a bug and propagates.
 """
@@ -17,8 +19,20 @@ import errno
 from pathlib import Path
 
 STORAGE = frozenset(
-    getattr(errno, name)
-    for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO ENOTDIR EISDIR ELOOP ENAMETOOLONG EFBIG EMFILE".split()
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EFBIG,
+        errno.EMFILE,
+    }
 )
 """What a disk can answer that a person can act on."""
 FULL = ("No space left on device", "file write failed", "inline_container.cc")
@@ -66,20 +80,19 @@ class FailedCalls(HumorDistillError):
 def storage(error: Exception, folder: Path) -> StorageError | None:
     """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the
     error does not say."""
-    where, said = f"below {folder}", None
-    at: BaseException | None = error
-    while (
-        at is not None and said is None
-    ):  # libraries wrap what the disk said in errors of their own
-        if isinstance(at, OSError) and at.errno in STORAGE:
-            where, said = at.filename or where, at.strerror
-        elif any(words in str(at) for words in FULL):
-            said = "No space left on device"
-        at = at.__cause__
-    if said is None:
+    where = f"below {folder}"
+    what = None
+    cause: BaseException | None = error
+    while cause is not None and what is None:  # libraries wrap it in errors of their own
+        if isinstance(cause, OSError) and cause.errno in STORAGE:
+            where = cause.filename or where
+            what = cause.strerror
+        elif any(words in str(cause) for words in FULL):
+            what = "No space left on device"
+        cause = cause.__cause__
+    if what is None:
         return None
     return StorageError(
-        f"{where}: {said}. Make room, or mend the permissions, then run the same command again; "
-        "every row, checkpoint "
-        "and paid answer that was written before is kept."
+        f"{where}: {what}. Make room, or mend the permissions, then run the same command again; "
+        "every row, checkpoint and paid answer that was written before is kept."
     )

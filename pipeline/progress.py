@@ -15,8 +15,14 @@ class Progress:
     """Counts rows; `note` is anything worth showing beside them, such as tokens per second."""
 
     def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.done, self._before = name, total, 0, 0
-        self._began = self._said = time.monotonic()
+        self.name = name
+        self.total = total
+        self.done = 0
+        self._before = 0
+        """Rows that an earlier attempt did."""
+        self._began = time.monotonic()
+        self._shown = self._began
+        """When a person last saw something new."""
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
@@ -35,11 +41,12 @@ class Progress:
             self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")
             self._bar.start()
-            self._said -= BLINK
+            self._shown -= BLINK
         return self
 
     @property
     def seconds(self) -> float:
+        """Since this attempt began; never 0."""
         return max(1e-9, time.monotonic() - self._began)
 
     def start_at(self, done: int) -> None:
@@ -50,15 +57,16 @@ class Progress:
         """So many rows more; `note` is made a text where it is shown."""
         self.done += rows
         now = time.monotonic()
-        if now - self._said < (BLINK if self._bar else EVERY) and self.done < self.total:
+        pause = BLINK if self._bar else EVERY
+        if now - self._shown < pause and self.done < self.total:
             return
         per_second = (self.done - self._before) / self.seconds
         rate = f"{per_second:.1f} rows/s"
         if self._bar:
-            self._said = now
+            self._shown = now
             self._bar.update(self._task, completed=self.done, rate=rate, note=str(note))
-        elif now - self._said >= EVERY:
-            self._said = now
+        elif now - self._shown >= EVERY:
+            self._shown = now
             left = (self.total - self.done) / max(1e-9, per_second)
             print(
                 f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left, {note}",

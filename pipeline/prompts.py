@@ -55,7 +55,8 @@ def render(name: str, **values: Any) -> str:
     except FileNotFoundError:
         raise _missing(name) from None
     except TemplateError as error:
-        line = f":{error.lineno}" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
+        number = getattr(error, "lineno", None)
+        line = f":{number}" if number else ""
         raise ConfigError(
             f"{FOLDER / name}.j2{line}: {error.message or error}. It knows {', '.join(values)}."
         ) from None
@@ -86,5 +87,6 @@ def _template(path: str, changed: int) -> Any:
 
 
 def _quoted(value: Any) -> str:
+    """A JSON string on one line: what some take for the end of a line is escaped as well."""
     quoted = json.dumps(str(value), ensure_ascii=False)
-    return re.sub("[\x85\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", quoted)
+    return re.sub("[\x85\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", quoted)

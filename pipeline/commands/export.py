@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.student import Evaluate
+from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.reading import cards, lookup, made
 from pipeline.reading.made import contestants
@@ -18,91 +20,96 @@ from pipeline.runs.run import Run, existing
 
 def run(args: argparse.Namespace) -> None:
     """Make the folder, whole or not at all; pushing it comes last."""
-    found = existing(args.run)
+    run = existing(args.run)
     args.out = args.out.resolve()
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ConfigError(
             f"{args.out} is there already, and is not an empty folder. Name another, or remove it."
         )
-    for line in outdated(found.manifests()):
+    for line in outdated(run.manifests()):
         print(line, file=sys.stderr)
     partial = args.out.with_name(args.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     place = args.push or args.out.name
     if args.rows:
-        rows(found, partial, place)
+        kind = "dataset"
+        rows(run, partial, place)
     else:
-        model(found, args.contestant, partial, place)
+        kind = "model"
+        model(run, args.contestant, partial, place)
     if args.out.exists():
         args.out.rmdir()
     partial.rename(args.out)
     print(args.out)
     if args.push:
-        push(args.out, args.push, "dataset" if args.rows else "model")
+        push(args.out, args.push, kind)
 
 
 def model(run: Run, contestant: str, out: Path, place: str) -> None:
     """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one
     contestant."""
-    there = contestants(run, made.as_made(run))
-    if contestant not in there:
+    students = contestants(run, made.as_made(run))
+    if contestant not in students:
         raise ConfigError(
-            f"run {run.name} has no student {contestant!r}. There are: {', '.join(there)}."
+            f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
         )
-    from transformers import GenerationConfig
-
     from pipeline.models import student, student_prompt
 
-    step = there[contestant]
+    step = students[contestant]
     config = made.as_made(run, step)
     weights = student.weights(run, step) if step else None
     print(f"loading {contestant}", flush=True)
-    plain = config.model_copy(
-        update={"student": config.student.model_copy(update={"quantization": "none"})}
-    )
-    found = student.load(plain, weights)
-    merged = hasattr(found, "peft_config")
+    trained = student.load(_unquantized(config), weights)
+    merged = hasattr(trained, "peft_config")
     if merged:
-        found = found.merge_and_unload()
+        trained = trained.merge_and_unload()
     tokenizer = student.load_tokenizer(config)
-    evaluate, stops, own = (
-        config.evaluate,
-        student_prompt.stop_tokens(found, tokenizer),
-        found.generation_config,
-    )
-    options: dict[str, Any] = {
-        "do_sample": False,
-        "num_beams": evaluate.beams(found.config.is_encoder_decoder),
-    }
-    if evaluate.temperature > 0 and options["num_beams"] == 1:
-        options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
-        options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
-    if found.config.is_encoder_decoder:
-        options |= {
-            key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")
-        }
-    else:
+    trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
+    if not trained.config.is_encoder_decoder:
         tokenizer.chat_template = student_prompt.chat_template(tokenizer)
-    found.generation_config = GenerationConfig(
-        **options,
-        max_new_tokens=evaluate.max_new_tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=stops,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    found.save_pretrained(out)
+    trained.save_pretrained(out)
     tokenizer.save_pretrained(out)
     facts: dict[str, Any] = {
-        "parameters": found.num_parameters(),
-        "dtype": str(found.dtype).removeprefix("torch."),
-        "architecture": type(found).__name__,
+        "parameters": trained.num_parameters(),
+        "dtype": str(trained.dtype).removeprefix("torch."),
+        "architecture": type(trained).__name__,
         "merged": merged,
-        "encoder_decoder": bool(found.config.is_encoder_decoder),
+        "encoder_decoder": bool(trained.config.is_encoder_decoder),
         "example_text": student_prompt.prompt(tokenizer, cards.EXAMPLE),
     }
     for name, text in cards.of_model(run, config, contestant, place, facts).items():
         (out / name).write_text(text, "utf-8")
+
+
+def _unquantized(config: Config) -> Config:
+    """The configuration with the student's weights at full precision, so that an adapter can be
+    merged."""
+    student = config.student.model_copy(update={"quantization": "none"})
+    return config.model_copy(update={"student": student})
+
+
+def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Any:
+    """The transformers.GenerationConfig that decodes as evaluate did."""
+    from transformers import GenerationConfig
+
+    from pipeline.models import student_prompt
+
+    beams = evaluate.beams(model.config.is_encoder_decoder)
+    options: dict[str, Any] = {"do_sample": False, "num_beams": beams}
+    if evaluate.temperature > 0 and beams == 1:
+        options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
+        options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
+    if model.config.is_encoder_decoder:
+        for key in ("decoder_start_token_id", "forced_bos_token_id"):
+            options[key] = getattr(model.generation_config, key)
+    return GenerationConfig(
+        **options,
+        max_new_tokens=evaluate.max_new_tokens,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=student_prompt.stop_tokens(model, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def rows(run: Run, out: Path, place: str) -> None:
@@ -114,9 +121,7 @@ def rows(run: Run, out: Path, place: str) -> None:
         if not source.path.stat().st_size:
             continue
         step = source.step.replace("/", "-") or "literals"
-        name = step if source.path.stem == "records" else f"{step}-{source.path.stem}"
-        taken = sum(name in (part["name"], part["name"].rpartition("-")[0]) for part in parts)
-        name += f"-{taken + 1}" if taken else ""
+        name = _part_name(step, source.path.stem, [part["name"] for part in parts])
         (out / "data").mkdir(exist_ok=True)
         target = out / "data" / f"{name}.jsonl"
         shutil.copyfile(source.path, target)
@@ -129,6 +134,17 @@ def rows(run: Run, out: Path, place: str) -> None:
     (out / "README.md").write_text(cards.of_rows(run, config, place, parts), "utf-8")
 
 
+def _part_name(step: str, stem: str, taken: list[str]) -> str:
+    """The name of a file's part, with a number where others have it already."""
+    name = f"{step}-{stem}"
+    if stem == "records":
+        name = step
+    namesakes = [part for part in taken if name in (part, part.rpartition("-")[0])]
+    if namesakes:
+        name += f"-{len(namesakes) + 1}"
+    return name
+
+
 def push(folder: Path, repo: str, kind: str) -> None:
     """Upload a folder to the Hub; EndpointError, with the command to try again, where that
     fails."""
@@ -138,9 +154,9 @@ def push(folder: Path, repo: str, kind: str) -> None:
         api = HfApi()
         api.create_repo(repo, repo_type=kind, exist_ok=True)
         print(api.upload_folder(folder_path=folder, repo_id=repo, repo_type=kind))
-    except Exception as error:  # noqa: BLE001 - whatever the network or the Hub said, the folder is there to push again
-        said = (str(error).splitlines() or [repr(error)])[0]
+    except Exception as error:  # noqa: BLE001 - the folder is whole, whatever the Hub answered
+        answer = (str(error).splitlines() or [repr(error)])[0]
         raise EndpointError(
-            f"the Hub did not take {repo}: {said}\nThe folder {folder} is whole; to try again: "
+            f"the Hub did not take {repo}: {answer}\nThe folder {folder} is whole; to try again: "
             f"hf upload {repo} {folder} --repo-type {kind}"
         ) from None

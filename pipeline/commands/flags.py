@@ -20,9 +20,11 @@ STAGE_HELP = {
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command line: a subparser for each stage, then for each other command."""
     top = argparse.ArgumentParser(
         prog="humor-distill",
-        description="Distil a funny large language model into a small one, with the large one as teacher and critic.",
+        description="Distil a funny large language model into a small one, with the large one as "
+        "teacher and critic.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in STAGE_HELP.items():
@@ -184,6 +186,19 @@ def _import(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--field", default="text", help="the column that holds the sentence (default: text)"
     )
+    _import_splits(command)
+    _import_limits(command)
+    command.add_argument(
+        "--source-name", help="what to record as the rows' source (default: the file's name)"
+    )
+    command.add_argument(
+        "--licence",
+        default="unknown",
+        help="what to record as the rows' licence (default: unknown)",
+    )
+
+
+def _import_splits(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--split-field", help="the column that names each row's split; see --split-map"
     )
@@ -199,6 +214,9 @@ def _import(command: argparse.ArgumentParser) -> None:
         default="train",
         help="which split of a Hub data set to read (default: train)",
     )
+
+
+def _import_limits(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--limit",
         default="",
@@ -210,12 +228,4 @@ def _import(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)"
-    )
-    command.add_argument(
-        "--source-name", help="what to record as the rows' source (default: the file's name)"
-    )
-    command.add_argument(
-        "--licence",
-        default="unknown",
-        help="what to record as the rows' licence (default: unknown)",
     )

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.rows import jsonl
@@ -16,6 +16,11 @@ from pipeline.rows.row import make
 from pipeline.vocabulary import SPLITS
 
 ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
+"""What a file's name may end in; what is no file and ends otherwise is a data set."""
+LONGEST_FIELD = 2**31 - 1
+"""Characters of a CSV field, the most that every platform takes; Python's own limit is 131,072."""
+UNLIMITED = 10**12
+"""Rows of a split without a --limit."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,11 +33,13 @@ def run(args: argparse.Namespace) -> None:
     if args.out.is_dir():
         raise ConfigError(f"import: --out {args.out} is a folder; name a file in it.")
     source = Path(args.source)
-    is_file = source.is_file() or (not source.exists() and source.suffix in ENDINGS)
-    rows = _file(source) if is_file else _hub(args.source, args.hub_split)
+    if source.is_file() or (not source.exists() and source.suffix in ENDINGS):
+        rows = _file(source)
+    else:
+        rows = _hub(args.source, args.hub_split)
+    split_map = _mapping(args.split_map, "--split-map")
     dropped: Counter[str] = Counter()
-    found = literals(rows, args, _mapping(args.split_map, "--split-map"), limits, dropped)
-    kept = list(found)
+    kept = list(literals(rows, args, split_map, limits, dropped))
     if not kept:
         raise DataError(
             f"{args.source}: no sentence is left. Dropped: "
@@ -41,9 +48,8 @@ def run(args: argparse.Namespace) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(args.out, kept)
     counts = Counter(row.split for row in kept)
-    print(
-        f"{args.out}: " + ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
-    )
+    written = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
+    print(f"{args.out}: {written}")
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
 
@@ -66,14 +72,8 @@ def literals(
                 "COLUMN."
             )
         text = " ".join(str(columns[args.field] or "").split())
+        split = _split(columns, args, split_map, where)
         words = len(text.split())
-        split = args.split or str(columns.get(args.split_field))
-        split = split_map.get(split, split)
-        if split not in SPLITS:
-            raise DataError(
-                f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map "
-                f"{split}=train (or another)."
-            )
         folded = text.casefold()
         if not text:
             dropped["empty"] += 1
@@ -85,7 +85,7 @@ def literals(
             dropped[f"longer than {args.max_words} words"] += 1
         elif folded in seen:
             dropped["duplicate"] += 1
-        elif counts[split] >= limits.get(split, 10**12):
+        elif counts[split] >= limits.get(split, UNLIMITED):
             dropped[f"over the limit of {limits[split]} {split}"] += 1
         else:
             seen.add(folded)
@@ -94,13 +94,27 @@ def literals(
             yield make(LiteralText, text=text, split=split, source=source, licence=args.licence)
 
 
+def _split(
+    columns: dict[str, Any], args: argparse.Namespace, split_map: dict[str, str], where: str
+) -> str:
+    """The split that a row goes into; DataError where that is none of ours."""
+    split = args.split or str(columns.get(args.split_field))
+    split = split_map.get(split, split)
+    if split not in SPLITS:
+        raise DataError(
+            f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map "
+            f"{split}=train (or another)."
+        )
+    return split
+
+
 def _limits(text: str) -> dict[str, int]:
-    found = _mapping(text, "--limit")
-    if any(split not in SPLITS or not count.isdigit() for split, count in found.items()):
+    counts = _mapping(text, "--limit")
+    if any(split not in SPLITS or not count.isdigit() for split, count in counts.items()):
         raise ConfigError(
             f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}."
         )
-    return {split: int(count) for split, count in found.items()}
+    return {split: int(count) for split, count in counts.items()}
 
 
 def _writable(text: str) -> bool:
@@ -111,10 +125,15 @@ def _writable(text: str) -> bool:
 
 
 def _mapping(text: str, flag: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    if any(not equals or not value for _, equals, value in pairs):
-        raise ConfigError(f"import: {flag} {text}: write NAME=VALUE, separated by commas.")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    mapping = {}
+    for part in text.split(","):
+        if not part:
+            continue
+        name, _, value = part.partition("=")
+        if not value:
+            raise ConfigError(f"import: {flag} {text}: write NAME=VALUE, separated by commas.")
+        mapping[name.strip()] = value.strip()
+    return mapping
 
 
 def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -124,17 +143,9 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix in (".csv", ".tsv"):
-                csv.field_size_limit(2**31 - 1)
-                if path.suffix == ".csv":
-                    table = csv.DictReader(file)
-                else:  # TSV knows no quotes
-                    table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                for row in table:
-                    yield f"{path}:{table.line_num}", row
+                yield from _table(path, file)
             elif path.suffix == ".jsonl":
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield f"{path}:{number}", _object(line, f"{path}:{number}")
+                yield from _objects(path, file)
             elif path.suffix == ".txt":
                 for number, line in enumerate(file, 1):
                     yield f"{path}:{number}", {"text": line}
@@ -144,6 +155,25 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 )
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}). Convert it: iconv -t utf-8 {path}") from None
+
+
+def _table(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of CSV, or of TSV, which knows no quotes."""
+    csv.field_size_limit(LONGEST_FIELD)
+    if path.suffix == ".csv":
+        table = csv.DictReader(file)
+    else:
+        table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    for row in table:
+        yield f"{path}:{table.line_num}", row
+
+
+def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The JSON objects of a file, one a line."""
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            where = f"{path}:{number}"
+            yield where, _object(line, where)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@ is escaped."""
 import argparse
 import base64
 import hashlib
+import importlib.metadata
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -14,7 +16,7 @@ from markupsafe import Markup
 from pipeline import TEMPLATES
 from pipeline.errors import StageError
 from pipeline.reading import charts, comparison, lookup, variety
-from pipeline.reading.comparison import side_by_side
+from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Metric
@@ -25,17 +27,19 @@ from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
 TEMPLATE = TEMPLATES / "report.html.j2"
-
-
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as
 at random."""
+OUTCOMES = ("win", "tie", "inconsistent", "loss", "failed")
+"""The parts of a contestant's bar, from left to right, as the style sheet names them."""
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the page and say where it is."""
     shown = existing(args.run)
-    against = existing(args.against) if args.against else None
+    against = None
+    if args.against:
+        against = existing(args.against)
     path = args.out or shown.folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     values = _values(shown, against)
@@ -69,20 +73,19 @@ def _hash(text: str) -> str:
 
 def _values(run: Run, against: Run | None) -> dict[str, Any]:
     """What the template shows; StageError where the run has no evaluation to report."""
-    if run.manifest(comparison.EVALUATE) is None:
+    if run.manifest(EVALUATE) is None:
         raise StageError(
             f"run {run.name} has no complete evaluation to report. First: humor-distill all --run "
             f"{run.name}"
         )
-    folder = run.at(comparison.EVALUATE)
+    folder = run.at(EVALUATE)
     rows = jsonl.load(folder / METRICS, Metric)
     single = [row for row in rows if row.vs is None]
     answers = jsonl.load(folder / ANSWERS, Joke)
     jokes = side_by_side(folder, answers)
     complete = run.manifests()
-    spread = variety.spread(
-        answers, [(joke["literal"], joke["teacher"]) for joke in jokes.values()], single
-    )
+    references = [(joke["literal"], joke["teacher"]) for joke in jokes.values()]
+    spread = variety.spread(answers, references, single)
     return {
         "run": run.name,
         "evaluate": complete["evaluate"],
@@ -91,54 +94,59 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "rates": {view: _rates(view, single) for view in _views(single)},
         "diversity": spread,
         "warnings": [*outdated(complete), *variety.collapse(spread)],
-        "curves": [curve for name in complete for curve in _curves(run, name)],
-        "learned": [learned for name in complete for learned in _learned(run, name)],
+        "curves": list(_curves(run, complete)),
+        "learned": list(_learned(run, complete)),
         "manifests": complete,
         "cost": spending(complete),
         "jokes": [jokes[literal] for literal in sorted(jokes)[:SIDE_BY_SIDE]],
         "contestants": list(dict.fromkeys(row.contestant for row in single)),
         "recipes": {
-            name: json.dumps(found["recipe"], indent=2, ensure_ascii=False)
-            for name, found in complete.items()
+            name: json.dumps(manifest["recipe"], indent=2, ensure_ascii=False)
+            for name, manifest in complete.items()
         },
         "prompts": prompts(complete),
-        "against": against.name if against else None,
-        "compared": comparison.compared(against, run) if against else [],
-        "differences": list(comparison.recipes(against, run)) if against else [],
-        "version": _version(),
+        **_comparison(run, against),
+        "version": importlib.metadata.version("humor-distill"),
     }
 
 
-def _version() -> str:
-    import importlib.metadata
-
-    return importlib.metadata.version("humor-distill")
+def _comparison(run: Run, against: Run | None) -> dict[str, Any]:
+    if against is None:
+        return {"against": None, "compared": [], "differences": []}
+    return {
+        "against": against.name,
+        "compared": comparison.compared(against, run),
+        "differences": list(comparison.recipes(against, run)),
+    }
 
 
 def headline(rows: Sequence[Metric]) -> list[str]:
     """What a person should read first: the last contestant on each split, and its gain over sft."""
-    said = []
+    lines = []
     for split in _views([row for row in rows if row.aspect == rows[0].aspect]):
-        last = [row for row in rows if row.view == split and row.vs is None][-1]
+        here = [row for row in rows if row.view == split]
+        last = [row for row in here if row.vs is None][-1]
         if last.wtr is None:
             continue
-        text = (
+        lines.append(
             f"{last.contestant} ties or beats its teacher in {percent(last.wtr)} of judgements on "
-            f"{last.n} {split} "
-            f"sentences (95 % interval {percent(last.low or 0)} to {percent(last.high or 0)})"
+            f"{last.n} {split} sentences (95 % interval {percent(last.low or 0)} to "
+            f"{percent(last.high or 0)}){_gain(last.contestant, here)}."
         )
-        gain = next(
-            (
-                row
-                for row in rows
-                if (row.view, row.contestant, row.vs) == (split, last.contestant, "sft")
-            ),
-            None,
-        )
-        if gain and gain.delta is not None:
-            text += f", {gain.delta:+.3f} against imitation alone ({gain.delta_low:+.3f} to {gain.delta_high:+.3f}, paired)"
-        said.append(text + ".")
-    return said
+    return lines
+
+
+def _gain(contestant: str, rows: Sequence[Metric]) -> str:
+    """A contestant's gain over sft in words; nothing where the rows of its split have none."""
+    for row in rows:
+        if row.contestant == contestant and row.vs == "sft":
+            if row.delta is None:
+                return ""
+            return (
+                f", {row.delta:+.3f} against imitation alone ({row.delta_low:+.3f} to "
+                f"{row.delta_high:+.3f}, paired)"
+            )
+    return ""
 
 
 def _views(rows: Sequence[Metric]) -> list[str]:
@@ -146,67 +154,66 @@ def _views(rows: Sequence[Metric]) -> list[str]:
 
 
 def _rates(split: str, rows: Sequence[Metric]) -> dict[str, Markup]:
-    here = [row for row in rows if row.view == split]
-    counts = [
-        (
-            row.contestant,
-            {
-                name: getattr(row, name) or 0
-                for name in ("win", "tie", "inconsistent", "loss", "failed")
-            },
-        )
-        for row in here
-    ]
+    rates: list[charts.Bar] = []
+    outcomes = []
+    for row in rows:
+        if row.view == split:
+            rates.append((row.contestant, row.wtr, row.low, row.high))
+            outcomes.append((row.contestant, {name: getattr(row, name) or 0 for name in OUTCOMES}))
     return {
-        "bars": charts.bars(
-            [(row.contestant, row.wtr, row.low, row.high) for row in here],
-            f"Win-tie rate on {split}",
-        ),
-        "stacked": charts.stacked(counts, f"Outcomes against the teacher on {split}"),
+        "bars": charts.bars(rates, f"Win-tie rate on {split}"),
+        "stacked": charts.stacked(outcomes, f"Outcomes against the teacher on {split}"),
     }
 
 
-def _curves(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    path = run.at(Step.named(name)) / CURVE
-    if not path.exists():
-        return
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+def _curves(run: Run, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The charts of the steps that trained something."""
+    for name in names:
+        path = run.at(Step.named(name)) / CURVE
+        if path.exists():
+            lines = path.read_text("utf-8").splitlines()
+            yield from _curves_of(name, [json.loads(line) for line in lines])
 
-    def points(key: str) -> list[tuple[float, float]]:  # an overflowed figure is null, and left out
-        return [(row["step"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
 
+def _curves_of(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     title = f"{name}: loss over training steps"
-    yield {
-        "title": title,
-        "chart": charts.lines(
-            {"loss": points("loss"), "held-out loss": points("eval_loss")}, title
-        ),
-    }
+    losses = {"loss": _points(rows, "loss"), "held-out loss": _points(rows, "eval_loss")}
+    yield {"title": title, "chart": charts.lines(losses, title)}
     accuracy = {
-        "batches": points("rewards/accuracies"),
-        "held-out": points("eval_rewards/accuracies"),
+        "batches": _points(rows, "rewards/accuracies"),
+        "held-out": _points(rows, "eval_rewards/accuracies"),
     }
     if any(accuracy.values()):
         title = f"{name}: reward accuracy over training steps"
         yield {"title": title, "chart": charts.lines(accuracy, title, (0.0, 1.0))}
 
 
-def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
-    """How the preferences of a round stand after training: the share whose margin grew, and the
-    mean margins.
+def _points(rows: Sequence[dict[str, Any]], key: str) -> list[charts.Point]:
+    """(step, figure) of the rows that have it; one that overflowed is null, and left out."""
+    return [(row["step"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
+
+
+def _learned(run: Run, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """How the preferences of the rounds stand after training."""
+    for name in names:
+        folder = run.at(Step.named(name))
+        if (folder / MARGINS).exists():
+            yield from _learned_in(name, folder)
+
+
+def _learned_in(name: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The share of a round's preferences whose margin grew, and the mean margins.
 
     Of those trained on, and of those held out; ties have no margin to grow.
     """
-    folder = run.at(Step.named(name))
-    path = folder / MARGINS
-    files = [lookup.Source(name, folder / file) for file in (RECORDS, HELD_OUT) if path.exists()]
-    ties = {row["id"] for file in files for row in file.rows('"tie":true') if row.get("tie")}
+    ties = _ties(name, folder)
     groups: dict[bool, list[tuple[float, float]]] = defaultdict(list)
-    for row in jsonl.read(path, Margin) if path.exists() else ():
+    for row in jsonl.read(folder / MARGINS, Margin):
         if row.preference_id in ties:
             continue
         before = row.chosen_before - row.rejected_before
-        groups[row.held_out].append((before, row.chosen_after - row.rejected_after))
+        after = row.chosen_after - row.rejected_after
+        groups[row.held_out].append((before, after))
     for held_out, pairs in groups.items():
         yield {
             "step": name,
@@ -218,19 +225,36 @@ def _learned(run: Run, name: str) -> Iterator[dict[str, Any]]:
         }
 
 
+def _ties(name: str, folder: Path) -> set[str]:
+    """The ids of the preferences whose verdict is a tie."""
+    ties = set()
+    for file in (RECORDS, HELD_OUT):
+        for row in lookup.Source(name, folder / file).rows('"tie":true'):
+            if row.get("tie"):
+                ties.add(row["id"])
+    return ties
+
+
 def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Totals over the steps; the cost is None where one of them is unknown."""
     spent = [manifest["spent"] for manifest in manifests.values()]
     costs = [row["cost"] for row in spent if row["calls"]]
-    learned = [found for name, found in manifests.items() if name.endswith("/dpo")]
-    pairs = sum(found["rows"] for found in learned if found.get("objective") in ("dpo", "brio"))
-    total = None if None in costs else sum(costs)
+    pairs = 0
+    for name, manifest in manifests.items():
+        if name.endswith("/dpo") and manifest.get("objective") in ("dpo", "brio"):
+            pairs += manifest["rows"]
+    total = None
+    if None not in costs:
+        total = sum(costs)
+    per_pair = None
+    if total is not None and pairs:
+        per_pair = total / pairs
     return {
         "calls": sum(row["calls"] for row in spent),
         "tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in spent),
         "cost": total,
         "currency": next((row["currency"] for row in spent if row["currency"]), ""),
-        "per_pair": total / pairs if total is not None and pairs else None,
+        "per_pair": per_pair,
         "pairs": pairs,
     }
 

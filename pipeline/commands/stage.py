@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> None:
     if args.command == "all" and not args.dry_run:
         _check_splits(config)
         _check_training(run, chosen, config)
-    dry = Dry() if args.dry_run else None
+    dry = None
+    if args.dry_run:
+        dry = Dry()
     for step in chosen:
         execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
     if dry and dry.total():
@@ -57,7 +59,9 @@ def _configured(run: Run, args: argparse.Namespace) -> Config:
         print(f"run {run.name} is new; its configuration is {path}")
     for text in args.set:
         assign(data, *parse_assignment(text))
-    where = f"{path} with --set" if args.set else str(path)
+    where = str(path)
+    if args.set:
+        where += " with --set"
     return validate(data, where)
 
 
@@ -78,7 +82,9 @@ def _linked(
     there."""
     source = Run(args.source)
     every = args.command == "all"
-    wanted = planned if every else planned[: planned.index(chosen[0])]
+    wanted = planned
+    if not every:
+        wanted = planned[: planned.index(chosen[0])]
     if args.dry_run:
         return linking.linkable(run, source, wanted, config, but_seed=not every)
     linking.link(run, source, wanted, config, but_seed=not every)
@@ -97,21 +103,20 @@ def _repeated(args: argparse.Namespace) -> str:
 
 def _check_splits(config: Config) -> None:
     """DataError where a split is missing that a later stage will need."""
-    there = {row.split for row in literals(config)}
-    missing = {"train", *config.evaluate.splits} - there
+    splits = {row.split for row in literals(config)}
+    missing = {"train", *config.evaluate.splits} - splits
     if missing:
         raise DataError(
             f"{', '.join(config.literals.files)}: no literal of split "
-            f"{', '.join(sorted(missing))}, which sft or "
-            f"evaluate needs. Splits there are: {', '.join(sorted(there))}."
+            f"{', '.join(sorted(missing))}, which sft or evaluate needs. Splits there are: "
+            f"{', '.join(sorted(splits))}."
         )
 
 
 def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
     """Build what a long run will need late, so that a typo ends it before it has begun."""
-    if not any(
-        isinstance(stage_of(step), Learns) and run.manifest(step) is None for step in chosen
-    ):
+    learning = [step for step in chosen if isinstance(stage_of(step), Learns)]
+    if all(run.manifest(step) for step in learning):
         return
     from pipeline.models import student
     from pipeline.training import arguments

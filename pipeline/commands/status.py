@@ -24,7 +24,10 @@ def show(name: str | None) -> str:
 
 def lines(run: Run) -> list[str]:
     """A head, and a line for each step."""
-    head = f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} {'seconds':>8}  dropped"
+    head = (
+        f"{'step':<18} {'state':<11} {'rows':>8} {'calls':>7} {'tokens':>11} {'cost':>10} "
+        f"{'seconds':>8}  dropped"
+    )
     steps = run.steps()
     manifests = [read_json(run.folder / str(step) / MANIFEST) for step in steps]
     whole = [manifest for manifest in manifests if manifest and not misshapen(manifest)]
@@ -42,13 +45,16 @@ def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
     if wrong:
         return f"{step!s:<18} {'damaged':<11} {wrong}"
     dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
-    state = "linked" if folder.is_symlink() else "complete"
+    state = "complete"
+    if folder.is_symlink():
+        state = "linked"
     old = stale(manifest, manifests)
     if old:
         state = "stale"
         dropped = f"read other rows or weights of {', '.join(old)}; {dropped}"
     spent = _spent(manifest["spent"])
-    return f"{step!s:<18} {state:<11} {manifest['rows']:>8} {spent} {manifest['seconds']:>8.1f}  {dropped}".rstrip()
+    row = f"{step!s:<18} {state:<11} {manifest['rows']:>8} {spent}"
+    return f"{row} {manifest['seconds']:>8.1f}  {dropped}".rstrip()
 
 
 def _unfinished(run: Run, step: Step) -> str:

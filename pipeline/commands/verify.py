@@ -31,6 +31,7 @@ from pipeline.runs.files import (
     RECORDS,
     ROLLOUTS,
     SELECTION,
+    WEIGHTS,
     read_json,
 )
 from pipeline.runs.hashes import file_hash, folder_hash
@@ -45,12 +46,13 @@ BEFORE_ROWS: dict[str, type[Row]] = {
     SELECTION: Verdict,
 }
 """Files that a step's rows refer to."""
-SIDE_KINDS: dict[str, type[Row]] = {
+AFTER_ROWS: dict[str, type[Row]] = {
     MARGINS: Margin,
     ROLLOUTS: Rollout,
     METRICS: Metric,
     DROPPED: Drop,
 }
+"""Files that refer to a step's rows."""
 R = TypeVar("R", bound=Row)
 SHOWN = 20
 """Faults of one step that are listed."""
@@ -61,12 +63,15 @@ def run(args: argparse.Namespace) -> None:
     run = existing(args.run)
     faults = False
     for name, lines in faults_of(run):
-        print(f"{name}: {f'faults: {len(lines)}' if lines else 'whole'}")
+        if lines:
+            faults = True
+            print(f"{name}: faults: {len(lines)}")
+        else:
+            print(f"{name}: whole")
         for line in lines[:SHOWN]:
             print(f"  {line}")
         if len(lines) > SHOWN:
             print(f"  and {len(lines) - SHOWN} more")
-        faults |= bool(lines)
     if faults:
         raise DataError(f"run {run.name} is not what its stages wrote.")
 
@@ -83,7 +88,10 @@ def faults_of(run: Run) -> Iterator[tuple[str, list[str]]]:
 
 
 class _Checker:
-    """Goes through the steps in order and remembers what later ones refer to, by id."""
+    """Goes through the steps in order and remembers what later ones refer to, by id.
+
+    `faults` are those of the step at hand.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -140,34 +148,45 @@ class _Checker:
                 self.faults.append(f"{path}: not there")
             elif file_hash(path) != digest:
                 self.faults.append(f"{path}: its SHA-256 is not the manifest's")
-        if "weights" in manifest and folder_hash(folder / "weights") != manifest["weights"].get(
-            "sha256"
-        ):
-            self.faults.append(f"{folder / 'weights'}: the weights' SHA-256 is not the manifest's")
+        if "weights" in manifest:
+            weights = folder / WEIGHTS
+            if folder_hash(weights) != manifest["weights"].get("sha256"):
+                self.faults.append(f"{weights}: the weights' SHA-256 is not the manifest's")
 
     def _inputs(self, step: Step, manifest: dict[str, Any]) -> None:
         """Whether the step read what is now in the steps before it."""
         if self.config and (step.round or 0) > len(self.config.rounds):
             self.faults.append(f"the configuration has {len(self.config.rounds)} round(s)")
             return
-        named = stage_of(step).reads(self.config, step.round) if self.config else {}
+        inputs = {}
+        if self.config:
+            inputs = stage_of(step).reads(self.config, step.round)
         for name, identity in manifest["recipe"]["inputs"].items():
-            read = named.get(name)
-            try:
-                theirs = read_json(self.run.at(read) / MANIFEST) if read else None
-            except (DataError, StageError):
-                theirs = None
-            if theirs is None or misshapen(theirs):
+            now = self._identity(inputs.get(name))
+            if now is None:
                 self.faults.append(f"it read {name}, which is not complete in this run")
-                continue
-            had = {"records": theirs["sha256"], "weights": theirs.get("weights", {}).get("sha256")}
-            had["index"] = theirs["files"].get(INDEX)
-            if any(had[key] != value for key, value in identity.items()):
+            elif any(now[key] != value for key, value in identity.items()):
                 self.faults.append(f"it read other rows or weights of {name} than there are now")
-
         read_literals = manifest["recipe"].get("literals", {}).get("files", self.literal_files)
         if read_literals != self.literal_files:
             self.faults.append("it was made from other literals than their files hold now")
+
+    def _identity(self, step: Step | None) -> dict[str, Any] | None:
+        """What tells the step's rows, weights and index from others; None where it is not
+        complete."""
+        if step is None:
+            return None
+        try:
+            manifest = read_json(self.run.at(step) / MANIFEST)
+        except (DataError, StageError):
+            return None
+        if manifest is None or misshapen(manifest):
+            return None
+        return {
+            "records": manifest["sha256"],
+            "weights": manifest.get("weights", {}).get("sha256"),
+            "index": manifest["files"].get(INDEX),
+        }
 
     def _words(self, folder: Path, manifest: dict[str, Any]) -> None:
         for name, text in manifest["prompts"].items():
@@ -179,33 +198,30 @@ class _Checker:
     # --- rows against each other
 
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
-        kind = _kind(step, manifest["recipe"])
-        files = [*BEFORE_ROWS.items(), (RECORDS, kind), (HELD_OUT, kind), *SIDE_KINDS.items()]
-        bands = {
-            role: float(manifest["recipe"].get(role, {}).get("tie_band", 0.0))
-            for role in ("critic", "judge")
-        }
-        at = Place(folder, bands)
-        counts: Counter[str] = Counter()
-        for name, of in files:
+        recipe = manifest["recipe"]
+        kind = _kind(step, recipe)
+        tie_bands = {}
+        for role in ("critic", "judge"):
+            tie_bands[role] = float(recipe.get(role, {}).get("tie_band", 0.0))
+        at = Place(folder, tie_bands)
+        rows = 0
+        for name, kind_of in {**BEFORE_ROWS, RECORDS: kind, HELD_OUT: kind, **AFTER_ROWS}.items():
             if not (folder / name).is_file():
                 continue
             at.file = name
-            for row in self._rows(folder / name, of):
-                counts[name] += 1
+            for row in self._rows(folder / name, kind_of):
+                if name == RECORDS:
+                    rows += 1
                 self.joins.check(row, at)
         self.faults += at.faults
-        if counts[RECORDS] != manifest["rows"]:
-            self._fault(
-                folder,
-                RECORDS,
-                f"{counts[RECORDS]} rows, but the manifest says {manifest.get('rows')}",
-            )
+        if rows != manifest["rows"]:
+            what = f"{rows} rows, but the manifest says {manifest.get('rows')}"
+            self.faults.append(f"{folder / RECORDS}: {what}")
         if at.reasons != Counter(manifest["dropped"]):
-            said = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
-            self._fault(folder, DROPPED, said)
+            what = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
+            self.faults.append(f"{folder / DROPPED}: {what}")
         if at.margins and at.margins != at.learned:
-            self._fault(folder, MARGINS, "not one row for each preference")
+            self.faults.append(f"{folder / MARGINS}: not one row for each preference")
 
     def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
         """The rows that can be read; lines that cannot, and ids that repeat or are not their
@@ -227,14 +243,11 @@ class _Checker:
                 seen.add(row.id)
                 yield row
 
-    def _fault(self, folder: Path, file: str, said: str) -> None:
-        self.faults.append(f"{folder / file}: {said}")
 
-
-def _kind(step: Step, made: Recipe) -> type[Row]:
+def _kind(step: Step, recipe: Recipe) -> type[Row]:
     """The kind of the step's rows, by its recipe."""
     if step.stage == "dpo":
-        return OBJECTIVES[made["round"]["objective"]].row
+        return OBJECTIVES[recipe["round"]["objective"]].row
     kinds: dict[str, type[Row]] = {
         "teacher": Joke,
         "sample": Joke,

@@ -11,8 +11,6 @@ STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
 LOCAL = "local:"
 """The base_url of a model that is loaded here; the cloze critic alone can use one."""
-
-
 SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 """Names of headers whose values are secrets."""
 
@@ -26,6 +24,7 @@ def _without_password(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_without_password)]
+"""A URL without a password in it."""
 
 
 class Price(Section):

@@ -18,12 +18,13 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
+    path = key.strip().split(".")
     if value.strip() == "null":
-        return key.strip().split("."), None
+        return path, None
     try:
-        return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
+        return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip().split("."), value
+        return path, value
 
 
 def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
@@ -31,13 +32,12 @@ def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
     made."""
     at: Any = data
     for place, key in enumerate(path):
-        if not (
-            isinstance(at, dict) or (isinstance(at, list) and key.isdigit() and int(key) < len(at))
-        ):
+        in_list = isinstance(at, list) and key.isdigit() and int(key) < len(at)
+        if not isinstance(at, dict) and not in_list:
             raise ConfigError(
                 f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}."
             )
-        slot: Any = int(key) if isinstance(at, list) else key
+        slot: Any = int(key) if in_list else key
         if place == len(path) - 1:
             at[slot] = value
         elif isinstance(at, dict) and at.get(slot) is None:
@@ -63,10 +63,12 @@ def validate(data: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_complaint(e)}" for e in error.errors())) from None
+        complaints = [f"{where}: {_complaint(fault)}" for fault in error.errors()]
+        raise ConfigError("\n".join(complaints)) from None
 
 
 def _complaint(error: Any) -> str:
+    """What pydantic says of one key, with its full name; of an unknown one, what may be meant."""
     import difflib
 
     path = [str(part) for part in error["loc"]]
@@ -79,17 +81,17 @@ def _complaint(error: Any) -> str:
             continue
         section = section_of(section.model_fields[part].annotation)
     close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
-    hint = (
-        f" Did you mean {close[0]!r}?"
-        if close
-        else f" Known keys: {', '.join(section.model_fields)}."
-    )
-    return f"{name}: unknown key.{hint}"
+    if close:
+        return f"{name}: unknown key. Did you mean {close[0]!r}?"
+    return f"{name}: unknown key. Known keys: {', '.join(section.model_fields)}."
 
 
 def section_of(annotation: Any) -> Any:
     """The Section inside an annotation such as `Lora | None` or `list[Round]`."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    found = [section_of(argument) for argument in getattr(annotation, "__args__", ())]
-    return next((section for section in found if section is not None), None)
+    for argument in getattr(annotation, "__args__", ()):
+        section = section_of(argument)
+        if section is not None:
+            return section
+    return None

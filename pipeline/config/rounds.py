@@ -11,8 +11,7 @@ from pipeline.vocabulary import Objective
 
 TRL_LOSSES = frozenset(
     "sigmoid hinge ipo exo_pair nca_pair robust bco_pair sppo_hard aot aot_unpaired apo_zero "
-    "apo_down discopop sft "
-    "sigmoid_norm".split()
+    "apo_down discopop sft sigmoid_norm".split()
 )
 """What TRL 1.16's DPOTrainer knows; it would say so only at the first step."""
 

@@ -10,6 +10,8 @@ Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 class Section(BaseModel):
+    """A table of the configuration, every key known; the strings under its keys document them."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 

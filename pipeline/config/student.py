@@ -81,7 +81,7 @@ class Sample(Generation):
 
     @model_validator(mode="after")
     def a_beam_per_candidate(self) -> "Sample":
-        if (self.num_beams or 1) > 1 and self.num_beams < self.k:  # type: ignore[operator]
+        if self.num_beams and 1 < self.num_beams < self.k:
             raise ValueError(
                 f"num_beams = {self.num_beams} cannot give k = {self.k} candidates: take k beams "
                 "or more"

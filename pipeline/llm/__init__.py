@@ -3,7 +3,9 @@ paid twice.
 
     door         (tag, request) in, (tag, answer) out in the same order
     live         one by one, as a continuous stream
-    batch, jobs  the same requests at half the price, by the Batch API
+    batch        the same requests at half the price, by the Batch API
+    batch_client what that itself is asked
+    jobs         those that are planned, made and waited for
     hosts        the addresses of an endpoint: who is asked next, and how fast
     client       one HTTP request
     faults       every way that one can fail

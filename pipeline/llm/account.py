@@ -31,8 +31,10 @@ class Tally:
 
     def __str__(self) -> str:
         parts = [f"{self.tokens:,} tokens", f"{self.cached:,} from cache"]
-        parts += [f"{self.money:.4f} spent"] if self.money else []
-        parts += [f"{self.failed:,} failed"] if self.failed else []
+        if self.money:
+            parts.append(f"{self.money:.4f} spent")
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
         return ", ".join(parts)
 
 
@@ -56,14 +58,20 @@ class Account:
         tally: Tally,
         quarantine: Quarantine | None,
     ) -> None:
-        self.payer, self.endpoint, self.tally, self.quarantine = payer, endpoint, tally, quarantine
+        self.payer = payer
+        self.endpoint = endpoint
+        self.tally = tally
+        self.quarantine = quarantine
         self.cache = Cache(path)
         try:
             self.purse = Purse(self.cache, runtime, payer.run, payer.step, endpoint)
         except BaseException:
             self.cache.close()
             raise
-        self.answers = self._alone = 0
+        self.answers = 0
+        """How many came and were kept."""
+        self._alone = 0
+        """How many requests have failed for the first time since the last of them."""
 
     def keep(
         self,
@@ -99,20 +107,16 @@ class Account:
     def _pay(
         self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer
     ) -> None:
-        paid, price = cost(self.endpoint, usage), self.endpoint.price
+        paid = cost(self.endpoint, usage)
+        price = self.endpoint.price
+        currency = price.currency if price else None
         self.cache.keep(
             key,
             payer.run,
             payer.step,
             (self.endpoint.base_url, self.endpoint.model, text),
             raw,
-            (
-                usage.prompt,
-                usage.completion,
-                paid,
-                price.currency if price else None,
-                round(seconds, 3),
-            ),
+            (usage.prompt, usage.completion, paid, currency, round(seconds, 3)),
         )
         self.tally.tokens += (usage.prompt or 0) + (usage.completion or 0)
         self.tally.money += paid or 0.0
@@ -122,12 +126,14 @@ class Account:
     def cached(self, key: str) -> Answer | None:
         """The answer, if it was paid for before; one that cannot be read is none."""
         raw = self.cache.answer(key)
+        if raw is None:
+            return None
         try:
-            found = None if raw is None else parse(key, raw)[0]
+            answer, _ = parse(key, raw)
         except Retry:
             return None
-        self.tally.cached += found is not None
-        return found
+        self.tally.cached += 1
+        return answer
 
     def fail(
         self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1
@@ -139,16 +145,15 @@ class Account:
         endpoint.
         """
         self.tally.failed += 1
-        known = self.quarantine is not None and call_id(call.key) in self.quarantine.before
-        self._alone += since == self.answers and not known
+        failed_before = self.quarantine is not None and call_id(call.key) in self.quarantine.before
+        if since == self.answers and not failed_before:
+            self._alone += 1
         if self._alone >= FAILED_BEFORE_STOP:
             raise EndpointError(
                 f"{self.endpoint.base_url} failed {self._alone} requests one after another: "
-                f"{error}\n"
-                "Look at the server, or mend the endpoint's section in the configuration (model, "
-                "logprobs, "
-                "max_tokens_key, omit, extra_body), then run the same command again; no answer is "
-                "lost."
+                f"{error}\nLook at the server, or mend the endpoint's section in the configuration "
+                "(model, logprobs, max_tokens_key, omit, extra_body), then run the same command "
+                "again; no answer is lost."
             ) from None
         if self.quarantine:
             self.quarantine.add(call_id(call.key), call.body, attempts)

@@ -10,9 +10,8 @@ not made twice.
 import asyncio
 import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -22,27 +21,19 @@ from typing import Any, BinaryIO
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
-from pipeline.llm import client
 from pipeline.llm.account import Account, Payer
+from pipeline.llm.batch_client import BatchClient, Missing
 from pipeline.llm.call import Answer, Call, Done, parse, prepare
-from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, by_status
+from pipeline.llm.faults import Refused, Retry, Unusable
 from pipeline.llm.hosts import pause
-from pipeline.llm.jobs import URL, Jobs, Request
+from pipeline.llm.jobs import Job, Jobs, Request
 
-FIRST_LOOK, LAST_LOOK = 5.0, 60.0
-"""Seconds between looks at the jobs; they grow from the one to the other."""
-PATIENCE = 900.0
-"""Seconds for which the API may answer nothing but 429."""
-BACKOFF = 1.0
-"""Seconds before a second attempt to reach the API; they double up to a minute."""
-FILE_TIMEOUT = 900.0
-"""Seconds that a file may take on its way."""
-NAME = "humor-distill"
-"""The key of a job's metadata that holds our name for it."""
-
-
-class Missing(Exception):
-    """What was there is not: a file or a job that the endpoint has forgotten."""
+FIRST_LOOK = 5.0
+"""Seconds between the first looks at the jobs; they grow to LAST_LOOK."""
+LAST_LOOK = 60.0
+"""Seconds between looks at jobs that take long."""
+ENDED = ("completed", "expired", "cancelled", "failed")
+"""What the endpoint says of a job that it does no more for."""
 
 
 class BatchApi:
@@ -51,24 +42,24 @@ class BatchApi:
     def __init__(
         self, endpoint: Endpoint, runtime: Runtime, account: Account, halted: Callable[[], bool]
     ) -> None:
-        import openai
-
-        self.endpoint, self.runtime, self.account, self._halted = endpoint, runtime, account, halted
-        self.jobs, self._identity = Jobs(endpoint, account), client.Identity(endpoint)
-        self.api = openai.AsyncOpenAI(
-            base_url=endpoint.base_url,
-            api_key="none",
-            default_headers=self._identity.headers,
-            max_retries=0,
-            timeout=max(runtime.timeout, FILE_TIMEOUT),
-            http_client=openai.DefaultAioHttpClient(),
-        )
+        self.endpoint = endpoint
+        self.runtime = runtime
+        self.account = account
+        self._halted = halted
+        self.jobs = Jobs(endpoint, account)
+        self.client = BatchClient(endpoint, runtime, halted)
+        self._order: list[tuple[Any, bytes]] = []
+        """Tag and key of each request, in order."""
         self._keys: dict[bytes, None] = {}
         """Of the requests that are asked here, and nobody else's."""
         self._broken: EndpointError | None = None
+        """Of one line of an answer: no request can succeed before a person has mended something."""
         self._failed: dict[str, Exception] = {}
-        self._said: dict[str, str] = {}
+        """By key, why a request is not sent again."""
+        self._told: dict[str, str] = {}
+        """The last line that a person was shown of each job, by its name."""
         self._attempts: dict[str, list[dict[str, Any]]] = {}
+        """By key, those that failed."""
         self._tries: Counter[str] = Counter()
 
     async def serve(
@@ -79,29 +70,35 @@ class BatchApi:
     ) -> None:
         """Bring every request's answer into the cache, then give them all; `done` and `behind` as
         in live.py."""
-
-        def unanswered() -> Iterator[Request]:
-            for tag, request in requests:
-                call = prepare(self.endpoint, request)
-                key = bytes.fromhex(call.key)
-                self._keys[key] = None
-                order.append((tag, key))
-                if not self.jobs.is_asked(call.key):
-                    yield call.key, call.text
-
-        order: list[tuple[Any, bytes]] = []
         try:
             await self._find_lost()
-            waiting: Iterator[Request] = unanswered()
-            while (first := next(waiting, None)) is not None or self._ours():
-                for file, name in self.jobs.plan(chain([first] if first else [], waiting)):
+            waiting = self._unanswered(requests)
+            first = next(waiting, None)
+            while first is not None or self._ours():
+                head = [] if first is None else [first]
+                for file, name in self.jobs.plan(chain(head, waiting)):
                     with file:
                         await self._send(file, name)
                 waiting = iter(await self._wait())
+                first = next(waiting, None)
         finally:
             self.jobs.sweep()
-            await self.api.close()
-        for place, (tag, key) in enumerate(order):
+            await self.client.close()
+        await self._hand_over(done, behind)
+
+    def _unanswered(self, requests: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Request]:
+        """The requests that are neither answered nor in a job; notes the order of all."""
+        for tag, request in requests:
+            call = prepare(self.endpoint, request)
+            key = bytes.fromhex(call.key)
+            self._keys[key] = None
+            self._order.append((tag, key))
+            if not self.jobs.is_asked(call.key):
+                yield call.key, call.text
+
+    async def _hand_over(self, done: Callable[[Done], None], behind: Callable[[], bool]) -> None:
+        """Give all answers, in order, no faster than the caller takes them."""
+        for place, (tag, key) in enumerate(self._order):
             done(Done(place, tag, key.hex(), self._answer(key.hex())))
             while behind():
                 await pause(0.005, self._halted)
@@ -109,119 +106,58 @@ class BatchApi:
                 await asyncio.sleep(0)
 
     def _answer(self, key: str) -> Answer:
-        if (found := self.account.cached(key)) is not None:
-            return found
+        """A request's answer from the cache, or its failure."""
+        answer = self.account.cached(key)
+        if answer is not None:
+            return answer
         attempts = self._attempts.get(key, [])
-        body = attempts[-1].pop("request", None) or {} if attempts else {}
+        body: dict[str, Any] = {}
+        if attempts:
+            body = attempts[-1].pop("request", None) or {}
         gone = Retry("another process took the batch; run the same command again")
         return self.account.fail(Call(body, "", key), self._failed.get(key, gone), attempts)
 
     async def _send(self, file: BinaryIO, name: str) -> None:
-        """Upload a file and make a job of it; a second attempt first looks whether the first one
-        made it."""
-        path, tried = Path(file.name), []  # type: ignore[var-annotated]
-
-        async def make() -> Any:
-            made = await self._named(name) if tried else None
-            tried.append(True)
-            return made or await self.api.batches.create(
-                input_file_id=uploaded.id,
-                endpoint=URL,
-                completion_window="24h",
-                metadata={NAME: name},
-            )
-
+        """Make a job of a file, and note its id."""
         try:
-            uploaded = await self._tried(lambda: self.api.files.create(file=path, purpose="batch"))
-            self.jobs.found(name, (await self._tried(make)).id)
+            self.jobs.found(name, await self.client.send(Path(file.name), name))
         except Missing as error:
             raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
-
-    async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What the API answers, after as many attempts as the runtime section allows."""
-        import httpx2
-        import openai
-
-        attempt, began = 0, time.monotonic()
-        while True:
-            try:
-                return await ask()
-            except openai.APIStatusError as error:
-                if error.status_code == 404:
-                    raise Missing(f"{error.request.url} is not there: {error.message}") from None
-                body = json.dumps({"error": error.body}).encode()
-                fault = self._fault(
-                    error.status_code, error.response.headers.get("retry-after"), body
-                )
-            except (openai.APIConnectionError, httpx2.HTTPError) as error:
-                fault = Gone(type(error.__cause__ or error).__name__)
-            attempt += not isinstance(fault, Busy)
-            late = attempt > self.runtime.retries or time.monotonic() - began > PATIENCE
-            if not isinstance(fault, Retry) or late:
-                raise (
-                    fault
-                    if isinstance(fault, EndpointError)
-                    else EndpointError(
-                        f"{self.endpoint.base_url} takes no batch: {fault}\nRun the same command "
-                        "again later; jobs "
-                        "that are there go on, and no answer is lost."
-                    )
-                ) from None
-            wait = fault.wait if fault.wait is not None else BACKOFF * 2**attempt
-            await pause(max(BACKOFF, min(60.0, wait)), self._halted)
-
-    def _fault(self, status: int, wait: str | None, body: bytes) -> Exception:
-        return by_status(
-            self.endpoint,
-            self.endpoint.base_url,
-            status,
-            wait,
-            self._identity.hidden(body),
-            time.time(),
-        )
-
-    async def _named(self, name: str) -> Any:
-        """The job with our name, if there is one."""
-        async for job in self.api.batches.list(limit=100):
-            if (job.metadata or {}).get(NAME) == name:
-                return job
-        return None
 
     async def _find_lost(self) -> list[Request]:
         """After a kill, jobs without an id were either made, or are forgotten; returns our requests
         in the latter."""
         lost: list[Request] = []
         for name in self.jobs.unknown():
-            job = await self._tried(lambda name=name: self._named(name))  # type: ignore[misc]
-            if job is None:
+            batch = await self.client.named(name)
+            if batch is None:
                 lost += self.jobs.requests(name).items()
                 self.jobs.forget(name)
             else:
-                self.jobs.found(name, job.id)
+                self.jobs.found(name, batch.id)
         return self._mine(lost)
 
     def _mine(self, requests: Iterable[Request]) -> list[Request]:
         """Those that are asked here: another step's are for it to send again, and to pay."""
         return [(key, text) for key, text in requests if bytes.fromhex(key) in self._keys]
 
-    def _ours(self) -> list[tuple[str, str | None, str, str]]:
+    def _ours(self) -> list[Job]:
         """The jobs that hold a request of ours."""
-        return [
-            job for job in self.jobs.waiting() if self._mine(self.jobs.requests(job[0]).items())
-        ]
+        jobs = self.jobs.waiting()
+        return [job for job in jobs if self._mine(self.jobs.requests(job.name).items())]
 
     async def _wait(self) -> list[Request]:
         """Wait for all jobs of ours; returns the requests that are to be sent again."""
         again: list[Request] = []
-        wait = FIRST_LOOK
+        seconds = FIRST_LOOK
         while self._ours():
             again += await self._find_lost()
             again += await self._look(self._ours())
             if self._broken:
                 raise self._broken
             if self._ours():
-                await pause(wait, self._halted)
-                wait = min(LAST_LOOK, wait * 1.5)
+                await pause(seconds, self._halted)
+                seconds = min(LAST_LOOK, seconds * 1.5)
         return again
 
     async def collect(self) -> None:
@@ -231,80 +167,73 @@ class BatchApi:
             await self._look(self.jobs.waiting())
         finally:
             self.jobs.sweep()
-            await self.api.close()
+            await self.client.close()
 
-    async def _look(self, jobs: Iterable[tuple[str, str | None, str, str]]) -> list[Request]:
+    async def _look(self, jobs: Iterable[Job]) -> list[Request]:
         """Look at jobs once, and take the answers of those that have ended; returns what is to be
         sent again."""
         again: list[Request] = []
-        for name, identity, run, step in jobs:
-            if identity is None:  # another process is making it
+        for job in jobs:
+            if job.id is None:  # another process is making it
                 continue
             try:
-                job = await self._tried(
-                    lambda identity=identity: self.api.batches.retrieve(identity)
-                )  # type: ignore[misc]
+                batch = await self.client.job(job.id)
             except Missing:
-                again += self._mine(self.jobs.requests(name).items())
-                self.jobs.forget(name)
+                again += self._mine(self.jobs.requests(job.name).items())
+                self.jobs.forget(job.name)
                 continue
-            counts = job.request_counts
-            line = f"{run} {step}, batch {identity}: {job.status}"
-            line += (
-                f", {counts.completed + counts.failed:,} of {counts.total:,} requests"
-                if counts
-                else ""
-            )
-            if self._said.get(name) != line:
-                self._said[name] = line
-                print(line, file=sys.stderr, flush=True)
-            if job.status in ("completed", "expired", "cancelled", "failed"):
-                again += await self._take(name, job, Payer(run, step))
+            self._tell(job, batch)
+            if batch.status in ENDED:
+                again += await self._take(job, batch)
         return again
 
-    async def _take(self, name: str, job: Any, payer: Payer) -> list[Request]:
+    def _tell(self, job: Job, batch: Any) -> None:
+        """Show how far a job is, where that has changed."""
+        line = f"{job.run} {job.step}, batch {job.id}: {batch.status}"
+        counts = batch.request_counts
+        if counts:
+            line += f", {counts.completed + counts.failed:,} of {counts.total:,} requests"
+        if self._told.get(job.name) != line:
+            self._told[job.name] = line
+            print(line, file=sys.stderr, flush=True)
+
+    async def _take(self, job: Job, batch: Any) -> list[Request]:
         """Keep a job's answers; returns the requests that it leaves without one and that are worth
         another job."""
-        if job.status == "failed":
-            said = (
-                "; ".join(f"{one.code}: {one.message}" for one in (job.errors.data or []))
-                if job.errors
-                else ""
-            )
-            self.jobs.forget(name)
-            raise EndpointError(
-                f"{self.endpoint.base_url} refused batch {job.id}: {said or 'it does not say why'}"
-            )
-        left = self.jobs.requests(name)
+        if batch.status == "failed":
+            why = _why(batch)
+            self.jobs.forget(job.name)
+            raise EndpointError(f"{self.endpoint.base_url} refused batch {batch.id}: {why}")
+        payer = Payer(job.run, job.step)
+        left = self.jobs.requests(job.name)
         again: list[Request] = []
 
-        async def take(file: str) -> None:
-            async with self.api.files.with_streaming_response.content(file) as response:
-                async for text in response.iter_lines():
-                    line = json.loads(text) if text.strip() else {}
-                    if (request := left.pop(line.get("custom_id", ""), None)) is not None:
-                        again.extend(self._read(line, request, job.id, payer))
+        def take(line: dict[str, Any]) -> None:
+            request = left.pop(line.get("custom_id", ""), None)
+            if request is not None:
+                again.extend(self._read(line, request, batch.id, payer))
 
-        for file in filter(None, (job.output_file_id, job.error_file_id)):
-            with suppress(Missing):  # what it held is asked again
-                await self._tried(lambda file=file: take(file))  # type: ignore[misc]
+        for file in (batch.output_file_id, batch.error_file_id):
+            if file:
+                with suppress(Missing):  # what it held is asked again
+                    await self.client.read(file, take)
+        unanswered = Retry(f"the batch is {batch.status} without an answer")
         for key, request in left.items():
-            again += self._again(
-                key, request, job.id, Retry(f"the batch is {job.status} without an answer")
-            )
-        self.jobs.forget(name)
+            again += self._again(key, request, batch.id, unanswered)
+        self.jobs.forget(job.name)
         return self._mine(again)
 
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""
-        key, response = line["custom_id"], line.get("response")
+        key = line["custom_id"]
+        response = line.get("response")
         raw = ""
         try:
             if response is None:
                 raise Retry(str((line.get("error") or {}).get("message") or "no response"))
             raw = json.dumps(response["body"])
             if response["status_code"] != 200:
-                raise self._fault(response["status_code"], None, raw.encode())
+                raise self.client.fault(response["status_code"], None, raw.encode())
             _, usage = parse(key, raw)
         except EndpointError as error:  # of one line: the others are paid for, and taken first
             self._broken = error
@@ -317,17 +246,25 @@ class BatchApi:
         return []
 
     def _again(self, key: str, request: str, job: str, error: Exception) -> list[Request]:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        said = {
-            "at": at,
+        """Note an attempt that failed; the request, if it may be sent again."""
+        attempt = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "address": f"{self.endpoint.base_url} {job}",
             "error": str(error),
             "seconds": None,
         }
-        self._attempts.setdefault(key, []).append(said)
+        self._attempts.setdefault(key, []).append(attempt)
         self._tries[key] += 1
         if isinstance(error, Retry) and self._tries[key] <= self.runtime.retries:
             return [(key, request)]
         self._failed[key] = error
-        said["request"] = json.loads(request)
+        attempt["request"] = json.loads(request)
         return []
+
+
+def _why(batch: Any) -> str:
+    """What the endpoint says of a job that failed."""
+    why = ""
+    if batch.errors:
+        why = "; ".join(f"{error.code}: {error.message}" for error in batch.errors.data or [])
+    return why or "it does not say why"

@@ -22,12 +22,18 @@ SYNC = 0.1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
-  prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, currency TEXT, seconds REAL, created TEXT);
+  prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, currency TEXT, seconds REAL,
+  created TEXT);
 CREATE INDEX IF NOT EXISTS calls_of_step ON calls (run, step);
 """
 
 
+WAL_ATTEMPTS = 100
+"""To turn WAL on does not wait for another process that is doing so: so many tries, for 5 s."""
+
+
 def cache_path() -> Path:
+    """Where the cache of all runs is."""
     return data_folder() / "cache" / "calls.sqlite"
 
 
@@ -38,23 +44,29 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        known = {
-            sqlite3.SQLITE_FULL: errno.ENOSPC,
-            sqlite3.SQLITE_READONLY: errno.EROFS,
-            sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-            sqlite3.SQLITE_PERM: errno.EACCES,
-            sqlite3.SQLITE_IOERR: errno.ENOSPC
-            if shutil.disk_usage(path.parent).free < FULL
-            else errno.EIO,
-        }
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise DataError(
                 f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is "
                 "made."
             ) from None
-        if code not in known:
+        number = _errno(code, path)
+        if number is None:
             raise
-        raise OSError(known[code], f"{os.strerror(known[code])} ({error})", str(path)) from None
+        raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from None
+
+
+def _errno(code: int, path: Path) -> int | None:
+    """The errno of a disk that SQLite complains of; None where it is something else."""
+    if code == sqlite3.SQLITE_IOERR:
+        full = shutil.disk_usage(path.parent).free < FULL
+        return errno.ENOSPC if full else errno.EIO
+    of_disks = {
+        sqlite3.SQLITE_FULL: errno.ENOSPC,
+        sqlite3.SQLITE_READONLY: errno.EROFS,
+        sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+        sqlite3.SQLITE_PERM: errno.EACCES,
+    }
+    return of_disks.get(code)
 
 
 def open_cache(path: Path) -> sqlite3.Connection:
@@ -62,23 +74,24 @@ def open_cache(path: Path) -> sqlite3.Connection:
     SIGKILL."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    for attempt in range(100):  # turning WAL on does not wait for another process that is doing so
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if attempt == 99 or error.sqlite_errorcode & 0xFF not in (
-                sqlite3.SQLITE_BUSY,
-                sqlite3.SQLITE_LOCKED,
-            ):
-                raise
-            time.sleep(0.05)
+    _turn_wal_on(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute(
-        "PRAGMA wal_autocheckpoint=8000"
-    )  # pages of 4 KiB: its syncs stop the answers
+    # pages of 4 KiB: its syncs stop the answers
+    connection.execute("PRAGMA wal_autocheckpoint=8000")
     connection.executescript(SCHEMA)
     return connection
+
+
+def _turn_wal_on(connection: sqlite3.Connection) -> None:
+    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    for attempt in range(1, WAL_ATTEMPTS + 1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if attempt == WAL_ATTEMPTS or error.sqlite_errorcode & 0xFF not in busy:
+                raise
+            time.sleep(0.05)
 
 
 class Cache:
@@ -91,15 +104,16 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = open_cache(path)
-        self._dirty, self._closed = threading.Event(), threading.Event()
+        self._dirty = threading.Event()
+        self._closed = threading.Event()
         self._failed: list[OSError] = []
         self._syncer = threading.Thread(target=self._sync, name="sync", daemon=True)
         self._syncer.start()
 
     def answer(self, key: str) -> str | None:
         """The raw JSON of an answer, if it was paid for."""
-        found = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
-        return None if found is None else str(found[0])
+        row = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
+        return None if row is None else str(row[0])
 
     def keep(
         self,
@@ -143,8 +157,7 @@ class Cache:
         if not self._dirty.is_set():
             return
         self._dirty.clear()
-        # the log alone: closing any descriptor of the database itself would drop SQLite's locks on
-        # it
+        # the log alone: closing any descriptor of the database would drop SQLite's locks on it
         try:
             descriptor = os.open(self.path.with_name(self.path.name + "-wal"), os.O_RDONLY)
             try:
@@ -166,22 +179,23 @@ class Cache:
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
     """Calls (ids such as c_0123456789ab), tokens and cost of answers in the cache, whoever paid for
     them."""
-    found = []
+    rows = []
     if calls:
         with storage_errors(path), closing(open_cache(path)) as cache:
             for call in calls:
                 key = call.removeprefix("c_")
-                found += cache.execute(
+                rows += cache.execute(
                     "SELECT prompt_tokens, completion_tokens, cost, currency FROM calls WHERE key "
                     ">= ? AND key < ?",
                     [key, key + "g"],
                 ).fetchall()
-    known = all(cost is not None for _, _, cost, _ in found)
+    costs = [cost for _, _, cost, _ in rows]
+    currencies = [currency for _, _, _, currency in rows if currency]
     return {
-        "calls": len(found),
-        "tokens": sum((row[0] or 0) + (row[1] or 0) for row in found),
-        "cost": sum(row[2] for row in found) if known else None,
-        "currency": next((row[3] for row in found if row[3]), None),
+        "calls": len(rows),
+        "tokens": sum((prompt or 0) + (completion or 0) for prompt, completion, _, _ in rows),
+        "cost": None if None in costs else sum(costs),
+        "currency": currencies[0] if currencies else None,
     }
 
 
@@ -196,19 +210,24 @@ def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
             "cost": 0.0,
             "currency": None,
         }
-    where, values = ("run = ? AND step = ?", [run, step]) if step else ("run = ?", [run])
+    where = "run = ?"
+    values = [run]
+    if step:
+        where = "run = ? AND step = ?"
+        values = [run, step]
     with storage_errors(path), closing(open_cache(path)) as cache:
-        row = cache.execute(
+        calls, prompt, completion, paid, priced, currency = cache.execute(
             "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), "
-            "COUNT(cost), MIN(currency) "
-            f"FROM calls WHERE {where}",
+            f"COUNT(cost), MIN(currency) FROM calls WHERE {where}",
             values,
         ).fetchone()
-    cost = (row[3] or 0.0) if row[4] == row[0] else None
+    cost = None
+    if priced == calls:
+        cost = paid or 0.0
     return {
-        "calls": row[0],
-        "prompt_tokens": int(row[1]),
-        "completion_tokens": int(row[2]),
+        "calls": calls,
+        "prompt_tokens": int(prompt),
+        "completion_tokens": int(completion),
         "cost": cost,
-        "currency": row[5],
+        "currency": currency,
     }

@@ -78,7 +78,8 @@ def read(key: str, body: dict[str, Any]) -> Answer:
     Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question
     mark.
     """
-    choice, written = body["choices"][0], (body.get("usage") or {}).get("completion_tokens")
+    choice = body["choices"][0]
+    written = (body.get("usage") or {}).get("completion_tokens")
     if "message" not in choice:
         return _completion(key, choice, written)
     message = choice["message"]
@@ -98,8 +99,8 @@ def read(key: str, body: dict[str, Any]) -> Answer:
 def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer:
     """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no
     logprob."""
-    found = choice.get("logprobs") or {}
-    spelled = zip(found.get("tokens") or [], found.get("token_logprobs") or [], strict=True)
+    logprobs = choice.get("logprobs") or {}
+    spelled = zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True)
     tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]
     return Answer(
         id=call_id(key),
@@ -110,17 +111,15 @@ def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer
     )
 
 
-def _usage(said: dict[str, Any]) -> Usage:
-    prompt, completion = said.get("prompt_tokens"), said.get("completion_tokens")
-    details = said.get("prompt_tokens_details") or {}
+def _usage(counts: dict[str, Any]) -> Usage:
+    prompt = counts.get("prompt_tokens")
+    completion = counts.get("completion_tokens")
+    details = counts.get("prompt_tokens_details") or {}
     return Usage(
         None if prompt is None else int(prompt),
         None if completion is None else int(completion),
         int(details.get("cached_tokens") or 0),
     )
-
-
-"""One request: what it says, where it goes, and the key under which its answer is kept."""
 
 
 @dataclass(slots=True)
@@ -144,7 +143,8 @@ def prepare(endpoint: Endpoint, request: dict[str, Any]) -> Call:
     for name in endpoint.omit:
         body.pop(name, None)
     text = json.dumps(body, ensure_ascii=False, sort_keys=True)
-    place = endpoint.base_url + (standin.version() if endpoint.base_url == STANDIN else "")
-    return Call(
-        body, text, hashlib.sha256(f"{place}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
-    )
+    place = endpoint.base_url
+    if place == STANDIN:  # its answers are those of its code
+        place += standin.version()
+    asked = f"{place}\n{text}".encode("utf-8", "surrogatepass")
+    return Call(body, text, hashlib.sha256(asked).hexdigest())

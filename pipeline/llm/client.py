@@ -2,7 +2,7 @@
 
 aiohttp alone, not the openai package around it: building pydantic models and request objects is
 three quarters of that client's time for an answer (`make bench`), and an answer's few fields are
-read in answer.py. Proxies and certificates are those of the environment: HTTPS_PROXY, HTTP_PROXY,
+read in call.py. Proxies and certificates are those of the environment: HTTPS_PROXY, HTTP_PROXY,
 NO_PROXY, SSL_CERT_FILE.
 """
 
@@ -38,32 +38,33 @@ class Identity:
         self._secrets: list[str] = []
         self.headers: dict[str, str] = {}
         for name, value in endpoint.extra_headers.items():
-            self.headers[name] = (
-                self._secret(value[1:], f"the header {name}") if value.startswith("$") else value
-            )
+            if value.startswith("$"):
+                value = self._secret(value[1:], f"the header {name}")
+            self.headers[name] = value
         if endpoint.api_key_env is not None:
-            self.headers["Authorization"] = (
-                f"Bearer {self._secret(endpoint.api_key_env, endpoint.base_url)}"
-            )
+            key = self._secret(endpoint.api_key_env, endpoint.base_url)
+            self.headers["Authorization"] = f"Bearer {key}"
 
     def _secret(self, variable: str, what: str) -> str:
-        self._secrets.append(_variable(variable, what))
-        return self._secrets[-1]
+        secret = _variable(variable, what)
+        self._secrets.append(secret)
+        return secret
 
-    def hidden(self, said: bytes) -> bytes:
+    def hidden(self, body: bytes) -> bytes:
         """What a server said, without the secrets that it may repeat."""
         for secret in self._secrets:
-            said = said.replace(secret.encode(), b"***")
-        return said
+            body = body.replace(secret.encode(), b"***")
+        return body
 
 
 def _variable(variable: str, what: str) -> str:
+    """The value of a variable of the environment; ConfigError where it cannot be a key."""
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
         why = "is not a key" if key else "is empty"
         raise ConfigError(
-            f"The environment variable {variable} {why}. It holds the key for {what}: "
-            f"export {variable}=... and run the same command again."
+            f"The environment variable {variable} {why}. It holds the key for {what}: export "
+            f"{variable}=... and run the same command again."
         )
     return key
 
@@ -75,11 +76,11 @@ class Http:
         import aiohttp
         from yarl import URL
 
-        self.endpoint, self.url, self._identity = endpoint, url, Identity(endpoint)
-        self._lost, self._refused = (
-            aiohttp.ClientError,
-            (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError),
-        )
+        self.endpoint = endpoint
+        self.url = url
+        self._identity = Identity(endpoint)
+        self._lost = aiohttp.ClientError
+        self._refused = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         self._untrusted = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
         self._paths = {
             path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")
@@ -107,18 +108,16 @@ class Http:
                 wait = response.headers.get("Retry-After")
         except self._untrusted as error:
             raise EndpointError(
-                f"{self.url}: its certificate is not trusted: {error}\nIf it is your own, name the "
-                "file of its "
-                "authority: export SSL_CERT_FILE=..."
+                f"{self.url}: its certificate is not trusted: {error}\n"
+                "If it is your own, name the file of its authority: export SSL_CERT_FILE=..."
             ) from None
         except self._refused as error:
             raise Gone(str(error)) from None
         except TimeoutError:
             raise Retry("no answer within runtime.timeout seconds") from None
         except (self._lost, OSError) as error:  # its own words may show headers, and so keys
-            raise Retry(
-                f"the connection broke: {type(error).__name__} {getattr(error, 'status', '')}".strip()
-            ) from None
+            what = f"{type(error).__name__} {getattr(error, 'status', '')}"
+            raise Retry(f"the connection broke: {what}".strip()) from None
         raise by_status(
             self.endpoint, self.url, response.status, wait, self._identity.hidden(body), time.time()
         )
@@ -132,8 +131,8 @@ def proxy(url: str) -> str | None:
     parts = urllib.parse.urlsplit(url)
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None
-    found = urllib.request.getproxies()
-    return found.get(parts.scheme) or found.get("all")
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def certificates(url: str) -> Any:

@@ -99,12 +99,13 @@ class Door:
             account.close()
 
     def _ordered(self, asking: "_Asking", cache: Cache) -> Iterator[tuple[Any, Answer]]:
+        """(tag, answer) in the order of requests; what stopped the asking is raised here."""
         early = asking.early
         due = 0
-        while (items := asking.done.get()) is not None:
-            if isinstance(items, BaseException):
-                raise items
-            for done in items:
+        while (gathered := asking.done.get()) is not None:
+            if isinstance(gathered, BaseException):
+                raise gathered
+            for done in gathered:
                 in_cache = len(early) >= EARLY and done.answer.error is None
                 early[done.place] = Early(done.tag, done.key, None if in_cache else done.answer)
             while due in early:
@@ -120,7 +121,9 @@ class _Asking:
     """The thread behind one `ask`, and what it hands over."""
 
     def __init__(self, endpoint: Endpoint, runtime: Runtime, account: Account) -> None:
-        self.endpoint, self.runtime, self.account = endpoint, runtime, account
+        self.endpoint = endpoint
+        self.runtime = runtime
+        self.account = account
         self.done: queue.SimpleQueue[list[Done] | BaseException | None] = queue.SimpleQueue()
         self.halt = threading.Event()
         self.early: dict[int, Early] = {}

@@ -29,7 +29,7 @@ class Retry(Exception):
 
 
 class Unusable(Retry):
-    """A 200 without an answer, which was paid all the same; `usage` is an answer.Usage."""
+    """A 200 without an answer, which was paid all the same; `usage` is a call.Usage."""
 
     def __init__(self, why: str, usage: Any) -> None:
         super().__init__(why)
@@ -49,39 +49,34 @@ def by_status(
 ) -> Exception:
     """What a status other than 200 means; `wait` is its Retry-After header, `now` seconds since
     1970."""
-    said = " ".join(_message(body).split())[:300]
+    message = " ".join(_message(body).split())[:300]
     if status in (401, 403):
-        where = (
-            f"the key in {endpoint.api_key_env}"
-            if endpoint.api_key_env
-            else "a request without a key"
-        )
-        mend = (
-            f"export {endpoint.api_key_env}=..."
-            if endpoint.api_key_env
-            else "Set api_key_env in its section"
-        )
+        refused = "a request without a key"
+        mend = "Set api_key_env in its section"
+        if endpoint.api_key_env:
+            refused = f"the key in {endpoint.api_key_env}"
+            mend = f"export {endpoint.api_key_env}=..."
         return EndpointError(
-            f"{url} refused {where} (HTTP {status}): {said}\n{mend} and run the same command "
-            "again; no answer is lost."
+            f"{url} refused {refused} (HTTP {status}): {message}\n"
+            f"{mend} and run the same command again; no answer is lost."
         )
     if status == 404:
         return EndpointError(
-            f"{url} has no model {endpoint.model!r} (HTTP 404): {said}\nMend base_url or model."
+            f"{url} has no model {endpoint.model!r} (HTTP 404): {message}\nMend base_url or model."
         )
     if 300 <= status < 400:
         return EndpointError(f"{url} has moved (HTTP {status}): mend base_url.")
     if status == 402 or (status == 429 and b"insufficient_quota" in body):
         return EndpointError(
-            f"{url}: the account's quota is used up: {said}\nThen run the same command again; no "
-            "answer is lost."
+            f"{url}: the account's quota is used up: {message}\n"
+            "Then run the same command again; no answer is lost."
         )
     seconds = retry_after(wait, now)
     if status == 429:
-        return Busy(f"HTTP 429: {said}", seconds)
+        return Busy(f"HTTP 429: {message}", seconds)
     if status in (408, 409, 425) or status >= 500:
-        return Retry(f"HTTP {status}: {said}", seconds)
-    return Refused(f"HTTP {status}: {said}")
+        return Retry(f"HTTP {status}: {message}", seconds)
+    return Refused(f"HTTP {status}: {message}")
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -108,6 +103,8 @@ def _message(body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     try:
         error = json.loads(text)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
+        if isinstance(error, dict):
+            error = error["message"]
+        return str(error)
     except (ValueError, LookupError, TypeError):
         return text

@@ -41,7 +41,8 @@ class Bucket:
 
     def __init__(self, per_minute: float | None) -> None:
         self.rate = None if per_minute is None else per_minute / 60
-        self.level, self.at = max(1.0, self.rate or 0.0), time.monotonic()
+        self.level = max(1.0, self.rate or 0.0)
+        self.at = time.monotonic()
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may go."""
@@ -49,7 +50,9 @@ class Bucket:
             return 0.0
         self.level = min(max(1.0, self.rate), self.level + (now - self.at) * self.rate)
         self.at = now
-        return 0.0 if self.level > 0 else -self.level / self.rate + 1e-3
+        if self.level > 0:
+            return 0.0
+        return -self.level / self.rate + 1e-3
 
     def take(self, units: float) -> None:
         self.level -= units
@@ -59,16 +62,26 @@ class Host:
     """One address: its client, what is on its way there, and its pace."""
 
     def __init__(self, endpoint: Endpoint, url: str, most: int, timeout: float) -> None:
-        self.url, self.most, self.limit, self.flying, self.alive = url, most, float(most), 0, True
+        self.url = url
+        self.most = most
+        self.limit = float(most)
+        """How many requests at a time it is given now, of at most `most`."""
+        self.flying = 0
+        """How many are on their way."""
+        self.alive = True
         self.failed = 0
+        """Failures one after another."""
         self.client: Client = connect(endpoint, url, timeout)
-        self.requests, self.tokens = (
-            Bucket(endpoint.requests_per_minute),
-            Bucket(endpoint.tokens_per_minute),
-        )
+        self.requests = Bucket(endpoint.requests_per_minute)
+        self.tokens = Bucket(endpoint.tokens_per_minute)
         self.until = 0.0
-        self._said: deque[tuple[float, bool]] = deque()
-        self._busy = self._well = 0
+        """When it may be asked again, in seconds of time.monotonic."""
+        self._recent: deque[tuple[float, bool]] = deque()
+        """The last second's answers: when each came, and whether it was a 429."""
+        self._busy = 0
+        """How many of them were."""
+        self._well = 0
+        """Other answers since the limit last fell."""
 
     def wait(self, now: float) -> float:
         """Seconds until this address takes another request, as far as they are known."""
@@ -82,24 +95,30 @@ class Host:
     def answered(self, busy: bool, wait: float = 0.0) -> None:
         """Learn from an answer: whether it was a 429, and how long that asked to wait."""
         now = time.monotonic()
-        self._said.append((now, busy))
+        self._recent.append((now, busy))
         self._busy += busy
-        while self._said[0][0] < now - 1.0:
-            self._busy -= self._said.popleft()[1]
-        # those on their way count as well: where a 429 comes at once and an answer takes a while,
-        # 429s come first
-        if (
-            busy
-            and self._busy >= FEWEST
-            and self._busy > SATURATED * (len(self._said) + self.flying)
-        ):
-            if now >= self.until:
-                self.limit = max(1.0, self.limit * 0.9)
-            self.until, self._well = max(self.until, now + wait), 0
-        elif not busy and self.limit < self.most:
+        while self._recent[0][0] < now - 1.0:
+            self._busy -= self._recent.popleft()[1]
+        if busy:
+            if self._saturated():
+                if now >= self.until:
+                    self.limit = max(1.0, self.limit * 0.9)
+                self.until = max(self.until, now + wait)
+                self._well = 0
+        elif self.limit < self.most:
             self._well += 1
             if self._well % 50 == 0:
                 self.limit += 1
+
+    def _saturated(self) -> bool:
+        """Whether so many of the last second's answers are 429s that everyone should wait.
+
+        Those on their way count as well: where a 429 comes at once and an answer takes a while,
+        429s come first.
+        """
+        if self._busy < FEWEST:
+            return False
+        return self._busy > SATURATED * (len(self._recent) + self.flying)
 
 
 class Hosts:
@@ -112,16 +131,23 @@ class Hosts:
             Host(endpoint, url, most, timeout) for url in (endpoint.base_url, *endpoint.replicas)
         ]
         self._halted = halted
-        self._gate, self._left = asyncio.Lock(), asyncio.Event()
+        self._gate = asyncio.Lock()
+        """Whoever finds no address waits behind it, in order."""
+        self._left = asyncio.Event()
+        """A request has ended."""
 
     async def turn(self, tokens: float) -> Host:
         """The next address to ask, as soon as one takes a request of about so many tokens;
         `Host.flying` counts it."""
-        host = None if self._gate.locked() else self._free()
+        host = None
+        if not self._gate.locked():
+            host = self._free()
         if host is None:
             async with self._gate:
-                while (host := self._free()) is None:
+                host = self._free()
+                while host is None:
                     await self._room()
+                    host = self._free()
         host.flying += 1
         host.requests.take(1)
         host.tokens.take(tokens)
@@ -131,10 +157,9 @@ class Hosts:
         """Until an address may take a request: one is answered, or a pause is over."""
         now = time.monotonic()
         self._left.clear()
+        waits = [host.wait(now) for host in self.all if host.alive]
         with suppress(TimeoutError):
-            async with asyncio.timeout(
-                min([LOOK, *(host.wait(now) for host in self.all if host.alive)])
-            ):
+            async with asyncio.timeout(min([LOOK, *waits])):
                 await self._left.wait()
         if self._halted():
             raise Halted
@@ -145,9 +170,12 @@ class Hosts:
         self._left.set()
 
     def _free(self) -> Host | None:
+        """The address with most room, if one takes a request now."""
         now = time.monotonic()
         ready = [host for host in self.all if host.alive and host.wait(now) <= 0]
-        return max(ready, key=lambda host: host.limit - host.flying) if ready else None
+        if not ready:
+            return None
+        return max(ready, key=lambda host: host.limit - host.flying)
 
     async def pause(self, seconds: float) -> None:
         await pause(seconds, self._halted)
@@ -171,11 +199,12 @@ class Hosts:
         True if they are there and `host` rests, so that the failure was not the request's.
         """
         host.failed += 1
-        return (isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST) and self._rest(
-            host, why
-        )
+        if isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST:
+            return self._rest(host, why)
+        return False
 
     def _rest(self, host: Host, why: Exception) -> bool:
+        """Leave an address alone for a while, if others can be asked; whether they can."""
         now = time.monotonic()
         others = [
             other.url
@@ -199,7 +228,8 @@ async def pause(seconds: float, halted: Callable[[], bool]) -> None:
     """Sleep; Halted where there is nobody left to wake up for."""
     until = time.monotonic() + seconds
     while not halted():
-        if (left := until - time.monotonic()) <= 0:
+        left = until - time.monotonic()
+        if left <= 0:
             return
         await asyncio.sleep(min(left, LOOK))
     raise Halted
@@ -211,6 +241,7 @@ def jitter(seconds: float) -> float:
 
 
 def unreachable(url: str, error: Exception) -> EndpointError:
+    """What a person is told where nobody answers at an address."""
     return EndpointError(
         f"{url} cannot be reached: {error}\n"
         "Start the server or mend base_url, then run the same command again; no answer is lost."

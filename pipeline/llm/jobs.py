@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from pipeline.config.endpoint import Endpoint
 from pipeline.llm import money
 from pipeline.llm.account import Account
 
-MOST_CALLS, MOST_BYTES = 50_000, 190_000_000
-"""What a file may hold: OpenAI takes 50,000 requests and 200 MB."""
+MOST_CALLS = 50_000
+"""Requests in a file, as many as OpenAI takes."""
+MOST_BYTES = 190_000_000
+"""Bytes after which a file takes no more; OpenAI takes 200 MB."""
 URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 """Where a job's requests go."""
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, id TEXT, base_url TEXT, run TEXT, step TEXT, created TEXT);
+CREATE TABLE IF NOT EXISTS batches (
+  name TEXT PRIMARY KEY, id TEXT, base_url TEXT, run TEXT, step TEXT, created TEXT);
 CREATE TABLE IF NOT EXISTS batch_calls (key TEXT PRIMARY KEY, name TEXT, request TEXT);
 CREATE INDEX IF NOT EXISTS calls_of_batch ON batch_calls (name);
 """
@@ -28,27 +31,43 @@ Request = tuple[str, str]
 """A call's key and its body as JSON."""
 
 
+class Job(NamedTuple):
+    """A job that is waited for."""
+
+    name: str
+    """Ours."""
+    id: str | None
+    """The endpoint's; None while another process makes it."""
+    run: str
+    step: str
+    """Who pays for its answers."""
+
+
 class Jobs:
     """The jobs of one endpoint."""
 
     def __init__(self, endpoint: Endpoint, account: Account) -> None:
-        self.endpoint, self.account = endpoint, account
+        self.endpoint = endpoint
+        self.account = account
         self.sql: sqlite3.Connection = account.cache.connection
         self.sql.executescript(SCHEMA)
 
     def is_asked(self, key: str) -> bool:
         """Whether a request is answered, or in a job."""
-        seen = (
-            "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1"
-        )
-        return self.sql.execute(seen, [key]).fetchone() is not None
+        row = self.sql.execute(
+            "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1",
+            [key],
+        ).fetchone()
+        return row is not None
 
     def holder(self, key: str) -> str | None:
-        """The job that a request is in."""
-        found = self.sql.execute(
+        """The id of the job that a request is in, or words in its place; None: it is in none."""
+        row = self.sql.execute(
             "SELECT id FROM batch_calls JOIN batches USING (name) WHERE key = ?", [key]
         ).fetchone()
-        return None if found is None else found[0] or "another process is just sending"
+        if row is None:
+            return None
+        return row[0] or "another process is just sending"
 
     def plan(self, calls: Iterator[Request]) -> Iterator[tuple[BinaryIO, str]]:
         """Files of requests, and the names of the jobs to make of them; both are in the cache
@@ -58,24 +77,14 @@ class Jobs:
         """
         call = next(calls, None)
         while call is not None:
-            name, count, size, worst = uuid.uuid4().hex, 0, 0, 0.0
+            name = uuid.uuid4().hex
             now = datetime.now(UTC).isoformat(timespec="seconds")
             who = (self.endpoint.base_url, self.account.payer.run, self.account.payer.step)
             file = self.path(name).open("w+b")
             fcntl.flock(file, fcntl.LOCK_EX)
             with self._transaction(file):
                 self.sql.execute("INSERT INTO batches VALUES (?,NULL,?,?,?,?)", [name, *who, now])
-                while call is not None and count < MOST_CALLS and size < MOST_BYTES:
-                    key, text = call
-                    if self.sql.execute(
-                        "INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", [key, name, text]
-                    ).rowcount:
-                        line = f'{{"custom_id": "{key}", "method": "POST", "url": "{URL}", "body": {text}}}\n'
-                        size, count = size + file.write(line.encode("utf-8", "replace")), count + 1
-                        if self.account.purse.capped:
-                            worst += money.worst(self.endpoint, text, json.loads(text))
-                    call = next(calls, None)
-                self.account.purse.check(worst + self._on_their_way(name))
+                count, call = self._fill(file, name, call, calls)
             file.flush()
             if count:
                 yield file, name
@@ -83,8 +92,36 @@ class Jobs:
                 self.forget(name)
                 file.close()
 
+    def _fill(
+        self, file: BinaryIO, name: str, call: Request | None, calls: Iterator[Request]
+    ) -> tuple[int, Request | None]:
+        """Write requests, from `call` on, until a job's file is full; BudgetError where a cap has
+        no room for them.
+
+        Returns how many were written, and the first for which there was no room.
+        """
+        count = 0
+        size = 0
+        worst = 0.0
+        while call is not None and count < MOST_CALLS and size < MOST_BYTES:
+            key, text = call
+            if self._claim(name, key, text):
+                size += file.write(_line(key, text))
+                count += 1
+                if self.account.purse.capped:
+                    worst += money.worst(self.endpoint, text, json.loads(text))
+            call = next(calls, None)
+        self.account.purse.check(worst + self._on_their_way(name))
+        return count, call
+
+    def _claim(self, name: str, key: str, text: str) -> bool:
+        """Put a request into a job; whether it was in none before."""
+        row = [key, name, text]
+        claimed = self.sql.execute("INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", row)
+        return claimed.rowcount > 0
+
     def _on_their_way(self, but: str) -> float:
-        """The most that the jobs that are there may cost."""
+        """The most that the run's jobs may cost, but for one of them."""
         if not self.account.purse.capped:
             return 0.0
         texts = self.sql.execute(
@@ -93,27 +130,24 @@ class Jobs:
         )
         return sum(money.worst(self.endpoint, text, json.loads(text)) for (text,) in texts)
 
-    def waiting(self) -> list[tuple[str, str | None, str, str]]:
-        """Name, id (None while another process makes it), run and step of the jobs that are waited
-        for."""
-        jobs = "SELECT name, id, run, step FROM batches WHERE base_url = ?"
-        return self.sql.execute(jobs, [self.endpoint.base_url]).fetchall()
+    def waiting(self) -> list[Job]:
+        """The jobs that are waited for, of whichever step."""
+        rows = self.sql.execute(
+            "SELECT name, id, run, step FROM batches WHERE base_url = ?", [self.endpoint.base_url]
+        )
+        return [Job(*row) for row in rows]
 
     def unknown(self) -> list[str]:
         """The names of jobs of which nobody knows whether they were made."""
-        names = "SELECT name FROM batches WHERE id IS NULL AND base_url = ?"
-        return [
-            name
-            for (name,) in self.sql.execute(names, [self.endpoint.base_url])
-            if not self._in_hand(name)
-        ]
+        rows = self.sql.execute(
+            "SELECT name FROM batches WHERE id IS NULL AND base_url = ?", [self.endpoint.base_url]
+        )
+        return [name for (name,) in rows if not self._in_hand(name)]
 
     def sweep(self) -> None:
         """Delete the files of jobs that were made, or are forgotten."""
-        known = {
-            self.path(name)
-            for (name,) in self.sql.execute("SELECT name FROM batches WHERE id IS NULL")
-        }
+        rows = self.sql.execute("SELECT name FROM batches WHERE id IS NULL")
+        known = {self.path(name) for (name,) in rows}
         for path in self.path("*").parent.glob(self.path("*").name):
             if path not in known and not self._in_hand(path.stem.removeprefix("batch-")):
                 path.unlink(missing_ok=True)
@@ -131,22 +165,26 @@ class Jobs:
 
     def requests(self, name: str) -> dict[str, str]:
         """A job's requests by key."""
-        found = self.sql.execute("SELECT key, request FROM batch_calls WHERE name = ?", [name])
-        return dict(found.fetchall())
+        rows = self.sql.execute("SELECT key, request FROM batch_calls WHERE name = ?", [name])
+        return dict(rows.fetchall())
 
     def found(self, name: str, job: str) -> None:
+        """The job of this name was made, and has this id."""
         self.sql.execute("UPDATE batches SET id = ? WHERE name = ?", [job, name])
         self.account.cache.sync()
 
     def forget(self, name: str) -> None:
+        """A job and its requests are waited for no more."""
         for table in ("batch_calls", "batches"):
             self.sql.execute(f"DELETE FROM {table} WHERE name = ?", [name])
 
     def path(self, name: str) -> Path:
+        """The file of a job that is still to be made."""
         return self.account.cache.path.with_name(f"batch-{name}.jsonl")
 
     @contextmanager
     def _transaction(self, file: BinaryIO) -> Iterator[None]:
+        """All of what is planned within, on the disk, or none of it and no file."""
         self.sql.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -158,3 +196,9 @@ class Jobs:
             raise
         self.sql.execute("COMMIT")
         self.account.cache.sync()
+
+
+def _line(key: str, text: str) -> bytes:
+    """A request as a line of a job's file."""
+    line = f'{{"custom_id": "{key}", "method": "POST", "url": "{URL}", "body": {text}}}\n'
+    return line.encode("utf-8", "replace")

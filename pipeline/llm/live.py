@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,13 +44,24 @@ class Live:
         halted: Callable[[], bool],
         jobs: Jobs | None = None,
     ) -> None:
-        self.endpoint, self.runtime, self.account, self.jobs = endpoint, runtime, account, jobs
+        self.endpoint = endpoint
+        self.runtime = runtime
+        self.account = account
+        self.jobs = jobs
         self.hosts = Hosts(endpoint, runtime.concurrency, runtime.timeout, halted)
         self._halted = halted
         self._flying: dict[str, asyncio.Event] = {}
+        """Of the requests that are asked now, by key: set when each has ended."""
         self._most = runtime.concurrency * len(self.hosts.all)
-        self._hits = self._working = self._waiting = 0
+        """Requests at work at a time."""
+        self._hits = 0
+        """Answers that the cache had."""
+        self._working = 0
+        """Workers that do not wait for another attempt."""
+        self._waiting = 0
+        """Those that do."""
         self._start: Callable[[], None] = lambda: None
+        """Sets another worker to work."""
         self._first_error: BaseException | None = None
 
     async def serve(
@@ -67,30 +78,15 @@ class Live:
         kept, then it raises.
         """
         pending = enumerate(requests)
-
-        async def work() -> None:
-            try:
-                while not self._halted() and self._working <= self._most:
-                    place, (tag, request) = next(pending)
-                    call = prepare(self.endpoint, request)
-                    answer = await self._one(call)
-                    done(Done(place, tag, call.key, answer))
-                    while behind():
-                        await self.hosts.pause(BREAK)
-            except (StopIteration, Halted):
-                pass
-            except BaseException as error:  # noqa: BLE001 - raised below once those on their way are done
-                self._first_error = self._first_error or error
-                halt()
-            self._working -= 1
+        tasks: set[asyncio.Task[None]] = set()
 
         def start() -> None:
             self._working += 1
-            tasks.add(task := asyncio.create_task(work()))
+            task = asyncio.create_task(self._work(pending, done, behind, halt))
+            tasks.add(task)
             task.add_done_callback(tasks.discard)
 
         self._start = start
-        tasks: set[asyncio.Task[None]] = set()
         try:
             for _ in range(self._most):
                 start()
@@ -100,6 +96,30 @@ class Live:
             await self.hosts.close()
         if self._first_error:
             raise self._first_error
+
+    async def _work(
+        self,
+        pending: Iterator[tuple[int, tuple[Any, dict[str, Any]]]],
+        done: Callable[[Done], None],
+        behind: Callable[[], bool],
+        halt: Callable[[], None],
+    ) -> None:
+        """One worker: the next request, its answer, and so on, as long as no more than `_most` are
+        at work."""
+        try:
+            while not self._halted() and self._working <= self._most:
+                place, (tag, request) = next(pending)
+                call = prepare(self.endpoint, request)
+                answer = await self._answer(call)
+                done(Done(place, tag, call.key, answer))
+                while behind():
+                    await self.hosts.pause(BREAK)
+        except (StopIteration, Halted):
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised by `serve` once the others are done
+            self._first_error = self._first_error or error
+            halt()
+        self._working -= 1
 
     async def _rest(self, seconds: float) -> None:
         """Wait for another attempt, while another request is at work in this one's place."""
@@ -113,79 +133,82 @@ class Live:
             self._working += 1
             self._waiting -= 1
 
-    async def _one(self, call: Call) -> Answer:
+    async def _answer(self, call: Call) -> Answer:
+        """A request's answer: from the cache, or paid for now, or the failure of all attempts."""
         while call.key in self._flying:
             await self._flying[call.key].wait()
-        if (hit := self.account.cached(call.key)) is not None:
+        hit = self.account.cached(call.key)
+        if hit is not None:
             self._hits += 1
             if self._hits % BREATH == 0:
                 await asyncio.sleep(0)
             return hit
-        if self.jobs and (job := self.jobs.holder(call.key)):
-            raise EndpointError(
-                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid "
-                "twice. Wait for it with "
-                'mode = "batch", or cancel it there: what it has done by then is taken, and the '
-                "rest is asked live."
-            )
+        if self.jobs:
+            self._check_not_in_a_job(self.jobs, call.key)
         self._flying[call.key] = asyncio.Event()
-        purse, reserved, since = self.account.purse, 0.0, self.account.answers
+        purse = self.account.purse
+        reserved = 0.0
+        since = self.account.answers
         attempts: list[dict[str, Any]] = []
         try:
             if purse.capped:
                 amount = money.worst(self.endpoint, call.text, call.body)
                 await purse.reserve(amount, self.hosts)
-                reserved, since = amount, self.account.answers
-            return await self._answered(call, attempts)
+                reserved = amount
+                since = self.account.answers
+            return await self._ask(call, attempts)
         except (Refused, Retry) as error:
             return self.account.fail(call, error, attempts, since)
         finally:
             purse.release(reserved)
             self._flying.pop(call.key).set()
 
-    async def _answered(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
+    def _check_not_in_a_job(self, jobs: Jobs, key: str) -> None:
+        """EndpointError where the Batch API has a request already."""
+        job = jobs.holder(key)
+        if job:
+            raise EndpointError(
+                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid "
+                'twice. Wait for it with mode = "batch", or cancel it there: what it has done by '
+                "then is taken, and the rest is asked live."
+            )
+
+    async def _ask(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
         """The answer, after as many attempts as the runtime section allows."""
         payload = call.text.encode("utf-8", "replace")
-        expected = len(payload) / money.CHARACTERS + (
-            money.longest(call.body) or money.UNKNOWN_LENGTH
-        )
-        spent, waited = 0, 0.0
+        longest = money.longest(call.body) or money.UNKNOWN_LENGTH
+        expected = len(payload) / money.CHARACTERS + longest
+        spent = 0
+        waited = 0.0
         while True:
             host = await self.hosts.turn(expected)
-            began, raw = time.monotonic(), ""
+            began = time.monotonic()
+            raw = ""
             try:
                 raw = (await host.client.send(call.path, payload)).decode("utf-8-sig", "replace")
                 answer, usage = parse(call.key, raw)
-            except (Refused, Retry, EndpointError) as error:
-                attempts.append(_attempt(host, error, time.monotonic() - began))
-                if isinstance(error, EndpointError):
-                    self.hosts.lose(host, error)
-                    continue
-                if isinstance(error, Refused):
-                    raise
+            except EndpointError as error:
+                attempts.append(_attempt(host, error, began))
+                self.hosts.lose(host, error)
+                continue
+            except Refused as error:
+                attempts.append(_attempt(host, error, began))
+                raise
+            except Retry as error:
+                attempts.append(_attempt(host, error, began))
                 if isinstance(error, Unusable):
-                    self.account.waste(
-                        call.key, call.text, raw, error.usage, time.monotonic() - began
-                    )
-                    self.account.purse.check_reserved()
-                if not isinstance(error, Busy) and self.hosts.fails(host, error):
-                    continue
-                spent += not isinstance(error, Busy)
+                    self._waste(call, raw, error, began)
+                if not isinstance(error, Busy):
+                    if self.hosts.fails(host, error):
+                        continue
+                    spent += 1
                 wait = self._wait(host, error, spent)
                 waited += wait
                 if spent > self.runtime.retries:
-                    if not isinstance(error, Gone):
-                        raise
-                    self.hosts.lose(host, unreachable(host.url, error))
+                    self._lose_unreachable(host, error)
                     spent = 0
                 elif isinstance(error, Busy) and waited > PATIENCE:
-                    raise EndpointError(
-                        f"{host.url} has answered 429 for {waited / 60:.0f} minutes: {error}\nRun "
-                        "the same command "
-                        "again when it takes requests; no answer is lost. requests_per_minute and "
-                        "tokens_per_minute "
-                        "in the endpoint's section keep to an account's limits."
-                    ) from None
+                    raise _too_busy(host, error, waited) from None
             else:
                 host.answered(busy=False)
                 host.failed = 0
@@ -196,16 +219,41 @@ class Live:
                 self.hosts.leave(host)
             await self._rest(wait)
 
+    def _waste(self, call: Call, raw: str, error: Unusable, began: float) -> None:
+        """Pay for an attempt that brought no answer; BudgetError where the others then cost too
+        much."""
+        self.account.waste(call.key, call.text, raw, error.usage, time.monotonic() - began)
+        self.account.purse.check_reserved()
+
+    def _lose_unreachable(self, host: Host, error: Retry) -> None:
+        """After the last attempt: its error, unless nobody answers at the address, which is then
+        left out."""
+        if not isinstance(error, Gone):
+            raise error
+        self.hosts.lose(host, unreachable(host.url, error))
+
     def _wait(self, host: Host, error: Retry, spent: int) -> float:
         """Seconds until a request goes again."""
+        asked = error.wait
         if isinstance(error, Busy):
-            asked = 1.0 if error.wait is None else error.wait
+            if asked is None:
+                asked = 1.0
             host.answered(busy=True, wait=min(asked, LONGEST_WAIT))
-        else:
-            asked = min(8.0, BACKOFF * 2**spent) if error.wait is None else error.wait
+        elif asked is None:
+            asked = min(8.0, BACKOFF * 2**spent)
         return jitter(min(max(asked, SHORTEST_WAIT), LONGEST_WAIT))
 
 
-def _attempt(host: Host, error: Exception, seconds: float) -> dict[str, Any]:
+def _attempt(host: Host, error: Exception, began: float) -> dict[str, Any]:
+    """What the quarantine keeps of an attempt that failed."""
+    seconds = time.monotonic() - began
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {"at": at, "address": host.url, "error": plain(str(error)), "seconds": round(seconds, 3)}
+
+
+def _too_busy(host: Host, error: Busy, waited: float) -> EndpointError:
+    return EndpointError(
+        f"{host.url} has answered 429 for {waited / 60:.0f} minutes: {error}\n"
+        "Run the same command again when it takes requests; no answer is lost. requests_per_minute "
+        "and tokens_per_minute in the endpoint's section keep to an account's limits."
+    )

@@ -2,7 +2,7 @@
 
 import fcntl
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.config.runtime import Runtime
@@ -26,14 +26,18 @@ def cost(endpoint: Endpoint, usage: Usage) -> float | None:
     price = endpoint.price
     if price is None or usage.prompt is None or usage.completion is None:
         return None
-    cached = 0 if price.cached_input is None else min(usage.cached, usage.prompt)
+    cached = 0
+    if price.cached_input is not None:
+        cached = min(usage.cached, usage.prompt)
     whole = (usage.prompt - cached) * price.input + usage.completion * price.output
     return (whole + cached * (price.cached_input or 0.0)) * factor(endpoint) / 1e6
 
 
 def factor(endpoint: Endpoint) -> float:
     """What the endpoint's mode makes of the prices."""
-    return endpoint.price.batch if endpoint.price and endpoint.mode == "batch" else 1.0
+    if endpoint.price and endpoint.mode == "batch":
+        return endpoint.price.batch
+    return 1.0
 
 
 def longest(body: dict[str, Any]) -> int:
@@ -46,19 +50,29 @@ def worst(endpoint: Endpoint, text: str, body: dict[str, Any]) -> float:
 
     BudgetError where it may write without end.
     """
-    if endpoint.price is None:
+    price = endpoint.price
+    if price is None:
         return 0.0
-    if not (wrote := longest(body)):
+    written = longest(body)
+    if not written:
         raise BudgetError(
             f"A request to {endpoint.model} has no limit on what is written "
-            f"({' or '.join(LIMITS)}), so no cap on "
-            "money can be kept. Leave the limit out of the endpoint's omit, or remove the cap."
+            f"({' or '.join(LIMITS)}), so no cap on money can be kept. Leave the limit out of the "
+            "endpoint's omit, or remove the cap."
         )
-    return (
-        (len(text.encode()) * endpoint.price.input + wrote * endpoint.price.output)
-        * factor(endpoint)
-        / 1e6
-    )
+    whole = len(text.encode()) * price.input + written * price.output
+    return whole * factor(endpoint) / 1e6
+
+
+class Cap(NamedTuple):
+    """A limit on what may be spent."""
+
+    name: str
+    """Its key in the runtime section."""
+    most: float | None
+    """In the currency of the prices; None where it is not set."""
+    whose: str
+    """What it is a cap of, for a person."""
 
 
 class Purse:
@@ -67,21 +81,26 @@ class Purse:
     def __init__(
         self, cache: Cache, runtime: Runtime, run: str, step: str, endpoint: Endpoint
     ) -> None:
-        self.endpoint, self._holders = endpoint, 0
-        self._lock: IO[str] | None = None
+        self.endpoint = endpoint
         self.caps = [
-            ("budget", runtime.budget, f"run {run}"),
-            ("step_budget", runtime.step_budget, f"{step} of {run}"),
+            Cap("budget", runtime.budget, f"run {run}"),
+            Cap("step_budget", runtime.step_budget, f"{step} of {run}"),
         ]
-        self.capped = any(cap is not None for _, cap, _ in self.caps)
-        self.spent, self.reserved = [0.0, 0.0], 0.0
+        self.capped = any(cap.most is not None for cap in self.caps)
+        self.spent = [0.0, 0.0]
+        """Under each cap."""
+        self.reserved = 0.0
+        """What requests on their way may cost."""
+        self._holders = 0
+        """How many they are."""
+        self._lock: IO[str] | None = None
         if not self.capped:
             return
         if endpoint.price is None and endpoint.base_url != STANDIN:
             raise BudgetError(
                 f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap "
-                "cannot be kept. "
-                "Add a price table (input, output, date) to the endpoint, or remove the cap."
+                "cannot be kept. Add a price table (input, output, date) to the endpoint, or "
+                "remove the cap."
             )
         self._lock = _alone(cache.path.with_name(f"{run}.budget.lock"), run)
         for place, part in enumerate((None, step)):
@@ -90,8 +109,8 @@ class Purse:
                 self.close()
                 raise BudgetError(
                     f"run {run} has made {unknown} calls whose cost is unknown, so {self._named()} "
-                    "cannot be kept. "
-                    "Start a new run with prices from its first call on, or remove the cap."
+                    "cannot be kept. Start a new run with prices from its first call on, or remove "
+                    "the cap."
                 )
 
     async def reserve(self, amount: float, hosts: Hosts) -> None:
@@ -106,15 +125,16 @@ class Purse:
 
     def check(self, amount: float) -> None:
         """BudgetError where a cap has no room for so much more."""
-        if (over := self._over(amount)) is not None:
-            name, cap, what = self.caps[over]
-            currency = self.endpoint.price.currency if self.endpoint.price else ""
-            raise BudgetError(
-                f"{what} has spent {self.spent[over]:.4f} of its {name} of {cap} {currency}, and "
-                "what comes next may "
-                f"cost {amount:.4f}. Every answer paid for is kept. To go on: --set "
-                f"runtime.{name}={(cap or 0) * 2:g}"
-            )
+        over = self._over(amount)
+        if over is None:
+            return
+        name, most, whose = self.caps[over]
+        currency = self.endpoint.price.currency if self.endpoint.price else ""
+        raise BudgetError(
+            f"{whose} has spent {self.spent[over]:.4f} of its {name} of {most} {currency}, and "
+            f"what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on: "
+            f"--set runtime.{name}={(most or 0) * 2:g}"
+        )
 
     def check_reserved(self) -> None:
         """BudgetError where what is set aside no longer fits, as an attempt was paid and brought
@@ -123,8 +143,9 @@ class Purse:
             self.check(self.reserved)
 
     def _over(self, amount: float) -> int | None:
-        for place, (_, cap, _) in enumerate(self.caps):
-            if cap is not None and self.spent[place] + amount > cap:
+        """The place of the first cap that has no room for so much more; None where all have."""
+        for place, cap in enumerate(self.caps):
+            if cap.most is not None and self.spent[place] + amount > cap.most:
                 return place
         return None
 
@@ -132,7 +153,9 @@ class Purse:
         """What was set aside was paid, or will not be."""
         if self.capped and amount:
             self._holders -= 1
-            self.reserved = self.reserved - amount if self._holders else 0.0
+            self.reserved -= amount
+            if not self._holders:  # without what rounding has left
+                self.reserved = 0.0
 
     def close(self) -> None:
         if self._lock:
@@ -144,14 +167,13 @@ class Purse:
         if self.capped and paid is None:
             raise BudgetError(
                 f"{self.endpoint.base_url} does not say how many tokens an answer took, so "
-                f"{self._named()} cannot be "
-                "kept. The answer is kept; remove the cap to go on."
+                f"{self._named()} cannot be kept. The answer is kept; remove the cap to go on."
             )
 
     def _named(self) -> str:
-        return " and ".join(
-            f"runtime.{name} = {cap}" for name, cap, _ in self.caps if cap is not None
-        )
+        """The caps that are set, as their keys and values."""
+        caps = [cap for cap in self.caps if cap.most is not None]
+        return " and ".join(f"runtime.{cap.name} = {cap.most}" for cap in caps)
 
 
 def _alone(path: Path, run: str) -> IO[str]:

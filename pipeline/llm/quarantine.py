@@ -17,11 +17,12 @@ from pipeline.rows.row import make
 def _lines(path: Path) -> Iterator[Failure]:
     """What interrupted starts wrote; of two lines on one request the later one knows more, and the
     last may be torn."""
-    if path.exists():
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield jsonl.parse(line, Failure, f"{path}:{number}")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                yield jsonl.parse(line, Failure, f"{path}:{number}")
 
 
 class Quarantine:
@@ -36,10 +37,11 @@ class Quarantine:
 
     def add(self, call: str, request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
         """A request failed; on disk before the next one does."""
-        earlier = self.before[call].attempts if call in self.before else []
         if call in self.now:  # the same request stands twice in one step
             return
-        self.now[call] = make(Failure, call=call, request=request, attempts=[*earlier, *attempts])
+        if call in self.before:
+            attempts = self.before[call].attempts + attempts
+        self.now[call] = make(Failure, call=call, request=request, attempts=attempts)
         with self.path.open("ab") as file:
             file.write(self.now[call].line())
 

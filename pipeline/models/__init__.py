@@ -13,15 +13,11 @@ import warnings
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
-if (
-    "LOCAL_RANK" not in os.environ
-):  # one process, one GPU: several would become torch's DataParallel
+if "LOCAL_RANK" not in os.environ:
+    # one process, one GPU: several would become torch's DataParallel
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-for name in (
-    "bitsandbytes.backends.cpu.ops",
-    "transformers.trainer",
-):  # optional kernels; tied weights in checkpoints
+# they warn of optional kernels, and of tied weights in checkpoints
+for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):
     logging.getLogger(name).setLevel(logging.ERROR)
-warnings.filterwarnings(
-    "ignore", message=".*gradient_checkpointing", category=FutureWarning
-)  # TRL 1.16 still uses it
+# TRL 1.16 still uses it
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)

@@ -1,5 +1,4 @@
-"""The student writes: batches of answers, sampled or greedy. One of the modules that import
-torch."""
+"""The student writes: batches of answers, sampled, greedy or by beams."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from transformers import (
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
     PreTrainedTokenizerBase,
 )
 
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
+from pipeline.models.sampler import RowSampler
 from pipeline.models.student_prompt import length, prompt, room, stop_tokens
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
@@ -22,9 +21,6 @@ from pipeline.rows.row import content_id, make
 
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
-NUCLEUS = 64
-"""Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is
-sorted."""
 
 
 class Task(NamedTuple):
@@ -34,58 +30,10 @@ class Task(NamedTuple):
     author: str
     number: int
 
-
-class RowSampler(LogitsProcessor):
-    """Nucleus sampling (arXiv 1904.09751), of the top_k tokens alone if so set, with one random
-    generator per row.
-
-    A row's draws depend on its own seed alone, not on the rows beside it. It leaves one token per
-    row possible, so that generation itself is greedy.
-    """
-
-    def __init__(
-        self, seeds: Sequence[int], prompt_tokens: int, settings: Generation, pad: int
-    ) -> None:
-        draws = [
-            torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        self.draws = torch.stack(draws)
-        self.prompt_tokens, self.settings, self.pad = prompt_tokens, settings, pad
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """scores (B, V) -> (B, V) with one finite entry per row."""
-        p_BV = torch.softmax(scores.float() / self.settings.temperature, dim=-1)
-        top_k = self.settings.top_k
-        draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].to(scores.device)
-        p_BK, token_BK = p_BV.topk(min(top_k or NUCLEUS, p_BV.shape[-1]))
-        if top_k:
-            return self._only(
-                scores, self.pick(p_BK / p_BK.sum(-1, keepdim=True), token_BK, draw_B1)
-            )
-        picked_B1 = self.pick(p_BK, token_BK, draw_B1)
-        going = (input_ids[:, -1] != self.pad) | (
-            input_ids.shape[1] == self.prompt_tokens
-        )  # T5 starts with pad
-        wide = (p_BK.sum(-1) < self.settings.top_p) & going
-        if bool(wide.any()):
-            picked_B1[wide] = self.pick(*p_BV[wide].sort(descending=True), draw_B1[wide])
-        return self._only(scores, picked_B1)
-
-    def _only(self, scores: torch.Tensor, picked_B1: torch.Tensor) -> torch.Tensor:
-        return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
-
-    def pick(
-        self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor
-    ) -> torch.Tensor:
-        """The token (B, 1) at each draw of the nucleus; K tokens in falling order of
-        probability."""
-        before_BK = p_BK.cumsum(-1) - p_BK
-        cdf_BK = (p_BK * (before_BK < self.settings.top_p)).cumsum(-1)
-        place_B1 = (
-            (cdf_BK < draw_B1 * cdf_BK[:, -1:]).sum(-1, keepdim=True).clamp(max=p_BK.shape[-1] - 1)
-        )
-        return token_BK.gather(1, place_B1)
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it apart, and seeds its draws."""
+        return self.literal.id, self.author, self.number
 
 
 class Writing(NamedTuple):
@@ -116,23 +64,13 @@ def write_jokes(
     config = writing.config
     done = {(joke.literal_id, joke.author, joke.index): joke for joke in writing.kept}
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
-    lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
-    left = room(config)
-    fitting = []
-    for task in tasks:
-        if left(lengths[task.literal.id]) >= settings.max_new_tokens:
-            fitting.append(task)
-        else:
-            writing.drop(
-                task.literal.id, task.literal.id, "longer than the student's context", task.author
-            )
-    fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
+    fitting = _by_length(writing, tokenizer, tasks, texts, settings)
     size = config.runtime.generate_batch
     tokens = 0
     with Progress(f"{writing.step}, on {model.device}", len(fitting)) as progress:
         for start in range(0, len(fitting), size):
             batch = fitting[start : start + size]
-            keys = [(task.literal.id, task.author, task.number) for task in batch]
+            keys = [task.key for task in batch]
             if all(key in done for key in keys):
                 yield from (done[key] for key in keys)
                 progress.advance(rows=len(batch))
@@ -143,16 +81,44 @@ def write_jokes(
             answers = generate(model, tokenizer, prompts, settings, seeds, numbers)
             for task, (text, count) in zip(batch, answers, strict=True):
                 tokens += count
-                yield make(
-                    Joke,
-                    literal_id=task.literal.id,
-                    literal=task.literal.text,
-                    text=text,
-                    author=task.author,
-                    index=task.number,
-                    call=None,
-                )
+                yield _joke(task, text)
             progress.advance(f"{tokens / progress.seconds:.0f} tokens/s", rows=len(batch))
+
+
+def _by_length(
+    writing: Writing,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    texts: dict[str, str],
+    settings: Generation,
+) -> list[Task]:
+    """The tasks whose answers have room, those with the shortest prompts first; drops the others.
+
+    `texts` are the prompts by literal id.
+    """
+    lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
+    left = room(writing.config)
+    fitting = []
+    for task in tasks:
+        literal = task.literal.id
+        if left(lengths[literal]) >= settings.max_new_tokens:
+            fitting.append(task)
+        else:
+            writing.drop(literal, literal, "longer than the student's context", task.author)
+    fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
+    return fitting
+
+
+def _joke(task: Task, text: str) -> Joke:
+    return make(
+        Joke,
+        literal_id=task.literal.id,
+        literal=task.literal.text,
+        text=text,
+        author=task.author,
+        index=task.number,
+        call=None,
+    )
 
 
 @torch.no_grad()
@@ -186,11 +152,12 @@ def write(
     or the one of its number (from 0).
     """
     sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
-    if (beams := settings.beams(model.config.is_encoder_decoder)) > 1:
+    beams = settings.beams(model.config.is_encoder_decoder)
+    if beams > 1:
         return _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
     if model.config.is_encoder_decoder:
-        processors = [sampler(seeds, 1)] if settings.temperature > 0 else []
-        return _answers(model, tokenizer, ids, settings.max_new_tokens, processors)
+        sampling = [sampler(seeds, 1)] if settings.temperature > 0 else []
+        return _answers(model, tokenizer, ids, settings.max_new_tokens, sampling)
     return _in_segments(model, tokenizer, ids, settings, seeds, sampler)
 
 
@@ -206,13 +173,14 @@ def _in_segments(
     hold up others."""
     stops = stop_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in ids]
-    going, done = list(range(len(ids))), 0
+    going = list(range(len(ids)))
+    done = 0
+    cache = "static" if model.device.type == "cpu" else None
     while going and done < settings.max_new_tokens:
         steps = min(SEGMENT, settings.max_new_tokens - done)
         so_far = [ids[row] + written[row] for row in going]
         draws = sampler([seeds[row] for row in going], max(map(len, so_far)) - done)
-        cache = "static" if model.device.type == "cpu" else None
-        found = _answers(
+        segments = _answers(
             model,
             tokenizer,
             so_far,
@@ -221,9 +189,10 @@ def _in_segments(
             cache_implementation=cache,
             disable_compile=True,
         )
-        for row, new in zip(going, found, strict=True):
-            written[row] += new
-        going, done = [row for row in going if written[row][-1] not in stops], done + steps
+        for row, segment in zip(going, segments, strict=True):
+            written[row] += segment
+        going = [row for row in going if written[row][-1] not in stops]
+        done += steps
     return written
 
 
@@ -237,22 +206,20 @@ def _with_beams(
 ) -> list[list[int]]:
     """Beam search once for each different prompt; a row gets the beam of its number, the best being
     0."""
-    places = {key: place for place, key in enumerate(dict.fromkeys(map(tuple, ids)))}
+    prompts = dict.fromkeys(map(tuple, ids))
     returned = max(numbers) + 1
-    beams = max(beams, returned)
-    found = _answers(
+    answers = _answers(
         model,
         tokenizer,
-        [list(key) for key in places],
+        [list(prompt) for prompt in prompts],
         settings.max_new_tokens,
         [],
-        num_beams=beams,
+        num_beams=max(beams, returned),
         num_return_sequences=returned,
     )
-    return [
-        found[places[tuple(row)] * returned + number]
-        for row, number in zip(ids, numbers, strict=True)
-    ]
+    first = {prompt: place * returned for place, prompt in enumerate(prompts)}
+    written = zip(ids, numbers, strict=True)
+    return [answers[first[tuple(row)] + number] for row, number in written]
 
 
 def _answers(
@@ -260,21 +227,20 @@ def _answers(
     tokenizer: Any,
     ids: list[list[int]],
     steps: int,
-    processors: list[Any],
+    sampling: list[Any],
     **options: Any,
 ) -> list[list[int]]:
-    """The new tokens of each row, up to its stop token."""
-    stops, own = stop_tokens(model, tokenizer), model.generation_config
+    """The new tokens of each row, up to its stop token; `sampling` is a RowSampler, or nothing."""
+    stops = stop_tokens(model, tokenizer)
     batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(model.device)
     begun = batch["input_ids"].shape[1]
     if model.config.is_encoder_decoder:
         begun = 1
-        options |= {
-            key: getattr(own, key) for key in ("decoder_start_token_id", "forced_bos_token_id")
-        }
+        for key in ("decoder_start_token_id", "forced_bos_token_id"):
+            options[key] = getattr(model.generation_config, key)
     out = model.generate(
         **batch,
-        logits_processor=LogitsProcessorList(processors),
+        logits_processor=LogitsProcessorList(sampling),
         generation_config=GenerationConfig(
             do_sample=False,
             max_new_tokens=steps,

@@ -1,10 +1,11 @@
-"""log p(answer | prompt) of several answers to each prompt in one forward pass. Imports torch.
+"""log p(answer | prompt) of several answers to each prompt in one forward pass.
 
 A prompt is read once for all of its answers: an encoder-decoder encodes it once; a decoder-only
 model sees one sequence of the prompt and then its answers, each of which attends to the prompt and
 to itself alone.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase
 from trl.trainer.utils import add_fused_lm_head
+
+from pipeline.models.masks import additive, visible
 
 CLOSE = {True: 1e-3, False: 2e-2}
 """How far packed and separate scores may differ, relative and in nats, in float32 and in half
@@ -33,10 +36,9 @@ class Candidates(NamedTuple):
     @property
     def tokens(self) -> torch.Tensor:
         """Tokens of each answer, (B, K); 0 where a prompt has fewer than K."""
-        most = max(map(len, self.answers))
-        return torch.tensor(
-            [[len(ids) for ids in row] + [0] * (most - len(row)) for row in self.answers]
-        )
+        lengths = [list(map(len, row)) for row in self.answers]
+        tokens_BK, _ = padded(lengths, 0, None)
+        return tokens_BK
 
 
 def encode(
@@ -53,9 +55,8 @@ def encode(
         }
     ids = tokenizer(prompt)["input_ids"]
     whole = tokenizer([prompt + answer + tokenizer.eos_token for answer in answers])["input_ids"]
-    shared = len(
-        os.path.commonprefix([ids, *whole])
-    )  # less than the prompt where a token spans its end
+    # less than the prompt where a token spans its end
+    shared = len(os.path.commonprefix([ids, *whole]))
     return {"prompt": ids[:shared], "answers": [row[shared:] for row in whole]}
 
 
@@ -73,40 +74,52 @@ def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
     masks, windows shorter than a row, and heads that do more than multiply and add get the plain
     way.
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    quick, plain = (
-        (encoded_once, with_logits) if base.config.is_encoder_decoder else (packed, separate)
-    )
-    if quick is packed:
+    base = _base(model)
+    quick: Scorer
+    plain: Scorer
+    if base.config.is_encoder_decoder:
+        quick = encoded_once
+        plain = with_logits
+    else:
+        quick = packed
+        plain = separate
         add_fused_lm_head(base)
     training = model.training
     model.eval()
     try:
-        together, apart = quick(model, longest, pad), plain(model, longest, pad)
+        quick_BK = quick(model, longest, pad)
+        plain_BK = plain(model, longest, pad)
         close = CLOSE[model.dtype == torch.float32]
-        return quick if torch.allclose(together, apart, rtol=close, atol=close) else plain
+        if torch.allclose(quick_BK, plain_BK, rtol=close, atol=close):
+            return quick
+        return plain
     except (RuntimeError, ValueError, TypeError):
         return plain
     finally:
         model.train(training)
 
 
+def _base(model: Any) -> Any:
+    """The model itself, without an adapter around it."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 def separate(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     """A Scorer: one row for each answer, with the prompt before it."""
-    pairs = [
-        (prompt, ids)
-        for prompt, row in zip(candidates.prompts, candidates.answers, strict=True)
-        for ids in row
-    ]
-    ids_NT, mask_NT = padded([prompt + ids for prompt, ids in pairs], pad, model.device)
-    labels_NT, _ = padded(
-        [[IGNORED] * len(prompt) + ids for prompt, ids in pairs], IGNORED, model.device
-    )
+    rows = []
+    labels = []
+    for prompt, answers in zip(candidates.prompts, candidates.answers, strict=True):
+        for ids in answers:
+            rows.append(prompt + ids)
+            labels.append([IGNORED] * len(prompt) + ids)
+    ids_NT, mask_NT = padded(rows, pad, model.device)
+    labels_NT, _ = padded(labels, IGNORED, model.device)
     out = model(input_ids=ids_NT, attention_mask=mask_NT, labels=labels_NT, fused_lm_head=True)
     return _by_prompt(out.log_probs.sum(1), candidates)
 
 
 def _by_prompt(sums_N: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+    """Sums of N answers as (B, K)."""
     parts = torch.split(sums_N, [len(row) for row in candidates.answers])
     return torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
 
@@ -132,12 +145,11 @@ def answer_logits(
         inputs, _ = _decoded(model, Candidates(prompts, [[ids] for ids in answers]), pad)
         return model(**inputs).logits
     answer_BT, answered_BT = padded(answers, pad, model.device)
-    prompt_BS, mask_BS = (
-        part.flip(1) for part in padded([ids[::-1] for ids in prompts], pad, model.device)
-    )
-    mask_BT = torch.cat([mask_BS, answered_BT], 1)
+    # prompts are padded on the left: turned round, on the right, and turned back
+    turned_BS, turned_mask_BS = padded([ids[::-1] for ids in prompts], pad, model.device)
+    mask_BT = torch.cat([turned_mask_BS.flip(1), answered_BT], 1)
     out = model(
-        input_ids=torch.cat([prompt_BS, answer_BT], 1),
+        input_ids=torch.cat([turned_BS.flip(1), answer_BT], 1),
         attention_mask=mask_BT,
         position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
         logits_to_keep=answer_BT.shape[1] + 1,
@@ -153,12 +165,15 @@ def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> to
     When the model calls it, the head sees each row's first place alone; from here, what it would
     have seen.
     """
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    head, bias, seen = base.get_output_embeddings(), getattr(base, "final_logits_bias", None), []
+    base = _base(model)
+    head = base.get_output_embeddings()
+    bias = getattr(base, "final_logits_bias", None)
+    seen: list[torch.Tensor] = []
 
     def first(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        seen.append(given[0])
-        return (given[0][:, :1],)
+        hidden_NTD = given[0]
+        seen.append(hidden_NTD)
+        return (hidden_NTD[:, :1],)
 
     hook = head.register_forward_pre_hook(first)
     try:
@@ -168,10 +183,13 @@ def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> to
 
     def tile(hidden_MD: torch.Tensor, labels_M: torch.Tensor) -> torch.Tensor:
         logits_MV = head(hidden_MD)
-        return _token_scores(logits_MV if bias is None else logits_MV + bias, labels_M)
+        if bias is not None:
+            logits_MV = logits_MV + bias
+        return _token_scores(logits_MV, labels_M)
 
     counted_NT = labels_NT != IGNORED
-    hidden_MD, labels_M = seen[0][counted_NT], labels_NT[counted_NT]
+    hidden_MD = seen[0][counted_NT]
+    labels_M = labels_NT[counted_NT]
     tiles = zip(torch.split(hidden_MD, TILE), torch.split(labels_M, TILE), strict=True)
     scores_M = torch.cat([checkpoint(tile, *part, use_reentrant=False) for part in tiles])
     return scores_M.new_zeros(labels_NT.shape).masked_scatter(counted_NT, scores_M)
@@ -182,10 +200,11 @@ def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, An
     IGNORED where padded."""
     device = model.device
     ids_BS, mask_BS = padded(candidates.prompts, pad, device)
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base = _base(model)
     source = base.get_encoder()(input_ids=ids_BS, attention_mask=mask_BS)
     counts = torch.tensor([len(row) for row in candidates.answers], device=device)
-    labels_NT, answered_NT = padded([ids for row in candidates.answers for ids in row], pad, device)
+    answers = list(itertools.chain.from_iterable(candidates.answers))
+    labels_NT, answered_NT = padded(answers, pad, device)
     inputs = {
         "encoder_outputs": (source.last_hidden_state.repeat_interleave(counts, 0),),
         "attention_mask": mask_BS.repeat_interleave(counts, 0),
@@ -210,64 +229,53 @@ def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     answer: so an answer's first token is predicted from the prompt's last, and labels shift as they
     always do.
     """
-    rows, places, owners, labels = [], [], [], []
+    rows = []
     for prompt, answers in zip(candidates.prompts, candidates.answers, strict=True):
-        shared = prompt[:-1]
-        ids, at, owner, label = (
-            list(shared),
-            list(range(len(shared))),
-            [0] * len(shared),
-            [IGNORED] * len(shared),
-        )
-        for number, answer in enumerate(answers, 1):
-            ids += [prompt[-1], *answer]
-            at += range(len(shared), len(prompt) + len(answer))
-            owner += [number] * (1 + len(answer))
-            label += [IGNORED, *answer]
-        rows.append(ids)
-        places.append(at)
-        owners.append(owner)
-        labels.append(label)
+        rows.append(_pack(prompt, answers))
     device = model.device
-    ids_BT, _ = padded(rows, pad, device)
-    owner_BT, _ = padded(owners, -1, device)
-    label_BT, _ = padded(labels, IGNORED, device)
-    place_BT, _ = padded(places, 0, device)
-    seen = visible(owner_BT)
+    ids_BT, _ = padded([row.ids for row in rows], pad, device)
+    owner_BT, _ = padded([row.owners for row in rows], -1, device)
+    label_BT, _ = padded([row.labels for row in rows], IGNORED, device)
+    place_BT, _ = padded([row.places for row in rows], 0, device)
+    mask = visible(owner_BT)
+    if model.config._attn_implementation != "sdpa":
+        mask = additive(mask, model.dtype)
     inputs = {
         "input_ids": ids_BT,
-        "attention_mask": seen
-        if model.config._attn_implementation == "sdpa"
-        else additive(seen, model.dtype),
+        "attention_mask": mask,
         "position_ids": place_BT,
         "use_cache": False,
     }
-    scores_BT = _in_tiles(
-        model, inputs, torch.nn.functional.pad(label_BT[:, 1:], (0, 1), value=IGNORED)
-    )
+    next_BT = torch.nn.functional.pad(label_BT[:, 1:], (0, 1), value=IGNORED)
+    scores_BT = _in_tiles(model, inputs, next_BT)
     most = max(map(len, candidates.answers))
-    owner_of = owner_BT[:, 1:].clamp(min=0)
-    return scores_BT.new_zeros(len(rows), most + 1).scatter_add(1, owner_of, scores_BT[:, :-1])[
-        :, 1:
-    ]
+    owner_of_next = owner_BT[:, 1:].clamp(min=0)
+    sums = scores_BT.new_zeros(len(rows), most + 1)
+    sums = sums.scatter_add(1, owner_of_next, scores_BT[:, :-1])
+    return sums[:, 1:]  # the first is the prompt's
 
 
-def visible(owner_BT: torch.Tensor) -> torch.Tensor:
-    """Attention mask (B, 1, T, T): true where a token may look.
+class PackedRow(NamedTuple):
+    """A prompt and its answers as one row; a value for each token."""
 
-    Owner 0 is the prompt, which all see; tokens of one answer see each other; -1 is padding; nobody
-    looks ahead.
-    """
-    same = owner_BT[:, :, None] == owner_BT[:, None, :]
-    before = torch.ones(
-        owner_BT.shape[1], owner_BT.shape[1], dtype=torch.bool, device=owner_BT.device
-    ).tril()
-    return ((same | (owner_BT == 0)[:, None, :]) & before)[:, None]
+    ids: list[int]
+    places: list[int]
+    """Positions, of each answer as if it alone came after the prompt."""
+    owners: list[int]
+    """0 for the prompt, the number of the answer, from 1, for the others."""
+    labels: list[int]
+    """The token itself in an answer, IGNORED elsewhere."""
 
 
-def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The same mask as what is added to attention scores."""
-    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+def _pack(prompt: list[int], answers: list[list[int]]) -> PackedRow:
+    shared = len(prompt) - 1
+    row = PackedRow(prompt[:-1], list(range(shared)), [0] * shared, [IGNORED] * shared)
+    for number, answer in enumerate(answers, 1):
+        row.ids.extend([prompt[-1], *answer])
+        row.places.extend(range(shared, len(prompt) + len(answer)))
+        row.owners.extend([number] * (1 + len(answer)))
+        row.labels.extend([IGNORED, *answer])
+    return row
 
 
 def padded(
@@ -275,6 +283,10 @@ def padded(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows padded on the right to one length, and their mask."""
     most = max(map(len, rows))
-    ids = torch.tensor([[*row, *[value] * (most - len(row))] for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (most - len(row)) for row in rows], device=device)
-    return ids, mask
+    values = []
+    mask = []
+    for row in rows:
+        missing = most - len(row)
+        values.append([*row, *[value] * missing])
+        mask.append([1] * len(row) + [0] * missing)
+    return torch.tensor(values, device=device), torch.tensor(mask, device=device)

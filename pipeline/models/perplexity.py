@@ -1,10 +1,11 @@
-"""How surprising a sentence is to a decoder-only model that is loaded here. Imports torch."""
+"""How surprising a sentence is to a decoder-only model that is loaded here."""
 
 import functools
 from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline import ROOT
@@ -23,32 +24,31 @@ class Model:
     """A folder or a Hub id, in the checkpoint's own precision."""
 
     def __init__(self, name: str, runtime: Runtime) -> None:
-        place = str(ROOT / name) if (ROOT / name).is_dir() else name
+        place = name
+        if (ROOT / name).is_dir():
+            place = str(ROOT / name)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(place)
-            found = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
+            loaded = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
         except (OSError, ValueError) as error:
             raise StudentError(
                 f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
                 "Give a folder, or the id of a decoder-only model on the Hub that this machine can "
                 "reach."
             ) from None
-        self.model = found.to(student.device(runtime)).eval()
+        self.model = loaded.to(student.device(runtime)).eval()
 
     @torch.no_grad()
     def mean_log_probabilities(self, texts: Sequence[str]) -> list[float]:
         """Mean log p of each text's tokens after the first, in nats, in the order of texts."""
+        device = self.model.device
         rows = [torch.tensor(ids) for ids in self.tokenizer(list(texts))["input_ids"]]
-        ids_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.model.device)
-        mask_BT = torch.nn.utils.rnn.pad_sequence(
-            [torch.ones_like(row) for row in rows], batch_first=True
-        )
-        mask_BT = mask_BT.to(self.model.device)
-        logits_BTV = (
-            self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
-            .logits[:, :-1]
-            .float()
-        )
+        ones = [torch.ones_like(row) for row in rows]
+        ids_BT = pad_sequence(rows, batch_first=True).to(device)
+        mask_BT = pad_sequence(ones, batch_first=True).to(device)
+        out = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+        logits_BTV = out.logits[:, :-1].float()
         loss_BT = cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")
         counted_BT = mask_BT[:, 1:]
-        return (-(loss_BT * counted_BT).sum(1) / counted_BT.sum(1).clamp(min=1)).tolist()
+        mean_B = -(loss_BT * counted_BT).sum(1) / counted_BT.sum(1).clamp(min=1)
+        return mean_B.tolist()

@@ -1,4 +1,4 @@
-"""Make the embedded micro student: `python -m pipeline.pretrain SENTENCES.tsv.gz`.
+"""Make the embedded micro student: `python -m pipeline.models.pretrain SENTENCES.tsv.gz`.
 
 A Llama-type model of 2.6 million parameters that can write a chat sentence and copy one, and knows
 no joke. It is trained on two-sentence documents in the student's own chat format: the answer is the
@@ -22,21 +22,43 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
 from pipeline import ROOT
 from pipeline.prompts import render
 
 OUT = ROOT / "data/students/micro"
 TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ ('<|assistant|>' + message.content + '<|end|>') if message.role == 'assistant' "
-    "else ('<|user|>' + message.content) }}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{% for message in messages %}{{ ('<|assistant|>' + message.content + '<|end|>') if "
+    "message.role == 'assistant' else ('<|user|>' + message.content) }}{% endfor %}{% if "
+    "add_generation_prompt %}<|assistant|>{% endif %}"
 )
 RUDE = re.compile(
-    r"\b(\w*fuck\w*|\w*shit\w*|bitch\w*|ass|asses|asshole\w*|bastard\w*|crap\w*|damn\w*|dick\w*|piss\w*|slut\w*|"
-    r"whore\w*|cunt\w*|fag\w*|nigg\w*|retard\w*|rape\w*|sex\w*|porn\w*|nazi\w*|kill\w*|suicid\w*|murder\w*)\b",
+    r"\b(\w*fuck\w*|\w*shit\w*|bitch\w*|ass|asses|asshole\w*|bastard\w*|crap\w*|damn\w*|dick\w*|"
+    r"piss\w*|slut\w*|whore\w*|cunt\w*|fag\w*|nigg\w*|retard\w*|rape\w*|sex\w*|porn\w*|"
+    r"nazi\w*|kill\w*|suicid\w*|murder\w*)\b",
     re.IGNORECASE,
 )
+"""Words that the student should not learn from strangers."""
+COPIED = 1 / 3
+"""Share of the sentences whose answer is the sentence again."""
+INSTRUCTED = 0.5
+"""Share of the sentences that carry the words of prompts/student.j2."""
+VOCABULARY = 4096
+"""Tokens of a new vocabulary."""
+LONGEST = 96
+"""Tokens of a document; a longer one is left out."""
+HEAD = 32
+"""Numbers in an attention head."""
+WARMUP = 100
+"""Steps in which the learning rate rises."""
 
 
 def literals(split: str) -> list[str]:
@@ -48,7 +70,8 @@ def literals(split: str) -> list[str]:
 def pairs(path: Path, held_out: set[str]) -> Iterator[tuple[str, str]]:
     """(sentence, next sentence of the same dialogue); rude, very short and very long sentences are
     left out."""
-    last_dialogue, last_text = "", ""
+    last_dialogue = ""
+    last_text = ""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         for dialogue, _turn, text in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             text = " ".join(text.split())
@@ -59,13 +82,12 @@ def pairs(path: Path, held_out: set[str]) -> Iterator[tuple[str, str]]:
             )
             if usable and last_text and dialogue == last_dialogue:
                 yield last_text, text
-            last_dialogue, last_text = dialogue, text if usable else ""
+            last_dialogue = dialogue
+            last_text = text if usable else ""
 
 
 def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
+    """A byte-level BPE of so many tokens, with the chat format's own."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -107,7 +129,124 @@ def batches(documents: list[list[int]], size: int, rng: random.Random) -> Iterat
             yield [documents[i] for i in group]
 
 
-def main(argv: list[str] | None = None) -> None:
+def sentences(path: Path, rng: random.Random) -> tuple[list[str], list[str]]:
+    """The sentences a vocabulary is made of, and the training documents."""
+    held_out: set[str] = set()
+    for split in ("validation", "test", "ood"):
+        held_out.update(text.lower() for text in literals(split))
+    train = literals("train")
+    chat = list(pairs(path, held_out))
+    documents = []
+    for sentence, answer in chat:
+        copied = rng.random() < COPIED
+        instructed = rng.random() < INSTRUCTED
+        documents.append(document(sentence, sentence if copied else answer, instructed))
+    for text in train:
+        for instructed in (True, False):
+            documents.append(document(text, text, instructed))
+    return [sentence for sentence, _ in chat] + train, documents
+
+
+def micro(hidden: int, layers: int, tokenizer: Any) -> LlamaForCausalLM:
+    """An untrained model of this width and depth."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=hidden * 8 // 3,
+            num_hidden_layers=layers,
+            num_attention_heads=hidden // HEAD,
+            num_key_value_heads=hidden // HEAD,
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def optimizers_of(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embeddings and norms."""
+    matrices = []
+    rest = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2 and "embed" not in name:
+            matrices.append(parameter)
+        else:
+            rest.append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=0.01, weight_decay=0.05, momentum=0.95),
+        torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels (B, T), padded on the right."""
+    width = max(map(len, rows))
+    ids_BT = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    return ids_BT, ids_BT.masked_fill(ids_BT == pad, -100)
+
+
+class Copying:
+    """How well a model copies the validation sentences."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        copies = [document(text, text, True) for text in literals("validation")]
+        self.ids_BT, labels_BT = padded(tokenizer(copies)["input_ids"], tokenizer.pad_token_id)
+        mark = tokenizer.convert_tokens_to_ids("<|assistant|>")
+        start_B1 = (self.ids_BT == mark).int().argmax(1, keepdim=True)
+        place_1T = torch.arange(self.ids_BT.shape[1])[None]
+        answer_BT = (place_1T > start_B1) & (labels_BT != -100)
+        self.later_BT = answer_BT[:, 1:] & (place_1T[:, :-1] > start_B1)
+
+    @torch.no_grad()
+    def share(self, model: LlamaForCausalLM) -> float:
+        """Share of the tokens after the first of each answer that argmax copies, given the ones
+        before."""
+        guess_BT = model(input_ids=self.ids_BT).logits[:, :-1].argmax(-1)
+        right_BT = guess_BT == self.ids_BT[:, 1:]
+        return float(right_BT[self.later_BT].float().mean())
+
+
+def rate(step: int, steps: int) -> float:
+    """The share of the peak learning rate at a step from 1: a warmup, then a cosine to 0.05."""
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(step / WARMUP, cosine * 0.95 + 0.05)
+
+
+def train(
+    model: LlamaForCausalLM, tokenizer: Any, stream: Iterator[list[list[int]]], steps: int
+) -> None:
+    """Train on so many batches of token ids."""
+    optimizers = optimizers_of(model)
+    groups = []
+    for optimizer in optimizers:
+        groups += optimizer.param_groups
+    peaks = [group["lr"] for group in groups]
+    copying = Copying(tokenizer)
+    started = time.monotonic()
+    for step in range(1, steps + 1):
+        ids_BT, labels_BT = padded(next(stream), tokenizer.pad_token_id)
+        loss = model(input_ids=ids_BT, labels=labels_BT, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * rate(step, steps)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if step % 100 == 0 or step == steps:
+            seconds = time.monotonic() - started
+            print(
+                f"step {step}/{steps}  loss {loss.item():.3f}  copied {copying.share(model):.3f}  "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The flags."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -121,99 +260,25 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
 
-    import torch
-    from transformers import (
-        GenerationConfig,
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-    )
 
+def main(argv: list[str] | None = None) -> None:
+    """Make the micro student, and save it."""
+    args = arguments(argv)
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
-    held_out = {text.lower() for split in ("validation", "test", "ood") for text in literals(split)}
-    train = literals("train")
-    chat = list(pairs(args.sentences, held_out))
-    tokenizer = (
-        PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
-        if args.tokenizer
-        else train_tokenizer([text for text, _ in chat] + train, 4096)
-    )
-    texts = [
-        document(sentence, sentence if rng.random() < 1 / 3 else answer, rng.random() < 0.5)
-        for sentence, answer in chat
-    ] + [document(text, text, instructed) for text in train for instructed in (True, False)]
-    documents = [ids for ids in tokenizer(texts)["input_ids"] if len(ids) <= 96]
+    words, texts = sentences(args.sentences, rng)
+    tokenizer: Any
+    if args.tokenizer:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.tokenizer)
+    else:
+        tokenizer = train_tokenizer(words, VOCABULARY)
+    documents = [ids for ids in tokenizer(texts)["input_ids"] if len(ids) <= LONGEST]
     print(f"{len(documents):,} documents, {sum(map(len, documents)):,} tokens")
-
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=args.hidden,
-            intermediate_size=args.hidden * 8 // 3,
-            num_hidden_layers=args.layers,
-            num_attention_heads=args.hidden // 32,
-            num_key_value_heads=args.hidden // 32,
-            max_position_embeddings=256,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = micro(args.hidden, args.layers, tokenizer)
     print(f"{model.num_parameters():,} parameters")
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimizers = [
-        torch.optim.Muon(matrices, lr=0.01, weight_decay=0.05, momentum=0.95),
-        torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-
-    def pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
-        return ids, ids.masked_fill(ids == tokenizer.pad_token_id, -100)
-
-    copies = [document(text, text, True) for text in literals("validation")]
-    copy_ids, copy_labels = pad(tokenizer(copies)["input_ids"])
-    answer_start = (
-        (copy_ids == tokenizer.convert_tokens_to_ids("<|assistant|>")).int().argmax(1, keepdim=True)
-    )
-    answers = (torch.arange(copy_ids.shape[1])[None] > answer_start) & (copy_labels != -100)
-
-    @torch.no_grad()
-    def copied() -> float:
-        """Share of the tokens after the first of each answer that argmax copies, given the ones
-        before."""
-        guess = model(input_ids=copy_ids).logits[:, :-1].argmax(-1)
-        later = answers[:, 1:] & (torch.arange(copy_ids.shape[1] - 1)[None] > answer_start)
-        return float((guess == copy_ids[:, 1:])[later].float().mean())
-
-    started = time.monotonic()
-    warmup, stream = 100, batches(documents, args.batch, rng)
-    for step in range(1, args.steps + 1):
-        ids, labels = pad(next(stream))
-        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        scale = min(step / warmup, 0.5 * (1 + math.cos(math.pi * step / args.steps)) * 0.95 + 0.05)
-        groups = (group for optimizer in optimizers for group in optimizer.param_groups)
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak * scale
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        if step % 100 == 0 or step == args.steps:
-            seconds = time.monotonic() - started
-            print(
-                f"step {step}/{args.steps}  loss {loss.item():.3f}  copied {copied():.3f}  "
-                f"{seconds:.0f} s",
-                flush=True,
-            )
-
+    train(model, tokenizer, batches(documents, args.batch, rng), args.steps)
     model = model.to(torch.bfloat16)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=64

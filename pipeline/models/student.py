@@ -36,8 +36,7 @@ PAD_NAMES = (
     "<unk>",
     "<|endoftext|>",
 )
-
-
+"""Tokens of known vocabularies that can stand for nothing, the most fitting first."""
 GENERATION_IDS = (
     "bos_token_id",
     "eos_token_id",
@@ -47,17 +46,19 @@ GENERATION_IDS = (
 )
 """What a model's generation config must say; how to generate is said by the run's configuration
 alone."""
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""glibc's malloc.h."""
+M_TRIM_THRESHOLD = -1
+"""glibc's malloc.h, as the next."""
+M_MMAP_THRESHOLD = -3
 
 
 def keep_memory() -> None:
     """Have glibc keep freed tensors' memory: giving it back and faulting it in again costs a third
     of a CPU step."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c")) if sys.platform == "linux" else None
-    if mallopt := getattr(libc, "mallopt", None):  # musl has none
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(ctypes.util.find_library("c"))
+    mallopt = getattr(libc, "mallopt", None)
+    if mallopt:  # musl has none
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt(option, 1 << 30)
 
@@ -72,31 +73,35 @@ def device(runtime: Runtime) -> str:
 
 
 def _source(config: Config) -> dict[str, Any]:
+    """Where transformers finds the student, as arguments of `from_pretrained`."""
     folder = student_folder(config)
-    return {
+    source = {
         "pretrained_model_name_or_path": str(folder or config.student.model),
         "trust_remote_code": config.student.trust_remote_code,
-        **({} if folder else {"revision": config.student.revision}),
     }
+    if not folder:
+        source["revision"] = config.student.revision
+    return source
 
 
 def architecture(config: Config) -> Any:
     """The student's transformers config; StudentError where it cannot be found or cannot be trained
     here."""
     try:
-        found = AutoConfig.from_pretrained(**_source(config))
+        return AutoConfig.from_pretrained(**_source(config))
     except (OSError, ValueError) as error:
-        own_code = "trust_remote_code" in str(error)
-        raise StudentError(
-            f"student.model = {config.student.model!r}: {str(error).splitlines()[0]}\n"
-            + (
+        mend = (
+            "Give a folder with a config.json, or the id of a model on the Hub that this machine "
+            "can reach."
+        )
+        if "trust_remote_code" in str(error):
+            mend = (
                 "It brings code of its own; if you have read it, set student.trust_remote_code = "
                 "true."
-                if own_code
-                else "Give a folder with a config.json, or the id of a model on the Hub that this machine can reach."
             )
+        raise StudentError(
+            f"student.model = {config.student.model!r}: {str(error).splitlines()[0]}\n{mend}"
         ) from None
-    return found
 
 
 def is_encoder_decoder(config: Config) -> bool:
@@ -108,11 +113,11 @@ def is_encoder_decoder(config: Config) -> bool:
 def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
     """The tokenizer, with a pad token that is not eos: a student whose pad is eos never learns to
     stop."""
-    found = architecture(config)
+    model_config = architecture(config)
+    side = "left"
+    if model_config.is_encoder_decoder:  # BART counts its positions from the first token
+        side = "right"
     try:
-        side = (
-            "right" if found.is_encoder_decoder else "left"
-        )  # BART counts its positions from the first token
         tokenizer = AutoTokenizer.from_pretrained(**_source(config), padding_side=side)
     except (OSError, ValueError) as error:
         raise StudentError(
@@ -121,30 +126,35 @@ def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
     if tokenizer.eos_token_id is None:
         raise StudentError(
             f"The tokenizer of {config.student.model!r} has no eos token, so the student could "
-            "never learn to stop. "
-            'Set "eos_token" in its tokenizer_config.json.'
+            'never learn to stop. Set "eos_token" in its tokenizer_config.json.'
         )
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        known = tokenizer.get_vocab()
-        free = [
-            name for name in PAD_NAMES if name in known and known[name] != tokenizer.eos_token_id
-        ]
-        if not free and len(tokenizer) >= found.get_text_config().vocab_size:
-            raise StudentError(
-                f"The tokenizer of {config.student.model!r} has no pad token apart from eos, and "
-                "the model has no "
-                "spare embedding for one. Add a pad token to the tokenizer and resize the model's "
-                "embeddings once, "
-                "then point student.model at the saved folder."
-            )
-        tokenizer.pad_token = free[0] if free else PAD_NAMES[0]
+        embeddings = model_config.get_text_config().vocab_size
+        tokenizer.pad_token = _pad_token(config, tokenizer, embeddings)
     return tokenizer
+
+
+def _pad_token(config: Config, tokenizer: PreTrainedTokenizerBase, embeddings: int) -> str:
+    """A token to pad with: one of the vocabulary that fits, or a new one in a spare embedding."""
+    known = tokenizer.get_vocab()
+    for name in PAD_NAMES:
+        if name in known and known[name] != tokenizer.eos_token_id:
+            return name
+    if len(tokenizer) >= embeddings:
+        raise StudentError(
+            f"The tokenizer of {config.student.model!r} has no pad token apart from eos, and the "
+            "model has no spare embedding for one. Add a pad token to the tokenizer and resize the "
+            "model's embeddings once, then point student.model at the saved folder."
+        )
+    return PAD_NAMES[0]
 
 
 def load(config: Config, weights: Path | None = None, train: bool = False) -> Any:
     """The student as a model: untrained, or with the weights or the adapter in a folder that a
     stage wrote."""
-    kind = AutoModelForSeq2SeqLM if is_encoder_decoder(config) else AutoModelForCausalLM
+    kind: Any = AutoModelForCausalLM
+    if is_encoder_decoder(config):
+        kind = AutoModelForSeq2SeqLM
     keep_memory()
     options: dict[str, Any] = {"dtype": config.student.dtype}
     if config.student.quantization != "none":
@@ -163,9 +173,8 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
             f"student.model = {config.student.model!r}: no weights in safetensors: "
             f"{str(error).splitlines()[0]}\n"
             "Give a folder with model.safetensors, or the id of a model on the Hub that this "
-            "machine can reach.\n"
-            "Pickled weights (pytorch_model.bin) are not loaded, as they can run code: convert "
-            "them first."
+            "machine can reach.\nPickled weights (pytorch_model.bin) are not loaded, as they can "
+            "run code: convert them first."
         ) from None
     if adapter:
         from peft import PeftModel
@@ -173,9 +182,8 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
         model = PeftModel.from_pretrained(model, str(weights), is_trainable=train)
     own = model.generation_config
     kept = {key: getattr(own, key) for key in GENERATION_IDS}
-    model.generation_config = GenerationConfig(
-        **kept
-    )  # a model's own beams or penalties are not in the configuration
+    # without the model's own beams or penalties, which are not in the configuration
+    model.generation_config = GenerationConfig(**kept)
     if config.student.quantization == "none":
         model = model.to(device(config.runtime))
     return model.train() if train else model.eval()
@@ -187,8 +195,8 @@ def weights(run: Run, step: Step) -> Path:
     folder = run.at(step) / "weights"
     if folder_hash(folder) != (run.manifest(step) or {})["weights"]["sha256"]:
         raise StudentError(
-            f"{folder}: the weights are not those that its manifest records. "
-            f"Make them again: {step.command(run.name)} --force"
+            f"{folder}: the weights are not those that its manifest records. Make them again: "
+            f"{step.command(run.name)} --force"
         )
     return folder
 
@@ -197,7 +205,9 @@ def quantization(config: Config) -> BitsAndBytesConfig:
     """NF4 with double quantization, as in QLoRA (arXiv 2305.14314), or LLM.int8()."""
     if config.student.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
-    compute = torch.float32 if config.student.dtype == "float32" else torch.bfloat16
+    compute = torch.bfloat16
+    if config.student.dtype == "float32":
+        compute = torch.float32
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -215,9 +225,7 @@ def fingerprint(model: Any, adapter: str = "default") -> str:
         if adapted and mark not in name:
             continue
         digest.update(name.replace(mark, ".").encode())
-        digest.update(
-            tensor.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes()
-            if tensor.dim()
-            else b""
-        )
+        if tensor.dim():
+            values = tensor.detach().contiguous().cpu()
+            digest.update(values.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from transformers import (
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedTokenizerBase
 
 from pipeline.config.whole import Config
 from pipeline.models.student import architecture
@@ -72,11 +70,11 @@ def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
     Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as
     much for each.
     """
-    found = architecture(config)
+    model_config = architecture(config)
     # T5's positions are relative, and its n_positions only what it was pretrained with
-    context = getattr(found.get_text_config(), "max_position_embeddings", None)
+    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     most = min(value for value in (context, max_length, 10**9) if value)
-    if found.is_encoder_decoder:
+    if model_config.is_encoder_decoder:
         return lambda prompt_tokens: most if prompt_tokens <= most else 0
     return lambda prompt_tokens: most - prompt_tokens
 
@@ -96,6 +94,5 @@ def measure(
     for joke, text in jokes.items():
         lengths[joke] = length(tokenizer, text)
         progress.advance()
-    return Measured(
-        texts, lengths, {literal: left(length(tokenizer, of)) - 1 for literal, of in texts.items()}
-    )
+    rooms = {literal: left(length(tokenizer, text)) - 1 for literal, text in texts.items()}
+    return Measured(texts, lengths, rooms)

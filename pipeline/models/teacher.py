@@ -1,4 +1,4 @@
-"""A teacher that is loaded here, so that its logits can be read. Imports torch."""
+"""A teacher that is loaded here, so that its logits can be read."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,12 +38,13 @@ class Teacher:
         out.
         """
         pad = self.tokenizer.pad_token_id
-        known = [
-            [min(token, size - 1) for token in ids] for ids in answers
-        ]  # the student may have more embeddings
-        each = [
-            answer_logits(self.model, list(ids), known, pad)[..., :size].float() for ids in prompts
-        ]
+        known = []
+        for ids in answers:  # the student may have more embeddings
+            known.append([min(token, size - 1) for token in ids])
+        each = []
+        for of_template in prompts:
+            logits_BTV = answer_logits(self.model, list(of_template), known, pad)
+            each.append(logits_BTV[..., :size].float())
         return torch.stack(each).mean(0)
 
 
@@ -53,25 +54,25 @@ def teacher_tokenizer(
     """The teacher's tokenizer, after a comparison with the student's."""
     with named(f"{section}.teacher"):
         taught = _as_student(config, section)
-        found = student.load_tokenizer(taught)
-    ours, theirs = own.get_vocab(), found.get_vocab()
-    pad = {own.pad_token, found.pad_token}  # one may have had to be added
+        tokenizer = student.load_tokenizer(taught)
+    ours = own.get_vocab()
+    theirs = tokenizer.get_vocab()
+    pad = {own.pad_token, tokenizer.pad_token}  # one may have had to be added
     differ = sorted(
         (id, token) for token, id in ours.items() if theirs.get(token) != id and token not in pad
     )
     if differ:
         id, token = differ[0]
-        there = f"{theirs[token]} there" if token in theirs else "not there"
+        in_theirs = f"{theirs[token]} there" if token in theirs else "not there"
         raise StudentError(
             f"{section}.teacher = {taught.student.model!r} has another vocabulary than "
-            "student.model = "
-            f"{config.student.model!r}: {len(differ)} tokens differ; {token!r} is token {id} here "
-            f"and {there}.\n"
+            f"student.model = {config.student.model!r}: {len(differ)} tokens differ; {token!r} is "
+            f"token {id} here and {in_theirs}.\n"
             "Its logits say nothing about the student's tokens. Take a teacher and a student of "
-            "one family, or learn "
-            'from the teacher\'s jokes and verdicts instead (objective = "ft", "dpo", ...).'
+            "one family, or learn from the teacher's jokes and verdicts instead (objective = "
+            '"ft", "dpo", ...).'
         )
-    return found
+    return tokenizer
 
 
 def shared_vocabulary(config: Config, section: str) -> int:
@@ -86,12 +87,13 @@ def same_size(config: Config, section: str) -> bool:
 
 
 def _sizes(config: Config, section: str) -> list[int]:
+    """Embeddings of the student and of the teacher."""
     both = (config, _as_student(config, section))
-    return [student.architecture(one).get_text_config().vocab_size for one in both]
+    return [student.architecture(of).get_text_config().vocab_size for of in both]
 
 
 def teacher_room(config: Config, section: str) -> Any:
-    """student.room of the teacher."""
+    """student_prompt.room of the teacher."""
     return student_prompt.room(_as_student(config, section))
 
 

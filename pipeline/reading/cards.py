@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import TEMPLATES, prompts
+from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.reading import comparison, variety
 from pipeline.rows import jsonl
@@ -23,7 +24,7 @@ from pipeline.runs.step import Step
 BLANK = "____"
 EXAMPLE = "The kettle is on."
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""What the Hub calls a data set's size."""
+"""What the Hub calls a data set's size; the next is 1M<n<10M."""
 
 
 def of_model(
@@ -35,6 +36,7 @@ def of_model(
 
     metrics, warnings = _figures(run, contestant)
     manifests = {name: run.manifest(step) for name, step in _history(contestant).items()}
+    settings = config.model_dump(mode="json", exclude_defaults=True)
     title = f"{run.name}-{contestant}"
     licence = _licence(config)
     values = {
@@ -49,9 +51,7 @@ def of_model(
         "metrics": metrics,
         "warnings": [_plain(line) for line in warnings],
         "licence": licence,
-        "recipe": json.dumps(
-            config.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False
-        ),
+        "recipe": json.dumps(settings, indent=1, ensure_ascii=False),
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
         "prompt_words": f"`{_prompt(BLANK)}`",
         "example_prompt": json.dumps(_prompt(EXAMPLE)),
@@ -59,11 +59,10 @@ def of_model(
         "temperature": config.evaluate.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,
         "num": variety.number,
+        "example_text": json.dumps(facts["example_text"]),
     }
-    values["example_text"] = json.dumps(values["example_text"])
-    metadata = _metadata(
-        config, title, licence, [row for row in metrics if row.contestant == contestant]
-    )
+    own = [row for row in metrics if row.contestant == contestant]
+    metadata = _metadata(config, title, licence, own)
     card = ModelCard(_render("model_card.md.j2", {**values, "card_data": metadata}))
     return {"README.md": str(card), "SERVING.md": _render("serving.md.j2", values)}
 
@@ -72,20 +71,23 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
     """The YAML that the Hub reads: licence, base model, tags and the contestant's win-tie rates."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    rates = [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type="humor-distill",
-            dataset_name=f"literals, {row.split}",
-            dataset_config=row.split,
-            dataset_split=row.split,
-            metric_type="win_tie_rate",
-            metric_name=f"win-tie rate against {config.teacher.endpoint.model}, {row.aspect}, judged by {row.judge}",
-            metric_value=round(row.wtr, 4),
+    rates = []
+    for row in rows:
+        if row.vs is not None or row.wtr is None:
+            continue
+        rates.append(
+            EvalResult(
+                task_type="text-generation",
+                dataset_type="humor-distill",
+                dataset_name=f"literals, {row.split}",
+                dataset_config=row.split,
+                dataset_split=row.split,
+                metric_type="win_tie_rate",
+                metric_name=f"win-tie rate against {config.teacher.endpoint.model}, {row.aspect}, "
+                f"judged by {row.judge}",
+                metric_value=round(row.wtr, 4),
+            )
         )
-        for row in rows
-        if row.vs is None and row.wtr is not None
-    ]
     data = ModelCardData(
         model_name=title,
         license=licence,
@@ -101,7 +103,9 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
 def _decoding(config: Config, encoder_decoder: bool) -> str:
     if config.evaluate.beams(encoder_decoder) > 1:
         return "beam search"
-    return "greedy" if config.evaluate.temperature == 0 else "nucleus sampling"
+    if config.evaluate.temperature == 0:
+        return "greedy"
+    return "nucleus sampling"
 
 
 def _plain(text: str) -> str:
@@ -132,7 +136,9 @@ def part(name: str, path: Path) -> dict[str, Any]:
     """A file of rows, as the card lists it."""
     with path.open("rb") as file:
         first = file.readline()
-    schema = json.loads(first)["schema"] if first else "-"
+    schema = "-"
+    if first:
+        schema = json.loads(first)["schema"]
     return {
         "name": name,
         "rows": path.read_bytes().count(b"\n"),
@@ -158,68 +164,68 @@ def _sources(config: Config) -> list[tuple[str, str, str]]:
     counts: dict[tuple[str, str], Counter[str]] = {}
     for row in literals(config):
         counts.setdefault((row.source, row.licence), Counter())[row.split] += 1
-    return [
-        (source, licence, ", ".join(f"{count} {split}" for split, count in splits.items()))
-        for (source, licence), splits in sorted(counts.items())
-    ]
+    sources = []
+    for (source, licence), splits in sorted(counts.items()):
+        sentences = ", ".join(f"{count} {split}" for split, count in splits.items())
+        sources.append((source, licence, sentences))
+    return sources
 
 
 def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
     """The metrics, and the contestant's warnings; no metric where evaluate is not complete."""
-    folder = run.at(Step("evaluate"))
+    folder = run.at(comparison.EVALUATE)
     manifests = run.manifests()
     if "evaluate" not in manifests:
         return [], ["This run was not evaluated: there is no figure."]
-    if old := stale(manifests["evaluate"], manifests.values()):
+    old = ", ".join(stale(manifests["evaluate"], manifests.values()))
+    if old:
         return [], [
-            f"This run was evaluated on other rows or weights of {', '.join(old)}: there is no "
-            "figure."
+            f"This run was evaluated on other rows or weights of {old}: there is no figure."
         ]
     rows = jsonl.load(folder / METRICS, Metric)
     if contestant not in {row.contestant for row in rows}:
         return [], ["This student was not evaluated: there is no figure."]
     answers = jsonl.load(folder / ANSWERS, Joke)
-    references = [
-        (found["literal"], found["teacher"])
-        for found in comparison.side_by_side(folder, answers).values()
-    ]
+    jokes = comparison.side_by_side(folder, answers).values()
+    references = [(joke["literal"], joke["teacher"]) for joke in jokes]
     spread = variety.spread(answers, references, rows)
-    return rows, variety.collapse(
-        [row for row in spread if row["author"] in ("teacher", contestant)]
-    )
+    narrowed = [row for row in spread if row["author"] in ("teacher", contestant)]
+    return rows, variety.collapse(narrowed)
 
 
 def _history(contestant: str) -> dict[str, Step]:
     """The steps that trained a contestant, first to last."""
     if contestant == "base":
         return {}
-    last = int(contestant.removeprefix("round-")) if contestant.startswith("round-") else 0
-    return {"sft": Step("sft")} | {f"round-{r}": Step("dpo", r) for r in range(1, last + 1)}
+    steps = {"sft": Step("sft")}
+    if contestant.startswith("round-"):
+        for number in range(1, int(contestant.removeprefix("round-")) + 1):
+            steps[f"round-{number}"] = Step("dpo", number)
+    return steps
 
 
 def _told(manifests: dict[str, Any]) -> str:
-    said = []
+    """The trainings in words."""
+    trainings = []
     for name, manifest in manifests.items():
-        training = manifest["training"]
         objective = manifest.get("objective", "sft")
-        kind = {
-            "sft": "jokes",
-            "ft": "jokes",
-            "sd": "jokes",
-            "gkd": "jokes",
-            "llmr": "prompts",
-        }.get(objective, "preferences")
-        what = kind if name == "sft" else f"{kind} ({objective})"
-        said.append(f"{name}: {training['steps']} steps on {manifest['rows']} {what}")
-    return "; ".join(said)
+        rows = "jokes"
+        if objective in OBJECTIVES:
+            rows = OBJECTIVES[objective].called
+        if name != "sft":
+            rows += f" ({objective})"
+        steps = manifest["training"]["steps"]
+        trainings.append(f"{name}: {steps} steps on {manifest['rows']} {rows}")
+    return "; ".join(trainings)
 
 
 def _made_with(manifests: list[dict[str, Any] | None]) -> str:
     """The versions of the last step."""
-    versions: dict[str, str] = next(
-        (found["made_with"]["packages"] for found in reversed(manifests) if found), {}
-    )
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    for manifest in reversed(manifests):
+        if manifest:
+            versions = manifest["made_with"]["packages"]
+            return ", ".join(f"{name} {version}" for name, version in versions.items())
+    return ""
 
 
 def _licence(config: Config) -> str | None:
@@ -227,8 +233,9 @@ def _licence(config: Config) -> str | None:
     from huggingface_hub import ModelCard
 
     folder = student_folder(config)
-    path = folder / "README.md" if folder else None
-    return ModelCard.load(path).data.license if path and path.exists() else None
+    if folder is None or not (folder / "README.md").exists():
+        return None
+    return ModelCard.load(folder / "README.md").data.license
 
 
 def _prompt(sentence: str) -> str:
@@ -238,7 +245,8 @@ def _prompt(sentence: str) -> str:
 def _render(name: str, values: dict[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
 
+    # Markdown, not HTML: nothing is escaped
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )  # Markdown, not HTML
+    )
     return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(**values)

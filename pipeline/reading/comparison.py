@@ -18,6 +18,14 @@ from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
 EVALUATE = Step("evaluate")
+OUTCOMES = {
+    "a": "win",
+    "b": "loss",
+    "tie": "tie",
+    "inconsistent": "inconsistent",
+    "failed": "failed",
+}
+"""What a verdict's outcome is for a, the contestant."""
 
 
 def recipes(one: Run, other: Run) -> Iterator[str]:
@@ -34,8 +42,10 @@ def recipes(one: Run, other: Run) -> Iterator[str]:
             rows = "the same rows" if left["sha256"] == right["sha256"] else "other rows"
             yield f"{step}: {recipe}, {rows}"
             yield from lines
-        elif left or right:
-            yield f"{step}: complete only in {one.name if left else other.name}"
+        elif left:
+            yield f"{step}: complete only in {one.name}"
+        elif right:
+            yield f"{step}: complete only in {other.name}"
         else:
             yield f"{step}: complete in neither"
 
@@ -80,15 +90,26 @@ def compared(one: Run, other: Run) -> list[Compared]:
     complete."""
     if one.manifest(EVALUATE) is None or other.manifest(EVALUATE) is None:
         return []
-    left, right = judged(one), judged(other)
-    found = []
+    left = judged(one)
+    right = judged(other)
+    rows = []
     for split, contestant in dict.fromkeys([*left, *right]):
-        ours, theirs = left.get((split, contestant), []), right.get((split, contestant), [])
+        ours = left.get((split, contestant), [])
+        theirs = right.get((split, contestant), [])
         paired = metrics.difference(theirs, ours)
-        interval = paired["delta_low"], paired["delta_high"]
-        rates = metrics.rate(ours), metrics.rate(theirs)
-        found.append(Compared(split, contestant, *rates, paired["delta"], *interval, paired["n"]))
-    return found
+        rows.append(
+            Compared(
+                split,
+                contestant,
+                one=metrics.rate(ours),
+                other=metrics.rate(theirs),
+                delta=paired["delta"],
+                low=paired["delta_low"],
+                high=paired["delta_high"],
+                n=paired["n"],
+            )
+        )
+    return rows
 
 
 def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
@@ -96,30 +117,20 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     folder = run.at(EVALUATE)
     author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
     split = {row.id: row.split for row in lookup.literals(run).values()}
-    found: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for row in jsonl.read(folder / METRICS, records.Metric):
         if row.vs is None:
-            found[row.view, row.contestant] = []
+            groups[row.view, row.contestant] = []
     for verdict in jsonl.load(folder / RECORDS, Verdict):
         if verdict.literal_id not in split:
             raise DataError(
                 f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in "
-                "none of its literals' "
-                f"files any more: {', '.join(map(str, lookup.literal_files(run)))}. Restore them."
+                "none of its literals' files any more: "
+                f"{', '.join(map(str, lookup.literal_files(run)))}. Restore them."
             )
-        found[records.view(split[verdict.literal_id], verdict.aspect), author[verdict.a]].append(
-            verdict
-        )
-    return dict(found)
-
-
-OUTCOMES = {
-    "a": "win",
-    "b": "loss",
-    "tie": "tie",
-    "inconsistent": "inconsistent",
-    "failed": "failed",
-}
+        view = records.view(split[verdict.literal_id], verdict.aspect)
+        groups[view, author[verdict.a]].append(verdict)
+    return dict(groups)
 
 
 def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
@@ -129,28 +140,31 @@ def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, A
     Where several aspects were judged, the first.
     """
     author = {joke.id: joke.author for joke in answers}
-    found: dict[str, dict[str, Any]] = {}
+    jokes: dict[str, dict[str, Any]] = {}
     aspect = None
     for verdict in jsonl.read(folder / RECORDS, Verdict):
         aspect = aspect or verdict.aspect
         if verdict.aspect != aspect:
             continue
-        if verdict.literal_id not in found:
-            found[verdict.literal_id] = {
+        if verdict.literal_id not in jokes:
+            jokes[verdict.literal_id] = {
                 "literal": verdict.literal,
                 "teacher": verdict.b_text,
                 "answers": [],
             }
-        orders = [
-            (order.shown, order.p_a, order.reason or order.error or "") for order in verdict.orders
-        ]
-        answer = {
-            "author": author[verdict.a],
-            "text": verdict.a_text,
-            "id": verdict.id,
-            "p_a": verdict.p_a,
-        }
-        found[verdict.literal_id]["answers"].append(
-            {**answer, "outcome": OUTCOMES[verdict.outcome], "orders": orders}
-        )
-    return found
+        jokes[verdict.literal_id]["answers"].append(_answer(verdict, author[verdict.a]))
+    return jokes
+
+
+def _answer(verdict: Verdict, author: str) -> dict[str, Any]:
+    orders = []
+    for order in verdict.orders:
+        orders.append((order.shown, order.p_a, order.reason or order.error or ""))
+    return {
+        "author": author,
+        "text": verdict.a_text,
+        "id": verdict.id,
+        "p_a": verdict.p_a,
+        "outcome": OUTCOMES[verdict.outcome],
+        "orders": orders,
+    }

@@ -38,9 +38,9 @@ class Joins:
         """Note what is wrong with a row of a step, given the rows before it."""
         getattr(self, f"_{type(row).__name__.lower()}")(row, at)
 
-    def _unless(self, true: bool, at: "Place", row: Row, said: str) -> None:
+    def _unless(self, true: bool, at: "Place", row: Row, fault: str) -> None:
         if not true:
-            at.faults.append(f"{at.folder / at.file}: {row.id}: {said}")
+            at.faults.append(f"{at.folder / at.file}: {row.id}: {fault}")
 
     def _joke(self, row: Joke, at: "Place") -> None:
         self._literal(row, at, row.literal)
@@ -56,9 +56,8 @@ class Joins:
 
     def _has_joke(self, row: Row, at: "Place", joke: str, text: str) -> None:
         self._unless(joke in self.jokes, at, row, f"no joke {joke}")
-        self._unless(
-            self.jokes.get(joke, (text, ""))[0] == text, at, row, f"its text is not that of {joke}"
-        )
+        written, _ = self.jokes.get(joke, (text, ""))
+        self._unless(written == text, at, row, f"its text is not that of {joke}")
 
     def _imitation(self, row: Imitation, at: "Place") -> None:
         self._literal(row, at)
@@ -67,7 +66,7 @@ class Joins:
 
     def _in_split(self, row: Any, at: "Place") -> None:
         wanted = "train" if at.file == RECORDS else "validation"
-        split = self.literal_of.get(row.literal_id, ("", wanted))[1]
+        _, split = self.literal_of.get(row.literal_id, ("", wanted))
         self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
 
     def _prompt(self, row: Prompt, at: "Place") -> None:
@@ -88,24 +87,17 @@ class Joins:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
-        self._unless(
-            row.outcome == verdict.outcome(row.orders, at.tie_bands[row.role]),
-            at,
-            row,
-            "its orders give another outcome",
-        )
+        outcome = verdict.outcome(row.orders, at.tie_bands[row.role])
+        self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
         given = [order.p_a for order in row.orders if order.p_a is not None]
-        mean = sum(given) / 2 if len(given) == len(row.orders) == 2 else None
-        same = row.p_a is mean is None or (
-            row.p_a is not None and mean is not None and abs(row.p_a - mean) < CLOSE
-        )
-        self._unless(same, at, row, "p_a is not the mean of its orders")
+        mean = None
+        if len(given) == len(row.orders) == 2:
+            mean = sum(given) / 2
+        self._unless(_close(row.p_a, mean), at, row, "p_a is not the mean of its orders")
         self.verdicts[row.id] = row.a, row.b, row.outcome
         if row.role == "judge":
-            split, author = (
-                self.literal_of.get(row.literal_id, ("", ""))[1],
-                self.jokes.get(row.a, ("", ""))[1],
-            )
+            _, split = self.literal_of.get(row.literal_id, ("", ""))
+            _, author = self.jokes.get(row.a, ("", ""))
             at.outcomes[split, row.aspect, author][row.literal_id] = row.outcome, metrics.score(row)
 
     def _preference(self, row: Preference, at: "Place") -> None:
@@ -113,13 +105,11 @@ class Joins:
         self._literal(row, at)
         a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
         self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
-        said = (
-            {"a": (a, b), "b": (b, a)} if not row.tie else {"tie": (a, b), "inconsistent": (a, b)}
-        )
-        chosen = said.get(outcome, ("", ""))
-        self._unless(
-            (row.chosen_id, row.rejected_id) == chosen, at, row, f"not what {row.verdict_id} says"
-        )
+        orders = {"a": (a, b), "b": (b, a)}
+        if row.tie:
+            orders = {"tie": (a, b), "inconsistent": (a, b)}
+        same = (row.chosen_id, row.rejected_id) == orders.get(outcome, ("", ""))
+        self._unless(same, at, row, f"not what {row.verdict_id} says")
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 
@@ -128,12 +118,8 @@ class Joins:
         self._literal(row, at)
         for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
             self._has_joke(row, at, joke, text)
-        self._unless(
-            row.scores == sorted(row.scores, reverse=True),
-            at,
-            row,
-            "not in the order of its scores",
-        )
+        in_order = row.scores == sorted(row.scores, reverse=True)
+        self._unless(in_order, at, row, "not in the order of its scores")
 
     def _label(self, row: Label, at: "Place") -> None:
         self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
@@ -146,42 +132,42 @@ class Joins:
     def _drop(self, row: Drop, at: "Place") -> None:
         at.reasons[row.reason] += 1
         self._literal(row, at)
-        known = (
-            row.dropped in self.jokes
-            or row.dropped in self.verdicts
-            or row.dropped in self.literal_of
-        )
+        known = any(row.dropped in rows for rows in (self.jokes, self.verdicts, self.literal_of))
         self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
 
     def _metric(self, row: Metric, at: "Place") -> None:
         """Counts, rates and differences against the verdicts; intervals and diversity are not
         computed again."""
-        found = at.outcomes.get((row.split, row.aspect, row.contestant), {})
         if row.vs is None:
-            counts = Counter(outcome for outcome, _ in found.values())
-            said = (row.win, row.loss, row.tie, row.inconsistent, row.failed)
-            there = tuple(
-                counts[outcome] for outcome in ("a", "b", "tie", "inconsistent", "failed")
-            )
-            self._unless(said == there, at, row, f"the verdicts say {dict(counts)}")
-            scores = [score for _, score in found.values() if score is not None]
-            self._unless(
-                _close(row.wtr, scores), at, row, "wtr is not the mean of the verdicts' scores"
-            )
+            self._rate(row, at)
         else:
-            other = at.outcomes.get((row.split, row.aspect, row.vs), {})
-            pairs = [
-                (found[literal][1], other[literal][1]) for literal in found.keys() & other.keys()
-            ]
-            deltas = [
-                ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None
-            ]
-            self._unless(
-                _close(row.delta, deltas),
-                at,
-                row,
-                "delta is not the mean difference of the verdicts' scores",
-            )
+            self._difference(row, row.vs, at)
+
+    def _rate(self, row: Metric, at: "Place") -> None:
+        verdicts = at.outcomes.get((row.split, row.aspect, row.contestant), {})
+        counts = Counter(outcome for outcome, _ in verdicts.values())
+        same = (
+            row.win == counts["a"]
+            and row.loss == counts["b"]
+            and row.tie == counts["tie"]
+            and row.inconsistent == counts["inconsistent"]
+            and row.failed == counts["failed"]
+        )
+        self._unless(same, at, row, f"the verdicts say {dict(counts)}")
+        mean = _mean([score for _, score in verdicts.values() if score is not None])
+        self._unless(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
+
+    def _difference(self, row: Metric, baseline: str, at: "Place") -> None:
+        ours = at.outcomes.get((row.split, row.aspect, row.contestant), {})
+        theirs = at.outcomes.get((row.split, row.aspect, baseline), {})
+        deltas = []
+        for literal in ours.keys() & theirs.keys():
+            _, our_score = ours[literal]
+            _, their_score = theirs[literal]
+            if our_score is not None and their_score is not None:
+                deltas.append(our_score - their_score)
+        same = _close(row.delta, _mean(deltas))
+        self._unless(same, at, row, "delta is not the mean difference of the verdicts' scores")
 
 
 @dataclass
@@ -204,7 +190,11 @@ class Place:
     """Outcome and score by (split, aspect, contestant) and literal."""
 
 
-def _close(said: float | None, values: list[float]) -> bool:
-    if said is None or not values:
-        return said is None and not values
-    return abs(said - sum(values) / len(values)) < CLOSE
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _close(recorded: float | None, computed: float | None) -> bool:
+    if recorded is None or computed is None:
+        return recorded is None and computed is None
+    return abs(recorded - computed) < CLOSE

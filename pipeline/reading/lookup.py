@@ -23,6 +23,7 @@ from pipeline.runs.files import (
     RECORDS,
     ROLLOUTS,
     SELECTION,
+    SETTINGS,
     read_json,
 )
 from pipeline.runs.run import Run
@@ -40,8 +41,6 @@ ROW_FILES = (
     DROPPED,
 )
 """The files of a step that hold rows."""
-
-
 KINDS = {
     "l": "literal",
     "j": "joke",
@@ -58,10 +57,11 @@ KINDS = {
     "m": "metric",
     "c": "call",
 }
-
-
+"""What an id is of, by its first letter."""
+LENGTH = 14
+"""Characters of an id: its letter, '_' and 12 hex digits."""
 MANY = 10
-"""SeenIds that are listed where a prefix fits several."""
+"""Ids that are listed where a prefix fits several."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,17 @@ class Source:
 
     def rows(self, needle: str = "") -> Iterator[dict[str, Any]]:
         """Its rows whose line holds the needle, unvalidated."""
-        data, wanted = self.path.read_bytes(), needle.encode()
+        data = self.path.read_bytes()
+        wanted = needle.encode()
         at = 0
-        while (found := data.find(wanted, at)) >= 0 and at < len(data):
-            start = data.rfind(b"\n", at, found) + 1 or at
-            end = data.find(b"\n", found)
-            end = len(data) if end < 0 else end
+        while at < len(data):
+            hit = data.find(wanted, at)
+            if hit < 0:
+                return
+            start = data.rfind(b"\n", at, hit) + 1 or at
+            end = data.find(b"\n", hit)
+            if end < 0:
+                end = len(data)
             try:
                 yield json.loads(data[start:end])
             except ValueError:
@@ -91,29 +96,29 @@ class Source:
 
 def sources(run: Run) -> list[Source]:
     """The files of rows of a run in the order of its steps, the literals first."""
-    found = [Source("", path) for path in literal_files(run)]
+    possible = [Source("", path) for path in literal_files(run)]
     for step in run.steps():
         folder = run.at(step)
-        found += [Source(str(step), folder / file) for file in ROW_FILES]
-    return [source for source in found if source.path.is_file()]
+        possible += [Source(str(step), folder / file) for file in ROW_FILES]
+    return [source for source in possible if source.path.is_file()]
 
 
 def literal_files(run: Run) -> list[Path]:
     """The files of literals that the run's configuration names."""
-    named = (read_json(run.folder / "config.json") or {}).get("literals", {}).get("files", [])
-    return [ROOT / name for name in named]
+    settings = read_json(run.folder / SETTINGS) or {}
+    return [ROOT / name for name in settings.get("literals", {}).get("files", [])]
 
 
 def literals(run: Run) -> dict[str, LiteralText]:
     """The run's literals by id; DataError where one of their files is not here."""
-    found: dict[str, LiteralText] = {}
+    by_id: dict[str, LiteralText] = {}
     for path in literal_files(run):
         if not path.is_file():
             raise DataError(
                 f"{path}: no such file, but run {run.name} was made from it. Copy it here as well."
             )
-        found |= {row.id: row for row in read(path, LiteralText)}
-    return found
+        by_id |= {row.id: row for row in read(path, LiteralText)}
+    return by_id
 
 
 def resolve(run: Run, prefix: str) -> str:
@@ -122,40 +127,60 @@ def resolve(run: Run, prefix: str) -> str:
     if not re.fullmatch(r"[a-z]_[0-9a-f]{0,12}", prefix):
         kinds = ", ".join(f"{letter}_ {kind}" for letter, kind in KINDS.items())
         raise ConfigError(
-            f"{prefix!r} is not an id, nor the start of one. SeenIds are a letter, '_' and 12 hex "
+            f"{prefix!r} is not an id, nor the start of one. Ids are a letter, '_' and 12 hex "
             f"digits: {kinds}."
         )
-    pattern = re.compile(f'"({prefix}[0-9a-f]{{{14 - len(prefix)}}})"'.encode())
-    found: set[str] = set()
+    ids = _starting(run, prefix)
+    if not ids:
+        raise ConfigError(
+            f"No id of run {run.name} starts with {prefix}. List some: humor-distill show --run "
+            f"{run.name} --stage teacher"
+        )
+    if len(ids) > 1:
+        listed = ", ".join(sorted(ids)[:MANY])
+        if len(ids) > MANY:
+            listed += ", ..."
+        raise ConfigError(f"Several ids start with {prefix}: {listed}")
+    return ids.pop()
+
+
+def _starting(run: Run, prefix: str) -> set[str]:
+    """The ids that start with a prefix; of each file not many more than are listed."""
+    missing = LENGTH - len(prefix)
+    pattern = re.compile(f'"({prefix}[0-9a-f]{{{missing}}})"'.encode())
+    ids: set[str] = set()
     for source in sources(run):
         for match in pattern.finditer(source.path.read_bytes()):
-            found.add(match[1].decode())
-            if len(found) > MANY:
+            ids.add(match[1].decode())
+            if len(ids) > MANY:
                 break
-    if not found:
-        raise ConfigError(
-            f"No id of run {run.name} starts with {prefix}. List some: "
-            f"humor-distill show --run {run.name} --stage teacher"
-        )
-    if len(found) > 1:
-        listed = ", ".join(sorted(found)[:MANY]) + (", ..." if len(found) > MANY else "")
-        raise ConfigError(f"Several ids start with {prefix}: {listed}")
-    return found.pop()
+    return ids
 
 
 def mentions(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
     """Every row that is, or refers to, an id."""
-    return [(source, row) for source in sources(run) for row in source.rows(f'"{identity}"')]
+    rows = []
+    for source in sources(run):
+        for row in source.rows(f'"{identity}"'):
+            rows.append((source, row))
+    return rows
 
 
 def life(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
     """Every row about the literal of an id; only the rows that mention it where they belong to no
     literal."""
-    found = mentions(run, identity)
-    literals = {
-        row["id"] if row["schema"].startswith("literal/") else row.get("literal_id", "")
-        for _, row in found
-    }
+    mentioned = mentions(run, identity)
+    literals = {_literal_of(row) for _, row in mentioned}
     if literals == {""}:
-        return found
-    return [pair for literal in sorted(literals) for pair in mentions(run, literal)]
+        return mentioned
+    rows = []
+    for literal in sorted(literals):
+        rows += mentions(run, literal)
+    return rows
+
+
+def _literal_of(row: dict[str, Any]) -> Any:
+    """The id of the literal that a row is, or is about; empty where it is about none."""
+    if row["schema"].startswith("literal/"):
+        return row["id"]
+    return row.get("literal_id", "")

@@ -84,9 +84,10 @@ class Experiment:
     """The command."""
 
 
-THIRD, TWO_THIRDS = "literals.limit={{train={third}}}", "literals.limit={{train={two_thirds}}}"
-"""What a part of the train split is; the numbers are those of the literals' files. {weights} are
-those of the student that the source's first round trained."""
+THIRD = "literals.limit={{train={third}}}"
+"""A part of the train split; {third} and {two_thirds} are counted in the literals' files, and
+{weights} are those of the student that the source's first round trained."""
+TWO_THIRDS = "literals.limit={{train={two_thirds}}}"
 EXPERIMENTS: dict[str, Experiment] = {
     "dpo": Experiment("dpo"),
     "ft": Experiment("ft", source="dpo"),

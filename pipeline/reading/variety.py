@@ -1,4 +1,5 @@
-"""TODO."""
+"""How long and how varied answers are against the teacher's, and plain words where they narrow:
+values to values."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,24 +8,23 @@ from typing import Any
 from pipeline.judging import metrics
 from pipeline.rows.records import Joke, Metric
 
+ENDING = 3
+"""Words of an answer's end that are compared."""
+SAME_ENDING = 2.0
+"""Collapse is named where a student has more than twice the teacher's share of one ending."""
+FEWER_BIGRAMS = 0.75
+"""So it is under three quarters of the teacher's distinct bigrams."""
+LONGER = 1.33
+"""So it is where answers are a third longer or a quarter shorter."""
+REPEATS = 0.25
+"""So it is where more than a quarter of the answers are training jokes."""
+
 
 def number(value: float | None, signed: bool = False) -> str:
     """Three digits, or a dash for None."""
-    return "-" if value is None else f"{value:{'+' if signed else ''}.3f}"
-
-
-"""How long and how varied answers are against the teacher's, and plain words where they narrow:
-values to values."""
-
-
-ENDING = 3
-"""Words of an answer's end that are compared."""
-
-
-SAME_ENDING, FEWER_BIGRAMS, LONGER, REPEATS = 2.0, 0.75, 1.33, 0.25
-"""Collapse is named where a student has twice the teacher's share of one ending, under three
-quarters of its distinct bigrams, is a third longer or a quarter shorter, or repeats training jokes
-in a quarter of its answers."""
+    if value is None:
+        return "-"
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -39,17 +39,12 @@ def spread(
     by_author: dict[str, list[tuple[str, str]]] = {"teacher": list(references)}
     for joke in answers:
         by_author.setdefault(joke.author, []).append((joke.literal, joke.text))
-    found = []
+    spreads = []
     for author, pairs in by_author.items():
-        literals, texts = [literal for literal, _ in pairs], [text for _, text in pairs]
+        literals = [literal for literal, _ in pairs]
+        texts = [text for _, text in pairs]
         ending, share = common_ending(texts)
-        repeated = [
-            (row.repeats, row.n + (row.failed or 0))
-            for row in rows
-            if row.vs is None and row.contestant == author
-        ]
-        total = sum(n for share, n in repeated if share is not None)
-        found.append(
+        spreads.append(
             {
                 "author": author,
                 "answers": len(texts),
@@ -58,12 +53,22 @@ def spread(
                 "distinct_2": metrics.distinct(texts, 2),
                 "ending": ending,
                 "ending_share": share,
-                "repeats": sum(share * n for share, n in repeated if share is not None) / total
-                if total
-                else None,
+                "repeats": _repeats(author, rows),
             }
         )
-    return found
+    return spreads
+
+
+def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
+    """The share of a contestant's answers that are a training joke, over all splits."""
+    repeated = []
+    total = 0
+    for row in rows:
+        if row.contestant == author and row.vs is None and row.repeats is not None:
+            answers = row.n + (row.failed or 0)
+            repeated.append(row.repeats * answers)
+            total += answers
+    return sum(repeated) / total if total else None
 
 
 def common_ending(texts: Sequence[str]) -> tuple[str, float]:
@@ -75,33 +80,40 @@ def common_ending(texts: Sequence[str]) -> tuple[str, float]:
     return ending, count / len(texts)
 
 
-def collapse(found: Sequence[dict[str, Any]]) -> list[str]:
+def collapse(spreads: Sequence[dict[str, Any]]) -> list[str]:
     """Plain words where a student's answers have narrowed, measured against the teacher's."""
-    teacher, *students = found
-    said = []
-    for row in students:
-        name = row["author"]
-        if row["ending_share"] > max(0.1, SAME_ENDING * teacher["ending_share"]):
-            share, theirs = percent(row["ending_share"], 0), percent(teacher["ending_share"], 0)
-            said.append(
-                f"{name} says one thing often: {share} of its answers end in “{row['ending']}” "
-                "(the teacher's most "
-                f"common ending: {theirs})."
-            )
-        if (row["distinct_2"] or 0) < FEWER_BIGRAMS * (teacher["distinct_2"] or 0):
-            own = row["distinct_2"] or 0
-            said.append(
-                f"{name} varies less: distinct-2 is {own:.2f}, the teacher's "
-                f"{teacher['distinct_2']:.2f}."
-            )
-        length, usual = row["length_ratio"] or 0, teacher["length_ratio"] or 0
-        if usual and not 1 / LONGER < length / usual < LONGER and name != "base":
-            said.append(
-                f"{name}'s answers are {length / usual:.2f} times as long as the teacher's."
-            )
-        if (row["repeats"] or 0) > REPEATS and name != "retriever":  # which does nothing else
-            said.append(
-                f"{percent(row['repeats'], 0)} of {name}'s answers are a training joke word for "
-                "word."
-            )
-    return said
+    teacher, *students = spreads
+    lines: list[str] = []
+    for student in students:
+        lines += _narrowed(student, teacher)
+    return lines
+
+
+def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
+    lines = []
+    name = student["author"]
+    if student["ending_share"] > max(0.1, SAME_ENDING * teacher["ending_share"]):
+        share = percent(student["ending_share"], 0)
+        usual = percent(teacher["ending_share"], 0)
+        lines.append(
+            f"{name} says one thing often: {share} of its answers end in “{student['ending']}” "
+            f"(the teacher's most common ending: {usual})."
+        )
+    bigrams = student["distinct_2"] or 0
+    if bigrams < FEWER_BIGRAMS * (teacher["distinct_2"] or 0):
+        lines.append(
+            f"{name} varies less: distinct-2 is {bigrams:.2f}, the teacher's "
+            f"{teacher['distinct_2']:.2f}."
+        )
+    length = student["length_ratio"] or 0
+    usual_length = teacher["length_ratio"] or 0
+    if usual_length and name != "base" and not 1 / LONGER < length / usual_length < LONGER:
+        lines.append(
+            f"{name}'s answers are {length / usual_length:.2f} times as long as the teacher's."
+        )
+    repeats = student["repeats"] or 0
+    if repeats > REPEATS and name != "retriever":  # which does nothing else
+        lines.append(
+            f"{percent(repeats, 0)} of {name}'s answers are a training joke word for word."
+        )
+    return lines

@@ -35,9 +35,9 @@ def _line(path: Path, row: Row) -> int:
     """The first line with a row's id."""
     with path.open("rb") as file:
         return next(
-            n
-            for n, line in enumerate(file, 1)
-            if parse(line, type(row), f"{path}:{n}").id == row.id
+            number
+            for number, line in enumerate(file, 1)
+            if parse(line, type(row), f"{path}:{number}").id == row.id
         )
 
 
@@ -59,10 +59,11 @@ def parse(line: bytes, kind: type[R], where: str) -> R:
         row = kind.model_validate_json(line)
     except ValidationError as error:
         _other_schema(line, kind, where)
-        fields = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'line'}: {e['msg']}" for e in error.errors()
-        )
-        raise DataError(f"{where}: not a {kind.kind} row: {fields}") from None
+        faults = []
+        for fault in error.errors():
+            field = ".".join(map(str, fault["loc"])) or "line"
+            faults.append(f"{field}: {fault['msg']}")
+        raise DataError(f"{where}: not a {kind.kind} row: {'; '.join(faults)}") from None
     if row.schema_ != kind.kind:
         _other_schema(line, kind, where)
     return row
@@ -78,8 +79,7 @@ def _other_schema(line: bytes, kind: type[Row], where: str) -> None:
     if schema is not None and schema != kind.kind:
         raise DataError(
             f"{where}: schema is {schema!r}, expected {kind.kind!r}. Read it with the "
-            "humor-distill that wrote it "
-            "(its manifest names the commit), or make it again."
+            "humor-distill that wrote it (its manifest names the commit), or make it again."
         )
 
 

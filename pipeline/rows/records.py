@@ -1,7 +1,6 @@
-"""The rows that stages write: one class per kind, one JSON object per line, every key in every row.
+"""Literals, and what stages make of them: jokes, verdicts, figures, what they left out or lost.
 
-SeenIds are a kind letter and 12 hex digits of the SHA-256 of what makes the row that row, so equal
-content has equal ids in every run, and rows join on ids, never on position.
+One class per kind, one JSON object per line, every key in every row.
 """
 
 from typing import Any, ClassVar, Literal

@@ -1,4 +1,8 @@
-"""TODO."""
+"""What all rows have: a schema, and an id that their content gives.
+
+An id is a kind letter and 12 hex digits of the SHA-256 of what makes the row that row, so equal
+content has equal ids in every run, and rows join on ids, never on position.
+"""
 
 import hashlib
 import json
@@ -45,5 +49,6 @@ def true_id(row: Row) -> str:
 
 
 def _identity(kind: type[Row], values: dict[str, Any]) -> str:
+    """The id of a row of this kind with these values."""
     letter, *fields = kind.identity
     return content_id(letter, *(values.get(field) for field in fields))

@@ -4,7 +4,7 @@ bench-logits`.
 The teacher is the micro student after imitation of the stand-in's jokes about real people's
 sentences; it is served on loopback and writes jokes as any hosted teacher does. The student has
 about a quarter of its parameters, imitates it, and then goes on by each method for as many steps.
-SHARED is a folder with data/literals and data/chat_sentences.tsv.gz (README, "Your own sentences").
+SHARED is a folder with data/literals and data/chat_sentences.tsv.gz (docs/sentences.md).
 Every step is resumable, and the table has what there is.
 """
 

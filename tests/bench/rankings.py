@@ -2,7 +2,7 @@
 
 For each model: answer tokens per second and peak memory of a training step (forward, loss,
 backward) on 8 prompts of 24 tokens with 6 answers of 20 to 28, when the six are scored together
-(pipeline/likelihood.py) and when there is a forward pass of the plain model for each. The two take
+(pipeline/models/likelihood.py) and when there is a forward pass of the plain model for each. The two take
 turns, each in a process of its own; figures are medians of 3 turns.
 """
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real people's sentences, with the micro student and with a model that others pretrained: `make real`.
-# SHARED is a folder with data/literals/*.jsonl and models/stories260K; README, "Your own sentences", says where they come from.
+# SHARED is a folder with data/literals/*.jsonl and models/stories260K; docs/sentences.md says where they come from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 SHARED=${SHARED:-../shared}

@@ -1,0 +1,150 @@
+"""What the Batch API itself is asked: files up, jobs made and looked at, answers down.
+
+Each with as many attempts as the runtime section allows.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.endpoint import Endpoint
+from pipeline.config.runtime import Runtime
+from pipeline.errors import EndpointError
+from pipeline.llm import client
+from pipeline.llm.faults import Busy, Gone, Retry, by_status
+from pipeline.llm.hosts import pause
+from pipeline.llm.jobs import URL
+
+PATIENCE = 900.0
+"""Seconds for which the API may answer nothing but 429."""
+BACKOFF = 1.0
+"""Seconds before a second attempt to reach the API; they double up to a minute."""
+FILE_TIMEOUT = 900.0
+"""Seconds that a file may take on its way."""
+NAME = "humor-distill"
+"""The key of a job's metadata that holds our name for it."""
+
+
+class Missing(Exception):
+    """What was there is not: a file or a job that the endpoint has forgotten."""
+
+
+class BatchClient:
+    """One endpoint's Batch API, inside a loop.
+
+    All that ask it raise Missing where it answers 404, EndpointError where no attempt succeeds, and
+    Halted where the caller has gone meanwhile.
+    """
+
+    def __init__(self, endpoint: Endpoint, runtime: Runtime, halted: Callable[[], bool]) -> None:
+        import openai
+
+        self.endpoint = endpoint
+        self.runtime = runtime
+        self._halted = halted
+        self._identity = client.Identity(endpoint)
+        self._api = openai.AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key="none",
+            default_headers=self._identity.headers,
+            max_retries=0,
+            timeout=max(runtime.timeout, FILE_TIMEOUT),
+            http_client=openai.DefaultAioHttpClient(),
+        )
+
+    async def send(self, path: Path, name: str) -> str:
+        """Upload a file and make a job of it; returns the job's id.
+
+        A second attempt first looks whether the first one made it.
+        """
+        uploaded = await self._tried(lambda: self._api.files.create(file=path, purpose="batch"))
+        tried = False
+
+        async def make() -> Any:
+            nonlocal tried
+            made = None
+            if tried:
+                made = await self._named(name)
+            tried = True
+            return made or await self._api.batches.create(
+                input_file_id=uploaded.id,
+                endpoint=URL,
+                completion_window="24h",
+                metadata={NAME: name},
+            )
+
+        made = await self._tried(make)
+        return made.id
+
+    async def named(self, name: str) -> Any:
+        """The job with our name, if there is one."""
+        return await self._tried(lambda: self._named(name))
+
+    async def _named(self, name: str) -> Any:
+        async for job in self._api.batches.list(limit=100):
+            if (job.metadata or {}).get(NAME) == name:
+                return job
+        return None
+
+    async def job(self, identity: str) -> Any:
+        """A job as it is now."""
+        return await self._tried(lambda: self._api.batches.retrieve(identity))
+
+    async def read(self, file: str, take: Callable[[dict[str, Any]], None]) -> None:
+        """Give each line of a file to `take`; after a broken download, all of them once more."""
+
+        async def download() -> None:
+            async with self._api.files.with_streaming_response.content(file) as response:
+                async for line in response.iter_lines():
+                    if line.strip():
+                        take(json.loads(line))
+
+        await self._tried(download)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What the API answers, after as many attempts as the runtime section allows."""
+        import httpx2
+        import openai
+
+        attempt = 0
+        began = time.monotonic()
+        while True:
+            try:
+                return await ask()
+            except openai.APIStatusError as error:
+                if error.status_code == 404:
+                    raise Missing(f"{error.request.url} is not there: {error.message}") from None
+                wait = error.response.headers.get("retry-after")
+                body = json.dumps({"error": error.body}).encode()
+                fault = self.fault(error.status_code, wait, body)
+            except (openai.APIConnectionError, httpx2.HTTPError) as error:
+                fault = Gone(type(error.__cause__ or error).__name__)
+            if not isinstance(fault, Busy):
+                attempt += 1
+            late = attempt > self.runtime.retries or time.monotonic() - began > PATIENCE
+            if not isinstance(fault, Retry) or late:
+                raise self._given_up(fault)
+            seconds = fault.wait
+            if seconds is None:
+                seconds = BACKOFF * 2**attempt
+            await pause(max(BACKOFF, min(60.0, seconds)), self._halted)
+
+    def _given_up(self, fault: Exception) -> EndpointError:
+        """The last attempt's fault as the person's error."""
+        if isinstance(fault, EndpointError):
+            return fault
+        return EndpointError(
+            f"{self.endpoint.base_url} takes no batch: {fault}\n"
+            "Run the same command again later; jobs that are there go on, and no answer is lost."
+        )
+
+    def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
+        """What a status other than 200 means, of the API or of a request in a job."""
+        url = self.endpoint.base_url
+        hidden = self._identity.hidden(body)
+        return by_status(self.endpoint, url, status, wait, hidden, time.time())

@@ -1,0 +1,170 @@
+"""The paper's tables filled with what our finished runs say."""
+
+from collections.abc import Iterator
+
+from pipeline.judging import metrics
+from pipeline.reading.comparison import EVALUATE
+from pipeline.reading.paper_tables import Figure, Table
+from pipeline.reading.published import CRITICS, DATA, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Verdict
+from pipeline.runs.files import ANSWERS, RECORDS
+from pipeline.runs.literals import literals
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+
+AGREEMENT = Step("agreement")
+
+
+def tables(prefix: str) -> list[Table]:
+    """The tables with what there is of our runs."""
+    return [
+        _critics(prefix),
+        _in_domain(prefix),
+        _out_of_domain(prefix),
+        Table(
+            "T4",
+            "Data size and feedback frequency, WTR in the domain",
+            ("WTR",),
+            ("ours",),
+            [(entry.label, entry.paper, (rate(prefix, entry, "test", 1),)) for entry in DATA],
+        ),
+        Table(
+            "T6",
+            "People's WTR",
+            ("humor", "consistency", "overall"),
+            ("ours: humor", "ours: consistency", "ours: overall"),
+            [(entry.label, entry.paper, (Figure(), Figure(), Figure())) for entry in PEOPLE],
+            ("Ours stays empty until people have voted.",),
+        ),
+    ]
+
+
+def _critics(prefix: str) -> Table:
+    return Table(
+        "T1",
+        "Critic against people",
+        ("agreement, humor", "agreement", "position bias", "length bias"),
+        ("ours: agreement", "ours: position bias", "ours: length bias"),
+        [(entry.label, entry.paper, _agreement(prefix, entry)) for entry in CRITICS],
+        tuple(_floor(prefix)),
+    )
+
+
+def _in_domain(prefix: str) -> Table:
+    theirs = {entry.label: entry.paper[0] for entry in METHODS}
+    return Table(
+        "T2",
+        "WTR in the domain",
+        ("GPT-4", "Llama-2"),
+        ("ours",),
+        [(entry.label, entry.paper, (rate(prefix, entry, "test"),)) for entry in METHODS],
+        (*_cost(prefix), *_order(prefix, "test", theirs)),
+    )
+
+
+def _out_of_domain(prefix: str) -> Table:
+    return Table(
+        "T3",
+        "WTR out of the domain",
+        ("GPT-4",),
+        ("ours",),
+        [
+            (entry.label, (OUT_OF_DOMAIN.get(entry.label),), (rate(prefix, entry, "ood"),))
+            for entry in METHODS
+        ],
+        tuple(_order(prefix, "ood", OUT_OF_DOMAIN)),
+    )
+
+
+def rate(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> Figure:
+    """The contestant's WTR over all seeds there are; the interval resamples seeds and literals."""
+    by_seed = []
+    for seed in range(seeds or SEEDS.get(entry.experiment, 1)):
+        run = Run(f"{prefix}-{entry.experiment}-{seed}")
+        if run.manifest(EVALUATE):
+            by_seed.append(scores(run, split, entry.contestant))
+    if not by_seed or not all(by_seed):
+        return Figure()
+    value, low, high = metrics.pooled(by_seed)
+    means = tuple(sum(credit.values()) / len(credit) for credit in by_seed)
+    return Figure(value, low, high, min(map(len, by_seed)), means)
+
+
+def scores(run: Run, split: str, contestant: str) -> dict[str, float]:
+    """The contestant's credit for each literal of a split whose overall verdict did not fail."""
+    folder = run.at(EVALUATE)
+    config = run.config()
+    inside = set()
+    if config:
+        inside = {row.id for row in literals(config, split)}
+    author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
+    credit = {}
+    for verdict in jsonl.read(folder / RECORDS, Verdict):
+        if verdict.literal_id not in inside or verdict.aspect != "overall":
+            continue
+        score = metrics.score(verdict)
+        if score is not None and author[verdict.a] == contestant:
+            credit[verdict.literal_id] = score
+    return credit
+
+
+def _agreement(prefix: str, entry: Entry) -> tuple[Figure, ...]:
+    manifest = Run(f"{prefix}-{entry.experiment}-0").manifest(AGREEMENT)
+    if manifest is None:
+        return Figure(), Figure(), Figure()
+    rates = manifest["agreement"]
+    keys = ("agreement", "position_bias", "length_bias")
+    return tuple(
+        Figure(rates[key], rates[f"{key}_low"], rates[f"{key}_high"], rates["n"]) for key in keys
+    )
+
+
+def _floor(prefix: str) -> Iterator[str]:
+    """What a critic has to beat."""
+    manifest = Run(f"{prefix}-critic-choice-0").manifest(AGREEMENT)
+    if manifest:
+        rates = manifest["agreement"]
+        yield (
+            f"People prefer the longer of two jokes in {100 * rates['longer']:.1f} % of these "
+            f"{rates['n']:,} pairs."
+        )
+
+
+def _cost(prefix: str) -> Iterator[str]:
+    """What best-of-N takes for each answer."""
+    manifest = Run(f"{prefix}-dpo-0").manifest(EVALUATE)
+    if manifest is None or not manifest.get("best_of"):
+        return
+    best = manifest["best_of"]
+    answers = best["answers"]
+    cost = "unknown"
+    if best["cost"] is not None:
+        cost = f"{best['cost'] / answers:.5f} {best['currency'] or ''}".strip()
+    yield (
+        f"Best of {best['n']} asks the critic {best['calls'] / answers:.1f} times for each answer "
+        f"({best['tokens'] / answers:,.0f} tokens, cost {cost}), and samples {best['n']} "
+        "candidates; a trained student answers once."
+    )
+
+
+def _order(prefix: str, split: str, paper: dict[str, float | None]) -> Iterator[str]:
+    """How our order of the methods compares with the paper's; nothing where a run is missing."""
+    theirs = {label: value for label, value in paper.items() if value is not None}
+    ours = {}
+    for entry in METHODS:
+        if entry.label in theirs:
+            value = rate(prefix, entry, split).value
+            if value is None:
+                return
+            ours[entry.label] = value
+    if len(theirs) < 2:
+        return
+    tau = metrics.kendall_tau(list(theirs.values()), [ours[label] for label in theirs])
+    yield (
+        f"Order in the paper: {_ranked(theirs)}. Ours: {_ranked(ours)}. Kendall's tau {tau:+.2f}."
+    )
+
+
+def _ranked(rates: dict[str, float]) -> str:
+    return " > ".join(sorted(rates, key=lambda label: -rates[label]))
