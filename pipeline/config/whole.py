@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
 from pipeline.config.judging import Critic, Judge
 from pipeline.config.retriever import Retriever
-from pipeline.config.rounds import Dpo, Gkd, Llmr, Round, Sft, loss_terms
+from pipeline.config.rounds import TRL_LOSSES, Dpo, Gkd, Llmr, Round, Sft, loss_terms
 from pipeline.config.runtime import Runtime
 from pipeline.config.section import Fraction, Positive, Section
 from pipeline.config.student import Evaluate, Sample, Student
@@ -151,6 +151,14 @@ class Config(Section):
     def loss_terms(self, learned: Round) -> list[tuple[str, float]]:
         """The losses of a round against a reference and their weights."""
         return loss_terms(self.dpo, self.trainer_keys(learned), learned.objective)
+
+    def own_losses(self, learned: Round, encoder_decoder: bool) -> bool:
+        """Whether losses of ours train a round against a reference, and not TRL's DPOTrainer.
+
+        They do where TRL lacks one, and for an encoder-decoder, which TRL's would train wrongly.
+        """
+        names = {name for name, _ in self.loss_terms(learned)}
+        return encoder_decoder or not names <= TRL_LOSSES
 
     def stops_by_rate(self, learned: Round) -> bool:
         """Whether the critic's verdicts on held-out answers decide when the round's training

@@ -37,6 +37,8 @@ class Context:
     """Nothing is written."""
     accept_failed: bool = False
     """The step may go on without what the requests that failed for good would have given."""
+    learning: bool = False
+    """The rows are finished, and none depends on what is asked from here on."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: weights, training figures, model identities."""
     files: list[Path] = field(default_factory=list)
@@ -105,9 +107,7 @@ class Context:
 
     def door(self, progress: Progress) -> Door:
         """The door to hosted models; each answer advances the progress."""
-        quarantine: Quarantine | None = self.quarantine
-        if self.step.stage == "dpo":
-            quarantine = None  # a held-out judgment more or less is no row
+        quarantine = None if self.learning else self.quarantine
         door = Door(
             cache_path(), self.config.runtime, self.run.name, str(self.step), quarantine=quarantine
         )

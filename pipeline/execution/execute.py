@@ -137,6 +137,7 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
         )
     (folder / PARTIAL).replace(folder / RECORDS)
     if isinstance(stage, Learns):
+        context.learning = True
         stage.learn(context)
     if context.drops.close(folder / DROPPED):
         context.files.append(folder / DROPPED)

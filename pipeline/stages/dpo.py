@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline import ROOT
 from pipeline import prompts as templates
-from pipeline.config.rounds import TRL_LOSSES
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.judging import preferences
@@ -61,10 +60,9 @@ def code(config: Config, round: int | None) -> str | None:
         return f"{LOSSES}/divergence.py"
     if not learned.learning.has_reference:
         return None
-    names = {name for name, _ in config.loss_terms(learned)}
-    if names <= TRL_LOSSES and not _may_be_encoder_decoder(config):
-        return None
-    return f"{LOSSES}/preference.py"
+    if config.own_losses(learned, _may_be_encoder_decoder(config)):
+        return f"{LOSSES}/preference.py"
+    return None
 
 
 def _may_be_encoder_decoder(config: Config) -> bool:

@@ -96,7 +96,8 @@ def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
     if config.dpo.early_stopping:
         keys |= _chosen_by(config.dpo.early_stopping, keys)
     arguments: DPOConfig = build(DPOConfig, config, keys, folder, "dpo")
-    if wrong := refused(arguments, own_losses(config, learned)):
+    own = config.own_losses(learned, student.is_encoder_decoder(config))
+    if wrong := refused(arguments, own):
         raise ConfigError(f"[dpo.trainer]: {wrong}")
     return arguments
 
@@ -150,12 +151,6 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
 def max_length(arguments: Any) -> int | None:
     """The tokens of prompt and answer that a trainer takes; transformers' own has no limit."""
     return getattr(arguments, "max_length", None)
-
-
-def own_losses(config: Config, learned: Round) -> bool:
-    """Whether losses of ours train the round, and not TRL's DPOTrainer."""
-    names = {name for name, _ in config.loss_terms(learned)}
-    return not names <= TRL_LOSSES or student.is_encoder_decoder(config)
 
 
 def refused(arguments: Any, own: bool) -> str | None:

@@ -14,7 +14,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.training import Margin
 from pipeline.runs.files import MARGINS
 from pipeline.runs.hashes import folder_hash
-from pipeline.training.arguments import BEST, own_losses
+from pipeline.training.arguments import BEST
 from pipeline.training.callbacks import FirstStep, HeldOutRate, Patience
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
 from pipeline.training.dpo_trainer import PreferenceTrainer
@@ -44,7 +44,7 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     weights = student.weights(context.run, start)
     model = student.load(config, weights, train=True)
     begun = student.fingerprint(model)
-    if own_losses(config, context.round):
+    if config.own_losses(context.round, student.is_encoder_decoder(config)):
         trainer = _candidate_trainer(context, model, arguments, tokenizer, parts)
         reference = begun
     else:

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig
 
+from pipeline.config.whole import Config
 from pipeline.training import arguments
 from pipeline.training.margins import SeenSteps
 from tests.conftest import rows
@@ -60,8 +61,10 @@ def test_our_sigmoid_and_sft_train_as_trl_s_own(inside, monkeypatch):
         "dpo.trainer.loss_weights=[1.0, 0.5]",
     ]
     run("dpo", "--run", "theirs", "--from", "v1", *flags)
-    monkeypatch.setattr(arguments, "own_losses", lambda *_: True)
+    monkeypatch.setattr(Config, "own_losses", lambda *_: True)
     run("dpo", "--run", "ours", "--from", "v1", *flags)
+    trained = [manifest(inside, "round-1/dpo", name) for name in ("theirs", "ours")]
+    assert ["losses" in found for found in trained] == [False, True]
     theirs, ours = (
         rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl") for name in ("theirs", "ours")
     )
