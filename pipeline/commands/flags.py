@@ -50,7 +50,7 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="the run's configuration (default: what it last ran with, or demo)",
+        help="the run's configuration (default: what it last ran with, else RUN's, else demo's)",
     )
     command.add_argument(
         "--from", dest="source", metavar="RUN", help="link the earlier steps of another run"

@@ -59,7 +59,8 @@ def side(p_a: float) -> Literal["a", "b", "tie"]:
 def outcome(orders: list[Order], tie_band: float) -> Outcome:
     """failed, tie, a, b or inconsistent; the first that applies, in that order.
 
-    It is a tie where both presentations are within `tie_band` of 0.5, or say so.
+    It is a tie where both presentations are within `tie_band` of 0.5, its edge included; a stated
+    tie is 0.5.
     """
     if any(order.p_a is None for order in orders):
         return "failed"
@@ -74,4 +75,4 @@ def outcome(orders: list[Order], tie_band: float) -> Outcome:
 
 
 def _ties(order: Order, tie_band: float) -> bool:
-    return order.answer == "tie" or abs((order.p_a or 0.0) - 0.5) <= tie_band + ROUNDING
+    return abs((order.p_a or 0.0) - 0.5) <= tie_band + ROUNDING

@@ -3,9 +3,8 @@ import math
 import pytest
 
 from pipeline import prompts, standin
-from pipeline.judging import choice, verdict
+from pipeline.judging import choice
 from pipeline.llm.call import Answer
-from pipeline.rows.records import Order
 
 
 def tokens(*parts, top=None):
@@ -15,11 +14,6 @@ def tokens(*parts, top=None):
             {"token": token, "logprob": math.log(p)} for token, p in pairs
         ]
     return rows
-
-
-def order(p_a, shown="ab", answer=None):
-    side = answer or (None if p_a is None else "tie" if p_a == 0.5 else "a" if p_a > 0.5 else "b")
-    return Order(shown=shown, p_a=p_a, answer=side, reason=None, raw="", call="c_1", error=None)
 
 
 @pytest.mark.parametrize(
@@ -93,23 +87,6 @@ def test_in_the_second_order_the_answer_1_means_b():
         Answer("c_1", text="Reason: shorter.\nAnswer: 1", finish="stop"), "ba"
     )
     assert (found.p_a, found.answer, found.reason) == (0.0, "b", "shorter.")
-
-
-@pytest.mark.parametrize(
-    ("ab", "ba", "outcome"),
-    [
-        (order(None), order(0.9), "failed"),
-        (order(0.53), order(0.47), "tie"),
-        (order(0.53), order(0.8), "a"),
-        (order(0.5), order(0.5), "tie"),
-        (order(1.0), order(1.0), "a"),
-        (order(0.1), order(0.4), "b"),
-        (order(1.0), order(0.0), "inconsistent"),
-        (order(0.5), order(1.0), "inconsistent"),
-    ],
-)
-def test_outcome_is_the_first_that_applies(ab, ba, outcome):
-    assert verdict.outcome([ab, ba], 0.05) == outcome
 
 
 @pytest.mark.parametrize(
