@@ -26,13 +26,13 @@ def run(args: argparse.Namespace) -> None:
     planned = steps(config)
     chosen = _chosen(run, planned, args)
     if args.source:
-        run = _linked(run, planned, chosen, config, args)
+        run = _borrowing(run, planned, chosen, config, args)
     if args.command == "all" and not args.dry_run:
         _check_splits(config)
         _check_training(run, chosen, config)
-    dry = None
-    if args.dry_run:
-        dry = Dry()
+    dry = Dry() if args.dry_run else None
+    if dry is None:
+        run = linking.link(run, config)
     for step in chosen:
         execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
     if dry and dry.total():
@@ -75,20 +75,13 @@ def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Ste
     return [step for step in planned if step.round == args.round]
 
 
-def _linked(
+def _borrowing(
     run: Run, planned: list[Step], chosen: list[Step], config: Config, args: argparse.Namespace
 ) -> Run:
-    """The run with the steps of --from in place of its own; a dry run only reads them from
-    there."""
-    source = Run(args.source)
+    """The run with the steps of --from in place of its own, before any is linked."""
     every = args.command == "all"
-    wanted = planned
-    if not every:
-        wanted = planned[: planned.index(chosen[0])]
-    if args.dry_run:
-        return linking.linkable(run, source, wanted, config, but_seed=not every)
-    linking.link(run, source, wanted, config, but_seed=not every)
-    return run
+    wanted = planned if every else planned[: planned.index(chosen[0])]
+    return linking.linkable(run, Run(args.source), wanted, config, but_seed=not every)
 
 
 def _repeated(args: argparse.Namespace) -> str:

@@ -26,7 +26,8 @@ class Critic(Judging):
     """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with
     each."""
     aspect: Aspect = "overall"
-    """What the choice is about."""
+    """What the choice is about, each with words of its own in prompts/critic.j2: overall (the last
+    there), humor or consistency."""
     pairs: Literal["farthest", "all", "swiss"] = "farthest"
     """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit
     distance, all, or rounds of pairs that follow from the verdicts before them, until `share` of

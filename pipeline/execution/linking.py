@@ -18,7 +18,8 @@ def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed
     seed."""
     if not source.folder.is_dir():
         there = ", ".join(run_names()) or "none"
-        raise StageError(f"--from {source.name}: no such run. There are: {there}.")
+        make = "make demo" if source.name == "demo" else f"humor-distill all --run {source.name}"
+        raise StageError(f"--from {source.name}: no such run. There are: {there}. Make it: {make}")
     agree = same_but_seed if but_seed else same
     for step in wanted:
         if run.at(step).exists():
@@ -32,9 +33,9 @@ def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed
     return run
 
 
-def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> None:
-    """Link the steps that `linkable` finds; a link keeps its seed."""
-    for step in linkable(run, source, wanted, config, but_seed).borrowed:
+def link(run: Run, config: Config) -> Run:
+    """Link the steps that a run borrows, and give it with the links; a link keeps its seed."""
+    for step, source in run.borrowed.items():
         place = run.folder / str(step)
         place.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(source.at(step).resolve(), place.parent.resolve())
@@ -42,3 +43,4 @@ def link(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bo
         print(f"{step}: linked from run {source.name}")
         if not (run.folder / SETTINGS).exists():
             write_json(run.folder / SETTINGS, config.model_dump(mode="json"))
+    return Run(run.name)

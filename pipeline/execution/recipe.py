@@ -1,9 +1,6 @@
 """What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by
 line."""
 
-import ast
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from pipeline.config.endpoint import LOCAL
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
 from pipeline.execution.stage import Coded, OfRound, stage_of
+from pipeline.execution.syntax import syntax_hash
 from pipeline.runs.files import INDEX
 from pipeline.runs.hashes import file_hash, folder_hash, local_folder, student_folder
 from pipeline.runs.literals import literal_files
@@ -51,7 +49,8 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
     if isinstance(stage, Coded):
         code = stage.code(config, step.round)
         if code:
-            recipe["losses"] = syntax_hash(PIPELINE / code)
+            path = PIPELINE / code.file
+            recipe["losses"] = {name: syntax_hash(path, name) for name in code.functions}
     _identify(recipe, config)
     recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}
     recipe["inputs"] = {name: _input(run, read) for name, read in inputs.items()}
@@ -61,31 +60,6 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
 def prompt_texts(step: Step, config: Config) -> dict[str, str]:
     """The words of the prompts that decide a step's rows or weights."""
     return {name: prompts.text(name) for name in stage_of(step).prompts(config, step.round)}
-
-
-def syntax_hash(path: Path) -> str:
-    """SHA-256 of what a file of code does: its syntax without imports, comments and docstrings."""
-    tree = _syntax(ast.parse(path.read_text("utf-8")))
-    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()
-
-
-def _syntax(node: Any) -> Any:
-    """A syntax tree without what is empty, as lists and dictionaries: alike in every Python."""
-    if node is None:
-        return None
-    if isinstance(node, list):
-        return [_syntax(part) for part in node if not _says_nothing(part)]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = {name: _syntax(value) for name, value in ast.iter_fields(node)}
-    return [type(node).__name__, {name: value for name, value in fields.items() if value}]
-
-
-def _says_nothing(node: Any) -> bool:
-    """Whether a statement is an import or a string that stands alone."""
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def _identify(recipe: Recipe, config: Config) -> None:

@@ -31,6 +31,14 @@ class Expected(NamedTuple):
     """Tokens that an answer may have."""
 
 
+class Code(NamedTuple):
+    """Functions of ours that decide weights."""
+
+    file: str
+    """In pipeline/."""
+    functions: Sequence[str]
+
+
 class Stage(Protocol):
     """What every stage has; `round` is the step's, None for a stage of no round."""
 
@@ -62,9 +70,8 @@ class OfRound(Protocol):
 class Coded(Protocol):
     """A stage for which code of ours decides weights, beside the configuration."""
 
-    def code(self, config: Config, round: int | None) -> str | None:
-        """The file of it in pipeline/; its syntax is part of the recipe. None where a library's
-        code alone decides."""
+    def code(self, config: Config, round: int | None) -> Code | None:
+        """The functions; what they do is part of the recipe. None where a library alone decides."""
 
 
 @runtime_checkable

@@ -23,22 +23,32 @@ PACKAGES = (
     "sentence-transformers faiss-cpu"
 ).split()
 """Whose versions are recorded."""
-MOVED_LOSSES = {
-    "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": (
-        "704099bc3ba17e7f7caf120340f7d2c748a31028153ef20e14aa06500699a48f"
-    ),
-    "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": (
-        "9e26a9818fb36036367bed7e7991718447158834af6941b80334fddf93e63cb6"
-    ),
-    "c52f569d6a903570428e8a87d3b7ece6067d45e92dabe8c721dfd85521ca04a6": (
-        "6d94187720df32d47786699875c95a779adc5ce25d88c9046077104ec94652c4"
-    ),
-    "8837852991379c06ce4fc2d1c8f840cee873d2a90a1c84d5b407ab01095f5c9f": (
-        "76dfc3d96731fa547e9ca4ab20e004f54f21de357fecd3ba5478ac3192dd0a95"
-    ),
+FORMER_LOSSES: dict[str, dict[str, str]] = {
+    "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": {
+        "sigmoid": "518407081924ffae",
+        "sft": "838a3740a5413217",
+        "dpop": "d3d6b3aafe4d429b",
+        "rao_kupper": "f7b3ef073f3b3a45",
+        "brio": "9f723457f45271fc",
+    },
+    "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": {
+        "action_values": "b5c092b28a541a80",
+        "state_values": "caaaf194f241a754",
+        "rewards": "57cdbf76ae3fe8e8",
+        "returns": "9d8734f59cd11133",
+        "advantages": "fd8562fc6c448ceb",
+        "policy_gradient": "4ada6a0ef12ce124",
+        "entropy": "89cff7b06cebf280",
+    },
+    "c52f569d6a903570428e8a87d3b7ece6067d45e92dabe8c721dfd85521ca04a6": {
+        "mean_total_variation": "ba86cd95959c85e3",
+    },
+    "8837852991379c06ce4fc2d1c8f840cee873d2a90a1c84d5b407ab01095f5c9f": {
+        "both": "c9da5fdb42b90b5e",
+    },
 }
-"""What earlier versions recorded of code of ours that decides weights, and what is recorded of the
-same code now."""
+"""Earlier versions recorded the SHA-256 of a file of losses: what its functions did, as it is
+recorded now."""
 
 
 def misshapen(manifest: Any) -> str | None:
@@ -108,7 +118,7 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
 
 def same(had: Recipe, wanted: Recipe) -> bool:
     """Whether two recipes give the same rows and weights."""
-    return as_now(had) == as_now(wanted)
+    return _as_now(had, wanted) == _as_now(wanted, had)
 
 
 def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
@@ -117,8 +127,8 @@ def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
 
 def difference(had: Recipe, wanted: Recipe) -> list[str]:
     """Lines `- key = had` and `+ key = wanted` for every leaf that differs."""
-    left = dict(_leaves(as_now(had)))
-    right = dict(_leaves(as_now(wanted)))
+    left = dict(_leaves(_as_now(had, wanted)))
+    right = dict(_leaves(_as_now(wanted, had)))
     lines = []
     for key in sorted({*left, *right}):
         if key in left and key in right and left[key] == right[key]:
@@ -130,12 +140,14 @@ def difference(had: Recipe, wanted: Recipe) -> list[str]:
     return lines
 
 
-def as_now(recipe: Recipe) -> Recipe:
-    """A recipe of any version as this one would have written it."""
+def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
+    """A recipe of an earlier version as this one would have written it, for another's losses."""
     losses = recipe.get("losses")
-    if losses in MOVED_LOSSES:
-        return {**recipe, "losses": MOVED_LOSSES[losses]}
-    return recipe
+    named = other.get("losses")
+    if not isinstance(losses, str) or not isinstance(named, dict) or losses not in FORMER_LOSSES:
+        return recipe
+    then = FORMER_LOSSES[losses]
+    return {**recipe, "losses": {name: then.get(name) for name in named}}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from pipeline import ROOT
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
+from pipeline.execution.stage import Code
 from pipeline.judging import preferences
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.cache import cache_path, spent_on
@@ -27,6 +28,8 @@ from pipeline.runs.step import Step, student_step
 ROUND_KEYS = ("objective", "rankings", "trainer")
 LOSSES = "training/losses"
 """What decides weights beside the configuration, where TRL's losses alone do not."""
+REWARD = "action_values state_values rewards returns advantages policy_gradient entropy".split()
+"""The functions that llmr's trainer learns by."""
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -50,18 +53,17 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
     return list(dict.fromkeys(names))
 
 
-def code(config: Config, round: int | None) -> str | None:
-    """The file of losses of ours, where it may decide what is learned; an encoder-decoder always
-    uses it."""
+def code(config: Config, round: int | None) -> Code | None:
+    """Our losses, where they may decide what is learned; an encoder-decoder always uses them."""
     learned = config.round(round)
     if learned.objective == "llmr":
-        return f"{LOSSES}/reward.py"
+        return Code(f"{LOSSES}/reward.py", REWARD)
     if learned.objective == "gkd":
-        return f"{LOSSES}/divergence.py"
+        return Code(f"{LOSSES}/divergence.py", ("mean_total_variation",))
     if not learned.learning.has_reference:
         return None
     if config.own_losses(learned, _may_be_encoder_decoder(config)):
-        return f"{LOSSES}/preference.py"
+        return Code(f"{LOSSES}/preference.py", [name for name, _ in config.loss_terms(learned)])
     return None
 
 

@@ -14,7 +14,7 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected
+from pipeline.execution.stage import Code, Expected
 from pipeline.judging import critic
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
@@ -39,8 +39,8 @@ def _scored_by_critic(config: Config) -> bool:
     return config.retriever is not None and config.retriever.scores == "critic"
 
 
-def code(config: Config, round: int | None) -> str | None:
-    return "training/losses/retrieval.py"
+def code(config: Config, round: int | None) -> Code | None:
+    return Code("training/losses/retrieval.py", ("both",))
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

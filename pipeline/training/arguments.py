@@ -164,7 +164,10 @@ def refused(arguments: Any, own: bool) -> str | None:
     unknown = set(names) - TRL_LOSSES - LOSSES.keys()
     if unknown:
         known = ", ".join(sorted(TRL_LOSSES | LOSSES.keys()))
-        return f"unknown loss_type {sorted(unknown)}. Known: {known}."
+        return (
+            f"unknown loss_type {sorted(unknown)}. Known: {known}. "
+            f"A loss of yours has to stand in LOSSES, at the end of {where}."
+        )
     if not own:
         return None
     if not LOSSES.keys() >= set(names):

@@ -10,7 +10,8 @@ from tests.execution.conftest import files
 def linked(run, source, config, **changes):
     """Link what can be linked, as --from does before it runs a stage."""
     found = validate({**load(config), **changes}, "test")
-    linking.link(Run(run), Run(source), steps(found), found, but_seed=True)
+    borrowing = linking.linkable(Run(run), Run(source), steps(found), found, but_seed=True)
+    linking.link(borrowing, found)
     return [str(step) for step in steps(found) if Run(run).manifest(step)]
 
 
@@ -49,5 +50,5 @@ def test_a_linked_step_is_not_changed_from_the_run_that_links_it(cli, config, da
 def test_all_links_only_what_agrees_to_the_seed(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     found = validate({**load(config), "seed": 1}, "test")
-    linking.link(Run("v2"), Run("v1"), steps(found), found, but_seed=False)
+    linking.link(linking.linkable(Run("v2"), Run("v1"), steps(found), found, but_seed=False), found)
     assert not (data / "runs/v2").exists()

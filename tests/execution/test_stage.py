@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipeline import ROUND_STAGES, STAGES
-from pipeline.execution.recipe import PIPELINE, syntax_hash
+from pipeline.execution.recipe import PIPELINE
 from pipeline.execution.stage import Asks, Coded, Expects, Learns, OfRound, Stage, stage_of
 from pipeline.runs.step import Step
 
@@ -46,18 +46,3 @@ def test_modules_are_found_by_name_in_two_places():
         if re.search(r"import_module|__import__", path.read_text())
     }
     assert finding == {"__main__.py", "execution/stage.py"}
-
-
-def test_what_code_does_is_its_syntax_without_words_and_imports(tmp_path):
-    def of(text):
-        path = tmp_path / "code.py"
-        path.write_text(text)
-        return syntax_hash(path)
-
-    plain = of("def f(x):\n    return x + 1\n")
-    assert plain == of(
-        '"""Words."""\nimport os\n\ndef f(x):  # more\n    "And more."\n    return (x + 1)\n'
-    )
-    assert plain != of("def f(x):\n    return x + 2\n")
-    assert plain != of("def f(x):\n    return x - 1\n")
-    assert of("x = None\n") != of("x = 0\n")
