@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 
-def syntax_hash(path: Path, name: str) -> str:
+def syntax_hash(path: Path, name: str) -> str | None:
     """16 hex digits of what a function of a file does, with all of the file that it uses.
 
-    Imports, comments, docstrings and annotations are left out. KeyError where it is not there.
+    Imports, comments, docstrings and annotations are left out. None where it is not there.
     """
     units = dict(_units(ast.parse(path.read_text("utf-8"))))
+    if name not in units:
+        return None
     used = {name: _syntax(units[name])}
     waiting = list(_names(units[name]))
     while waiting:
@@ -33,6 +35,8 @@ def _units(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
             yield from _units(node)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             yield node.targets[0].id, node
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            yield node.target.id, node
 
 
 def _names(node: ast.AST) -> Iterator[str]:

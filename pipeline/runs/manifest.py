@@ -27,8 +27,8 @@ FORMER_LOSSES: dict[str, dict[str, str]] = {
     "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": {
         "sigmoid": "518407081924ffae",
         "sft": "838a3740a5413217",
-        "dpop": "d3d6b3aafe4d429b",
-        "rao_kupper": "f7b3ef073f3b3a45",
+        "dpop": "892eccfdc1b463da",
+        "rao_kupper": "a0f491c9b2aa2acc",
         "brio": "9f723457f45271fc",
     },
     "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": {

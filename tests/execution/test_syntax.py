@@ -10,9 +10,10 @@ import math
 HALF = 0.5
 class Batch:
     x: float
+    scale: float = 2.0
     @property
     def double(self) -> float:
-        return 2 * self.x
+        return self.scale * self.x
 def other(x):
     return x
 def loss(batch: Batch) -> float:
@@ -55,7 +56,8 @@ def test_what_does_not_matter(of, change, to):
     [
         ("HALF * batch", "HALF + batch"),
         ("HALF = 0.5", "HALF = 0.25"),
-        ("2 * self.x", "3 * self.x"),
+        ("scale * self.x", "scale + self.x"),
+        ("scale: float = 2.0", "scale: float = 3.0"),
         ("return HALF", "return -HALF"),
         ("return HALF * batch.double", "return None"),
     ],
@@ -63,3 +65,9 @@ def test_what_does_not_matter(of, change, to):
 def test_what_matters(of, change, to):
     assert change in CODE
     assert of(change, to) != of("", "")
+
+
+def test_a_function_that_is_not_there(tmp_path):
+    path = tmp_path / "code.py"
+    path.write_text(CODE)
+    assert syntax_hash(path, "gone") is None

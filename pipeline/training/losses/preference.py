@@ -1,7 +1,7 @@
 """Losses on answers' log-probabilities that TRL does not have, and two of TRL's to mix them with.
 
 A loss is a pure function of a batch's sequence log-probabilities, for decoder-only and
-encoder-decoder students alike. To add one, write it here, put its name into LOSSES and a case
+encoder-decoder students alike. To add one, write it here, put it into LOSSES and a case
 worked by hand into tests/training/losses/test_preference.py; `[dpo.trainer] loss_type` then takes
 the name.
 """
@@ -115,9 +115,6 @@ def brio(batch: Batch, weights: Weights) -> torch.Tensor:
 
 
 LOSSES: dict[str, Callable[[Batch, Weights], torch.Tensor]] = {
-    "sigmoid": sigmoid,
-    "sft": sft,
-    "dpop": dpop,
-    "rao_kupper": rao_kupper,
-    "brio": brio,
+    loss.__name__: loss for loss in (sigmoid, sft, dpop, rao_kupper, brio)
 }
+"""By the names that `loss_type` takes, which are those that a recipe finds the functions by."""
