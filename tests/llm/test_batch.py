@@ -191,7 +191,7 @@ def test_the_cap_holds_before_a_batch_is_sent(tmp_path, server):
 
 
 def test_two_processes_wait_for_one_batch(tmp_path, server):
-    server.batches.options["polls"] = 30
+    server.batches.options["polls"] = 10
     answers = []
     threads = [
         threading.Thread(target=lambda: answers.append(ask(tmp_path, server.url))) for _ in range(2)

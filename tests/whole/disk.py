@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline.__main__ import main
 
-ROOM = [0, 4 << 10, 32 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 200 << 20]
+ROOM = [0, 4 << 10, 32 << 10, 256 << 10, 4 << 20, 16 << 20, 64 << 20, 200 << 20]
 """Bytes left free: none, then 4 KB to 64 MB, then 200 MB."""
 
 
@@ -43,7 +43,7 @@ def attempt(argv: list[str]) -> dict:
 
 def fill(config: str, undisturbed: Path, steps: list[str]) -> dict:
     with tempfile.TemporaryDirectory() as place:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240m", "tmpfs", place], check=True)
         folder = Path(place)
         os.environ["HUMOR_DISTILL_DATA"] = place
         shutil.copytree(undisturbed / "runs/v1", folder / "runs/v1", symlinks=True)
