@@ -10,8 +10,8 @@ import re
 import pytest
 
 from pipeline import ROOT
+from tests.pages import README, block
 from tests.small_run import run
-from tests.test_docs import README, block
 
 NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?"
 
