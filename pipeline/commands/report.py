@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline import TEMPLATES
+from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import StageError
 from pipeline.reading import charts, comparison, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
@@ -240,8 +241,9 @@ def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     spent = [manifest["spent"] for manifest in manifests.values()]
     costs = [row["cost"] for row in spent if row["calls"]]
     pairs = 0
-    for name, manifest in manifests.items():
-        if name.endswith("/dpo") and manifest.get("objective") in ("dpo", "brio"):
+    for manifest in manifests.values():
+        learned = OBJECTIVES.get(manifest.get("objective", ""))
+        if learned and learned.has_reference:
             pairs += manifest["rows"]
     total = None
     if None not in costs:
