@@ -1,5 +1,7 @@
-"""humor-distill: distil a funny large language model into a small one, with the large one as
-teacher and critic."""
+"""humor-distill: distil a funny large language model into a small one.
+
+The large one is teacher and critic.
+"""
 
 import os
 from pathlib import Path
@@ -18,8 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def data_folder() -> Path:
-    """Where runs/ and cache/ are: data/ in the project, or the environment variable
-    HUMOR_DISTILL_DATA."""
+    """Where runs/ and cache/ are.
+
+    That is data/ in the project, or the environment variable HUMOR_DISTILL_DATA.
+    """
     return Path(os.environ.get("HUMOR_DISTILL_DATA") or ROOT / "data")
 
 

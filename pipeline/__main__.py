@@ -1,5 +1,7 @@
-"""The command line: `humor-distill STAGE --run NAME`, also `python -m pipeline STAGE --run
-NAME`."""
+"""The command line: `humor-distill STAGE --run NAME`.
+
+Also `python -m pipeline STAGE --run NAME`.
+"""
 
 import importlib
 import sys

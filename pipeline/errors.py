@@ -1,5 +1,6 @@
-"""Errors for the person at the terminal: printed without a traceback, each class with its own exit
-code.
+"""Errors for the person at the terminal, printed without a traceback.
+
+Each class has its own exit code:
 
     HumorDistillError
     ├── ConfigError      3   a key, a value or a run name that cannot be meant
@@ -78,8 +79,10 @@ class FailedCalls(HumorDistillError):
 
 
 def storage(error: Exception, folder: Path) -> StorageError | None:
-    """What a disk answered as the person's error; None if it is a bug. `folder`: where, if the
-    error does not say."""
+    """What a disk answered as the person's error; None if it is a bug.
+
+    `folder`: where, if the error does not say.
+    """
     where = f"below {folder}"
     what = None
     cause: BaseException | None = error

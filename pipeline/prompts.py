@@ -63,8 +63,7 @@ def render(name: str, **values: Any) -> str:
 
 
 def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's response_format for a JSON object that has these keys, in this order, and no
-    others."""
+    """OpenAI's response_format for a JSON object with these keys, in this order, and no others."""
     schema = {
         "type": "object",
         "properties": properties,

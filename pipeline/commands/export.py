@@ -1,5 +1,7 @@
-"""export: a student to keep and serve, or the rows of a run as a data set, each with a card made
-from the run."""
+"""export: a student to keep and serve, or the rows of a run as a data set.
+
+Each comes with a card made from the run.
+"""
 
 import argparse
 import json
@@ -47,8 +49,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def model(run: Run, contestant: str, out: Path, place: str) -> None:
-    """Weights with any adapter merged, tokenizer, generation config, card and SERVING.md of one
-    contestant."""
+    """One contestant, to keep and serve.
+
+    Its weights with any adapter merged, tokenizer, generation config, card and SERVING.md.
+    """
     students = contestants(run, made.as_made(run))
     if contestant not in students:
         raise ConfigError(
@@ -83,8 +87,7 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
 
 
 def _unquantized(config: Config) -> Config:
-    """The configuration with the student's weights at full precision, so that an adapter can be
-    merged."""
+    """The configuration with the student's weights at full precision, to merge an adapter into."""
     student = config.student.model_copy(update={"quantization": "none"})
     return config.model_copy(update={"student": student})
 
@@ -113,8 +116,10 @@ def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Any:
 
 
 def rows(run: Run, out: Path, place: str) -> None:
-    """Every JSONL file of the run as a part of one data set, with the manifests and the
-    configuration."""
+    """Every JSONL file of the run as a part of one data set.
+
+    The manifests and the configuration go with them.
+    """
     config = made.as_made(run)
     parts: list[dict[str, Any]] = []
     for source in lookup.sources(run):
@@ -146,8 +151,10 @@ def _part_name(step: str, stem: str, taken: list[str]) -> str:
 
 
 def push(folder: Path, repo: str, kind: str) -> None:
-    """Upload a folder to the Hub; EndpointError, with the command to try again, where that
-    fails."""
+    """Upload a folder to the Hub.
+
+    EndpointError, with the command to try again, where that fails.
+    """
     from huggingface_hub import HfApi
 
     try:

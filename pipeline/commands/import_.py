@@ -1,5 +1,7 @@
-"""import: a user's own sentences, from JSONL, CSV, TSV, plain text or the Hub, as literal/1
-rows."""
+"""import: a user's own sentences as literal/1 rows.
+
+They come from JSONL, CSV, TSV, plain text or the Hub.
+"""
 
 import argparse
 import csv
@@ -61,8 +63,10 @@ def literals(
     limits: dict[str, int],
     dropped: Counter[str],
 ) -> Iterator[LiteralText]:
-    """literal/1 rows of (where, columns) pairs; what is left out is counted in `dropped`, by
-    reason."""
+    """literal/1 rows of (where, columns) pairs.
+
+    What is left out is counted in `dropped`, by reason.
+    """
     seen: set[str] = set()
     counts: Counter[str] = Counter()
     for where, columns in rows:

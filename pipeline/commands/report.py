@@ -1,5 +1,7 @@
-"""report: one HTML page that says how a run went. It needs no network, and everything a model wrote
-is escaped."""
+"""report: one HTML page that says how a run went.
+
+It needs no network, and everything a model wrote is escaped.
+"""
 
 import argparse
 import base64

@@ -47,8 +47,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def life(run: Run, identity: str) -> RenderableType:
-    """Everything about the literal that an id belongs to, stage by stage; the id itself is
-    marked."""
+    """Everything about the literal that an id belongs to, stage by stage.
+
+    The id itself is marked.
+    """
     by_step: dict[str, Files] = defaultdict(lambda: defaultdict(list))
     for source, row in lookup.life(run, identity):
         by_step[source.step][source.path.name].append(row)

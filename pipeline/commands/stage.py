@@ -40,10 +40,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _configured(run: Run, args: argparse.Namespace) -> Config:
-    """The run's configuration: --config, else what it (or the run given to --from) last ran with,
-    else the demo's.
+    """The run's configuration, with --set on top.
 
-    --set comes on top.
+    It is --config, else what the run (or the one given to --from) last ran with, else the demo's.
     """
     own = run.folder / SETTINGS
     theirs = Run(args.source or run.name).folder / SETTINGS

@@ -35,8 +35,10 @@ def lines(run: Run) -> list[str]:
 
 
 def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
-    """One step; `manifests` are those of the run's complete steps, by which a step that read others
-    is stale."""
+    """One step in one line.
+
+    `manifests` are those of the run's complete steps, by which a step that read others is stale.
+    """
     folder = run.folder / str(step)
     manifest = read_json(folder / MANIFEST)
     if manifest is None:
@@ -58,8 +60,7 @@ def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
 
 
 def _unfinished(run: Run, step: Step) -> str:
-    """A step that was not started, or was interrupted: while it wrote its rows, or while it learned
-    from them."""
+    """A step not started, or interrupted while it wrote its rows or while it learned from them."""
     folder = run.folder / str(step)
     if read_json(folder / STARTED) is None:
         return f"{step!s:<18} -"

@@ -1,7 +1,7 @@
-"""tables: the tables of "Small But Funny" (arXiv 2402.18113) from finished runs, the paper's
-numbers beside ours.
+"""tables: the tables of "Small But Funny" (arXiv 2402.18113), the paper's numbers beside ours.
 
-`--make` first makes the runs that are missing; every one is resumable, and none is made twice.
+Ours are from finished runs. `--make` first makes the runs that are missing; every one is resumable,
+and none is made twice.
 """
 
 import argparse

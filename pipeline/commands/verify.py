@@ -172,8 +172,7 @@ class _Checker:
             self.faults.append("it was made from other literals than their files hold now")
 
     def _identity(self, step: Step | None) -> dict[str, Any] | None:
-        """What tells the step's rows, weights and index from others; None where it is not
-        complete."""
+        """What tells the step's rows, weights and index from others; None if it is not complete."""
         if step is None:
             return None
         try:
@@ -224,8 +223,10 @@ class _Checker:
             self.faults.append(f"{folder / MARGINS}: not one row for each preference")
 
     def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
-        """The rows that can be read; lines that cannot, and ids that repeat or are not their
-        content's, are faults."""
+        """The rows that can be read.
+
+        Lines that cannot, and ids that repeat or are not their content's, are faults.
+        """
         seen: set[str] = set()
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

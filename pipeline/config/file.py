@@ -1,5 +1,7 @@
-"""A configuration from a TOML file and --set flags, or a ConfigError that names every key at
-fault."""
+"""A configuration from a TOML file and --set flags.
+
+A ConfigError names every key at fault.
+"""
 
 import tomllib
 from pathlib import Path
@@ -13,8 +15,10 @@ from pipeline.errors import ConfigError
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:
-    """`key.path=value` as given to --set; the value is TOML, null for nothing, or a plain string if
-    it is neither."""
+    """`key.path=value` as given to --set.
+
+    The value is TOML, null for nothing, or a plain string if it is neither.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: write key=value, for example --set dpo.trainer.beta=0.2")
@@ -28,8 +32,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
 
 
 def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
-    """Put value at a dotted path of nested tables and lists; a table that is not there yet is
-    made."""
+    """Put value at a dotted path of nested tables and lists; a missing table is made."""
     at: Any = data
     for place, key in enumerate(path):
         in_list = isinstance(at, list) and key.isdigit() and int(key) < len(at)

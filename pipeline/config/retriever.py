@@ -1,5 +1,7 @@
-"""A student that looks jokes up (G2R, arXiv 2108.12582): the section [retriever] of the
-configuration."""
+"""A student that looks jokes up (G2R, arXiv 2108.12582).
+
+Its section of the configuration is [retriever].
+"""
 
 from typing import Annotated, Literal
 

@@ -23,8 +23,10 @@ class Sft(Section):
 
 
 class EarlyStopping(Section):
-    """Ends dpo and brio when a figure on held-out literals no longer grows; the best step is
-    kept."""
+    """Ends dpo and brio when a figure on held-out literals no longer grows.
+
+    The best step is kept.
+    """
 
     metric: Literal["reward_accuracy", "wtr"] = "reward_accuracy"
     """Reward accuracy on held-out pairs, or how often greedy answers tie or beat the teacher's,
@@ -167,8 +169,10 @@ class Llmr(Whitebox):
 
 
 class Gkd(Whitebox):
-    """Divergences between the teacher's and the student's distributions, token by token (GKD, arXiv
-    2306.13649)."""
+    """Divergences between the teacher's and the student's distributions, token by token.
+
+    GKD, arXiv 2306.13649.
+    """
 
     divergence: Literal["jsd", "tvd"] = "jsd"
     """jsd: the generalized Jensen-Shannon divergence, of which beta = 0 in [gkd.trainer] is

@@ -1,5 +1,7 @@
-"""What changes neither an answer nor a weight, and so is part of no recipe: a section of the
-configuration."""
+"""What changes neither an answer nor a weight, and so is part of no recipe.
+
+It is a section of the configuration.
+"""
 
 from typing import Annotated, Literal
 

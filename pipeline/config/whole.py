@@ -161,7 +161,6 @@ class Config(Section):
         return encoder_decoder or not names <= TRL_LOSSES
 
     def stops_by_rate(self, learned: Round) -> bool:
-        """Whether the critic's verdicts on held-out answers decide when the round's training
-        ends."""
+        """Whether the critic's verdicts on held-out answers decide when a round's training ends."""
         stop = self.dpo.early_stopping
         return stop is not None and stop.metric == "wtr" and learned.learning.has_reference

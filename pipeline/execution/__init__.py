@@ -1,2 +1,1 @@
-"""Run a stage: find its inputs, compare recipes, resume, write rows and, last of all, the
-manifest."""
+"""Run a stage: find its inputs, compare recipes, resume, write rows and, last, the manifest."""

@@ -1,5 +1,7 @@
-"""What a step leaves out, and why: a row for each, on disk by and by, since there may be as many as
-rows."""
+"""What a step leaves out, and why: a row for each.
+
+They go to disk by and by, since there may be as many as rows.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -12,8 +14,10 @@ WAITING = 1000
 
 
 class Drops:
-    """The drops of one attempt at a step; `reasons` counts them, and without a path nothing else is
-    kept."""
+    """The drops of one attempt at a step.
+
+    `reasons` counts them, and without a path nothing else is kept.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

@@ -197,11 +197,10 @@ def _manifest(context: Context, wanted: Recipe, written: int) -> Manifest:
 
 
 def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
-    """Write a stage's rows as they come to an unbuffered file, each of them to the operating system
-    at once.
+    """Write a stage's rows as they come to an unbuffered file.
 
-    Returns how many. A row that was written survives SIGKILL; the last fsync makes all of them
-    survive the machine.
+    Each of them goes to the operating system at once. Returns how many. A row that was written
+    survives SIGKILL; the last fsync makes all of them survive the machine.
     """
     seen = SeenIds()
     count = 0

@@ -1,5 +1,7 @@
-"""What a dry run expects to ask and to pay: calls, tokens and money of each step, before anything
-is sent."""
+"""What a dry run expects to ask and to pay, before anything is sent.
+
+Calls, tokens and money of each step.
+"""
 
 import sqlite3
 from collections import Counter
@@ -86,8 +88,10 @@ class Dry:
     forecasts: list[Forecast] = field(default_factory=list)
 
     def waits(self, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> bool:
-        """Whether a step's inputs would have to be made first; if so, say what can be said of
-        it."""
+        """Whether a step's inputs would have to be made first.
+
+        If so, say what can be said of it.
+        """
         missing = []
         for read in inputs.values():
             if read in self.waiting or run.manifest(read) is None:

@@ -14,8 +14,10 @@ from pipeline.runs.step import Step
 
 
 def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> Run:
-    """The run as it is with another's complete steps whose recipes agree; `but_seed`: but for the
-    seed."""
+    """The run as it is with another's complete steps whose recipes agree.
+
+    With `but_seed`, they agree but for the seed.
+    """
     if not source.folder.is_dir():
         there = ", ".join(run_names()) or "none"
         make = "make demo" if source.name == "demo" else f"humor-distill all --run {source.name}"

@@ -1,5 +1,7 @@
-"""What makes a stage's rows what they are, as a plain dictionary that two runs can compare line by
-line."""
+"""What makes a stage's rows what they are.
+
+It is a plain dictionary that two runs can compare line by line.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,7 @@ PIPELINE = Path(__file__).parent.parent
 
 
 def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recipe:
-    """The recipe of a step: its sections of the configuration, prompts, inputs and model
-    identities."""
+    """A step's recipe: its sections of the configuration, prompts, inputs and model identities."""
     stage = stage_of(step)
     whole = config.model_dump(mode="json")
     recipe: Recipe = {"seed": config.seed}
@@ -63,8 +64,10 @@ def prompt_texts(step: Step, config: Config) -> dict[str, str]:
 
 
 def _identify(recipe: Recipe, config: Config) -> None:
-    """Put hashes of the files that sections name beside their names, as the files may change and
-    the names stay."""
+    """Put hashes of the files that sections name beside their names.
+
+    The files may change and the names stay.
+    """
     if "literals" in recipe:
         files = [f"{path.name} {file_hash(path)}" for path in literal_files(config)]
         recipe["literals"] = {"limit": config.literals.limit, "files": files}
@@ -93,8 +96,7 @@ def _identify(recipe: Recipe, config: Config) -> None:
 
 
 def _input(run: Run, step: Step) -> dict[str, str]:
-    """What a step that is read has given: the hashes of its rows, and of its weights and index if
-    it has them."""
+    """What a step that is read has given: the hashes of its rows, and of any weights and index."""
     manifest = run.manifest(step) or {}
     identity = {"records": manifest["sha256"]}
     if "weights" in manifest:

@@ -79,8 +79,10 @@ class Asks(Protocol):
     """A stage whose requests can be told from its inputs."""
 
     def requests(self, context: Context) -> Requests | None:
-        """The very requests that it will make; None where it asks nobody, or where they follow from
-        answers."""
+        """The very requests that it will make.
+
+        None where it asks nobody, or where they follow from answers.
+        """
 
 
 @runtime_checkable

@@ -1,2 +1,1 @@
-"""Who is funnier: which pairs to compare, the answers to an outcome, outcomes to rows and
-numbers."""
+"""Who is funnier: the pairs to compare, the answers to an outcome, outcomes to rows and numbers."""

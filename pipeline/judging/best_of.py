@@ -1,5 +1,7 @@
-"""Best-of-N: of N sampled answers of one student, the one that the critic prefers; no training, N
-times the work."""
+"""Best-of-N: of N sampled answers of one student, the one that the critic prefers.
+
+No training, N times the work.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -48,8 +50,10 @@ def answers(
 def _candidates(
     context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
 ) -> dict[str, list[Joke]]:
-    """Of each literal n samples without empty ones and repeats; an interrupted attempt's are read
-    back."""
+    """Of each literal n samples without empty ones and repeats.
+
+    An interrupted attempt's are read back.
+    """
     path = context.folder / CANDIDATES
     if not path.exists():
         jsonl.write(path, _sampled(context, model, tokenizer, literals, n))

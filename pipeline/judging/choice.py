@@ -37,8 +37,10 @@ to."""
 def verdicts(
     role: Role, settings: Judging, door: Door, pairs: Iterable[Pair], aspect: Aspect = "overall"
 ) -> Iterator[Verdict]:
-    """One verdict per pair (a, b), in order; a failed request becomes an order with an error, never
-    a score."""
+    """One verdict per pair (a, b), in order.
+
+    A failed request becomes an order with an error, never a score.
+    """
     orders: list[Order] = []
     for (pair, shown), answer in door.ask(
         settings.endpoint, requests(role, settings, pairs, aspect)
@@ -85,8 +87,10 @@ def request(
 
 
 def read_order(answer: Answer, shown: Shown) -> Order:
-    """One presentation's Order from the critic's answer; p_a is None, with the error, where it gave
-    no valid one."""
+    """One presentation's Order from the critic's answer.
+
+    p_a is None, with the error, where it gave no valid one.
+    """
     p_first = None
     error = None
     if answer.text is None:
@@ -120,8 +124,10 @@ def _why_no_text(answer: Answer) -> str:
 
 
 def _preference(raw: str, tokens: list[dict[str, Any]] | None) -> float | None:
-    """P(attempt 1) from the answer token's logprobs, else from what the answer states; None where
-    it has neither."""
+    """P(attempt 1) from the answer token's logprobs, else from what the answer states.
+
+    None where it has neither.
+    """
     p_first = probability(tokens) if tokens else None
     return stated(raw) if p_first is None else p_first
 
@@ -134,8 +140,7 @@ def _reason(raw: str) -> str | None:
 
 
 def stated(raw: str) -> float | None:
-    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer; None if it is
-    anything else."""
+    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer, else None."""
     answer = _stated_in_json(raw) if raw.lstrip().startswith("{") else _stated_in_text(raw)
     return {"1": 1.0, "2": 0.0, "tie": 0.5}.get(answer)
 
@@ -157,8 +162,10 @@ def _stated_in_text(raw: str) -> str:
 
 
 def _after_mark(text: str) -> int | None:
-    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object; None if it is not
-    there."""
+    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object.
+
+    None if it is not there.
+    """
     if not text.lstrip().startswith("{"):
         last_line = text.rstrip().rfind("\n") + 1
         mark = MARK.match(text, last_line)
@@ -170,8 +177,10 @@ def _after_mark(text: str) -> int | None:
 
 
 def probability(tokens: list[dict[str, Any]]) -> float | None:
-    """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token; None if the mark or the token
-    is not there."""
+    """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token.
+
+    None if the mark or the token is not there.
+    """
     token = _answer_token(tokens)
     if token is None:
         return None

@@ -1,10 +1,9 @@
-"""The cloze critic: the paraphrase that makes "The funny paraphrase of I is P" the less surprising
-sentence is better.
+"""The cloze critic: of two paraphrases, the one that makes the less surprising sentence is better.
 
-"Small But Funny" (arXiv 2402.18113) compares the perplexities of prompts/cloze.j2 with each
-candidate. Here p(a) = perplexity(b) / (perplexity(a) + perplexity(b)), which does not depend on an
-order. Log-probabilities come from an endpoint's legacy completions (`echo` with `logprobs`, as vLLM
-has it) or from a model that is loaded here.
+The sentence is "The funny paraphrase of I is P". "Small But Funny" (arXiv 2402.18113) compares the
+perplexities of prompts/cloze.j2 with each candidate. Here p(a) = perplexity(b) / (perplexity(a) +
+perplexity(b)), which does not depend on an order. Log-probabilities come from an endpoint's legacy
+completions (`echo` with `logprobs`, as vLLM has it) or from a model that is loaded here.
 """
 
 import math
@@ -90,8 +89,10 @@ def _jokes(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, Joke]]:
 
 
 def requests(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, dict[str, Any]]]:
-    """A completions body, without the model, for every candidate: its own log-probabilities and one
-    token more."""
+    """A completions body, without the model, for every candidate.
+
+    It asks for the candidate's own log-probabilities and one token more.
+    """
     options = {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1}
     for tag, joke in _jokes(pairs):
         yield tag, {"prompt": sentence(joke), **options}

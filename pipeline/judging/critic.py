@@ -13,8 +13,10 @@ from pipeline.rows.records import Verdict
 
 
 def verdicts(context: Context, progress: Progress, pairs: Sequence[Pair]) -> Iterator[Verdict]:
-    """One verdict of the critic per pair (a, b), in order; each call, or scored sentence, advances
-    the progress."""
+    """One verdict of the critic per pair (a, b), in order.
+
+    Each call, or scored sentence, advances the progress.
+    """
     settings = context.config.critic
     if settings.method == "choice":
         return choice.verdicts("critic", settings, context.door(progress), pairs, settings.aspect)

@@ -154,8 +154,10 @@ def rankings(
 
 
 def mean_wins(won: Won) -> dict[str, float]:
-    """Each joke's mean probability of being preferred to the others, from those by which it was
-    preferred to some."""
+    """Each joke's mean probability of being preferred to the others.
+
+    It follows from the probabilities by which it was preferred to some.
+    """
     if all(len(others) == len(won) - 1 for others in won.values()):
         return {joke: sum(others.values()) / len(others) for joke, others in won.items()}
     from pipeline.judging import swiss

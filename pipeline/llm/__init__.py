@@ -1,5 +1,6 @@
-"""The one door to hosted models: the OpenAI protocol, every answer kept in the call cache, nothing
-paid twice.
+"""The one door to hosted models, by the OpenAI protocol.
+
+Every answer is kept in the call cache, and nothing is paid twice.
 
     door         (tag, request) in, (tag, answer) out in the same order
     live         one by one, as a continuous stream

@@ -1,5 +1,7 @@
-"""What one step asks and pays: every answer into the cache, every failure into quarantine, every
-cap kept."""
+"""What one step asks and pays.
+
+Every answer goes into the cache, every failure into quarantine, and every cap is kept.
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -82,8 +84,10 @@ class Account:
         seconds: float,
         payer: Payer | None = None,
     ) -> None:
-        """An answer came: commit it, and settle what it cost; `payer`, where another step asked for
-        it."""
+        """An answer came: commit it, and settle what it cost.
+
+        `payer`, where another step asked for it.
+        """
         self._pay(key, text, raw, usage, seconds, payer or self.payer)
         self.answers += 1
         self._alone = 0
@@ -97,8 +101,10 @@ class Account:
         seconds: float,
         payer: Payer | None = None,
     ) -> None:
-        """A 200 came that is no answer: it is paid for all the same, and stands in the ledger where
-        no one finds it."""
+        """A 200 came that is no answer: it is paid for all the same.
+
+        It stands in the ledger where no one finds it.
+        """
         if usage.prompt is not None or usage.completion is not None:
             self._pay(
                 f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer

@@ -1,10 +1,9 @@
-"""The same requests by OpenAI's Batch API: files up, jobs, answers down, at half the price and
-within 24 hours.
+"""The same requests by OpenAI's Batch API, at half the price and within 24 hours.
 
-What will be sent stands in the call cache before it is sent, and the job's id as soon as it is
-known, so that a start after a kill goes on waiting for the jobs that are there. A job carries a
-name of ours in its metadata: one that was made without our hearing of it is found by that name, and
-not made twice.
+Files go up, jobs run, and answers come down. What will be sent stands in the call cache before it
+is sent, and the job's id as soon as it is known, so that a start after a kill goes on waiting for
+the jobs that are there. A job carries a name of ours in its metadata: one that was made without our
+hearing of it is found by that name, and not made twice.
 """
 
 import asyncio
@@ -32,6 +31,12 @@ FIRST_LOOK = 5.0
 """Seconds between the first looks at the jobs; they grow to LAST_LOOK."""
 LAST_LOOK = 60.0
 """Seconds between looks at jobs that take long."""
+GROWTH = 1.5
+"""Of the time between two looks to that between the next two: a minute is reached in seven."""
+BREATH = 0.005
+"""Seconds between looks at whether the caller has caught up."""
+OTHERS_TURN = 64
+"""Answers in a row before other work of the loop has its turn."""
 ENDED = ("completed", "expired", "cancelled", "failed")
 """What the endpoint says of a job that it does no more for."""
 
@@ -68,8 +73,10 @@ class BatchApi:
         done: Callable[[Done], None],
         behind: Callable[[], bool],
     ) -> None:
-        """Bring every request's answer into the cache, then give them all; `done` and `behind` as
-        in live.py."""
+        """Bring every request's answer into the cache, then give them all.
+
+        `done` and `behind` are as in live.py.
+        """
         try:
             await self._find_lost()
             waiting = self._unanswered(requests)
@@ -101,8 +108,8 @@ class BatchApi:
         for place, (tag, key) in enumerate(self._order):
             done(Done(place, tag, key.hex(), self._answer(key.hex())))
             while behind():
-                await pause(0.005, self._halted)
-            if place % 64 == 0:
+                await pause(BREATH, self._halted)
+            if place % OTHERS_TURN == 0:
                 await asyncio.sleep(0)
 
     def _answer(self, key: str) -> Answer:
@@ -125,8 +132,10 @@ class BatchApi:
             raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
 
     async def _find_lost(self) -> list[Request]:
-        """After a kill, jobs without an id were either made, or are forgotten; returns our requests
-        in the latter."""
+        """After a kill, jobs without an id were either made, or are forgotten.
+
+        Returns our requests in the latter.
+        """
         lost: list[Request] = []
         for name in self.jobs.unknown():
             batch = await self.client.named(name)
@@ -157,7 +166,7 @@ class BatchApi:
                 raise self._broken
             if self._ours():
                 await pause(seconds, self._halted)
-                seconds = min(LAST_LOOK, seconds * 1.5)
+                seconds = min(LAST_LOOK, seconds * GROWTH)
         return again
 
     async def collect(self) -> None:
@@ -170,8 +179,10 @@ class BatchApi:
             await self.client.close()
 
     async def _look(self, jobs: Iterable[Job]) -> list[Request]:
-        """Look at jobs once, and take the answers of those that have ended; returns what is to be
-        sent again."""
+        """Look at jobs once, and take the answers of those that have ended.
+
+        Returns what is to be sent again.
+        """
         again: list[Request] = []
         for job in jobs:
             if job.id is None:  # another process is making it
@@ -198,8 +209,10 @@ class BatchApi:
             print(line, file=sys.stderr, flush=True)
 
     async def _take(self, job: Job, batch: Any) -> list[Request]:
-        """Keep a job's answers; returns the requests that it leaves without one and that are worth
-        another job."""
+        """Keep a job's answers.
+
+        Returns the requests that it leaves without one and that are worth another job.
+        """
         if batch.status == "failed":
             why = _why(batch)
             self.jobs.forget(job.name)

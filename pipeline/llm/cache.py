@@ -70,8 +70,10 @@ def _errno(code: int, path: Path) -> int | None:
 
 
 def open_cache(path: Path) -> sqlite3.Connection:
-    """The call cache, made if it is not there. WAL and synchronous=NORMAL: a commit survives
-    SIGKILL."""
+    """The call cache, made if it is not there.
+
+    WAL and synchronous=NORMAL: a commit survives SIGKILL.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     _turn_wal_on(connection)
@@ -124,8 +126,11 @@ class Cache:
         raw: str,
         paid: Sequence[Any],
     ) -> None:
-        """Commit an answer. `request`: base_url, model, body; `paid`: prompt and completion tokens,
-        cost, currency, seconds."""
+        """Commit an answer.
+
+        `request`: base_url, model, body; `paid`: prompt and completion tokens, cost, currency,
+        seconds.
+        """
         if self._failed:
             raise self._failed[0]
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -177,8 +182,10 @@ class Cache:
 
 
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
-    """Calls (ids such as c_0123456789ab), tokens and cost of answers in the cache, whoever paid for
-    them."""
+    """Calls, tokens and cost of answers in the cache, whoever paid for them.
+
+    `calls` are ids such as c_0123456789ab.
+    """
     rows = []
     if calls:
         with storage_errors(path), closing(open_cache(path)) as cache:
@@ -200,8 +207,10 @@ def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
 
 
 def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
-    """What a run (or one of its steps) paid for: calls, tokens and cost, which is None where a
-    price is unknown."""
+    """What a run (or one of its steps) paid for: calls, tokens and cost.
+
+    The cost is None where a price is unknown.
+    """
     if not path.exists():
         return {
             "calls": 0,

@@ -1,5 +1,4 @@
-"""One request: what it says, where it goes, the key under which its answer is kept, and what came
-back."""
+"""One request: what it says, where it goes, the key its answer is kept under, what came back."""
 
 import hashlib
 import json
@@ -53,8 +52,10 @@ def call_id(key: str) -> str:
 
 
 def parse(key: str, raw: str) -> tuple[Answer, Usage]:
-    """The answer and its usage in the body of a 200; Unusable where it is no completion, or one
-    without an answer."""
+    """The answer and its usage in the body of a 200.
+
+    Unusable where it is no completion, or one without an answer.
+    """
     usage = Usage()
     try:
         body = json.loads(raw)
@@ -72,11 +73,10 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
 
 
 def read(key: str, body: dict[str, Any]) -> Answer:
-    """An Answer from the JSON of a completion; LookupError, TypeError, AttributeError or ValueError
-    if it is none.
+    """An Answer from the JSON of a completion.
 
-    Content in parts is joined; half of a surrogate pair, which no file can hold, becomes a question
-    mark.
+    LookupError, TypeError, AttributeError or ValueError if it is none. Content in parts is joined;
+    half of a surrogate pair, which no file can hold, becomes a question mark.
     """
     choice = body["choices"][0]
     written = (body.get("usage") or {}).get("completion_tokens")
@@ -97,8 +97,10 @@ def read(key: str, body: dict[str, Any]) -> Answer:
 
 
 def _completion(key: str, choice: dict[str, Any], written: int | None) -> Answer:
-    """An Answer from a choice of the legacy completions; the first token of an echoed prompt has no
-    logprob."""
+    """An Answer from a choice of the legacy completions.
+
+    The first token of an echoed prompt has no logprob.
+    """
     logprobs = choice.get("logprobs") or {}
     spelled = zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True)
     tokens = [{"token": str(token), "logprob": logprob} for token, logprob in spelled]

@@ -18,6 +18,9 @@ from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.llm.faults import Gone, Retry, by_status
 
+CONNECT = 30.0
+"""Seconds at most to reach a server, which is no matter of how long its answer is."""
+
 
 class Client(Protocol):
     async def send(self, path: str, payload: bytes) -> bytes:
@@ -94,7 +97,7 @@ class Http:
                 "User-Agent": "humor-distill",
                 **self._identity.headers,
             },
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 30)),
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT)),
         )
 
     async def send(self, path: str, payload: bytes) -> bytes:

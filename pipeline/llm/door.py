@@ -155,8 +155,7 @@ class _Asking:
             self._hand_over()
 
     async def _collected(self) -> "Jobs | None":
-        """The endpoint's jobs of the Batch API that have not ended, after taking those that
-        have."""
+        """The endpoint's Batch API jobs that have not ended, after taking those that have."""
         from pipeline.llm.jobs import Jobs
 
         jobs = Jobs(self.endpoint, self.account)

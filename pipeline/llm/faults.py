@@ -47,8 +47,10 @@ class Gone(Retry):
 def by_status(
     endpoint: Endpoint, url: str, status: int, wait: str | None, body: bytes, now: float
 ) -> Exception:
-    """What a status other than 200 means; `wait` is its Retry-After header, `now` seconds since
-    1970."""
+    """What a status other than 200 means.
+
+    `wait` is its Retry-After header, `now` seconds since 1970.
+    """
     message = " ".join(_message(body).split())[:300]
     if status in (401, 403):
         refused = "a request without a key"

@@ -36,8 +36,10 @@ class Halted(Exception):
 
 
 class Bucket:
-    """So many units a minute, no more than a second's worth at once; what is not known beforehand
-    may leave a debt."""
+    """So many units a minute, no more than a second's worth at once.
+
+    What is not known beforehand may leave a debt.
+    """
 
     def __init__(self, per_minute: float | None) -> None:
         self.rate = None if per_minute is None else per_minute / 60
@@ -137,8 +139,10 @@ class Hosts:
         """A request has ended."""
 
     async def turn(self, tokens: float) -> Host:
-        """The next address to ask, as soon as one takes a request of about so many tokens;
-        `Host.flying` counts it."""
+        """The next address to ask, as soon as one takes a request of about so many tokens.
+
+        `Host.flying` counts it.
+        """
         host = None
         if not self._gate.locked():
             host = self._free()
@@ -193,10 +197,10 @@ class Hosts:
             )
 
     def fails(self, host: Host, why: Exception) -> bool:
-        """Note a failure: where nobody answers, or only failures come, the other addresses are
-        asked for a while.
+        """Note a failure, after which the other addresses may be asked for a while.
 
-        True if they are there and `host` rests, so that the failure was not the request's.
+        They are asked where nobody answers, or only failures come. True if they are there and
+        `host` rests, so that the failure was not the request's.
         """
         host.failed += 1
         if isinstance(why, Gone) or host.failed >= FAILED_BEFORE_REST:

@@ -1,5 +1,7 @@
-"""The jobs of the Batch API that are planned, made, and waited for: in the call cache, whichever
-process asks."""
+"""The jobs of the Batch API that are planned, made, and waited for.
+
+They are in the call cache, whichever process asks.
+"""
 
 import fcntl
 import json
@@ -70,10 +72,10 @@ class Jobs:
         return row[0] or "another process is just sending"
 
     def plan(self, calls: Iterator[Request]) -> Iterator[tuple[BinaryIO, str]]:
-        """Files of requests, and the names of the jobs to make of them; both are in the cache
-        before they are used.
+        """Files of requests, and the names of the jobs to make of them.
 
-        A file is locked while it is open: so other processes see that its job is still to be made.
+        Both are in the cache before they are used. A file is locked while it is open: so other
+        processes see that its job is still to be made.
         """
         call = next(calls, None)
         while call is not None:
@@ -95,10 +97,10 @@ class Jobs:
     def _fill(
         self, file: BinaryIO, name: str, call: Request | None, calls: Iterator[Request]
     ) -> tuple[int, Request | None]:
-        """Write requests, from `call` on, until a job's file is full; BudgetError where a cap has
-        no room for them.
+        """Write requests, from `call` on, until a job's file is full.
 
-        Returns how many were written, and the first for which there was no room.
+        BudgetError where a cap has no room for them. Returns how many were written, and the first
+        for which there was no room.
         """
         count = 0
         size = 0

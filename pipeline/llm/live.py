@@ -71,11 +71,11 @@ class Live:
         behind: Callable[[], bool],
         halt: Callable[[], None],
     ) -> None:
-        """Answer every request: `done` gets each answer as it comes, and no more is asked while it
-        is `behind`.
+        """Answer every request.
 
-        What cannot be mended by trying again halts the stream; those on their way are awaited and
-        kept, then it raises.
+        `done` gets each answer as it comes, and no more is asked while it is `behind`. What cannot
+        be mended by trying again halts the stream; those on their way are awaited and kept, then it
+        raises.
         """
         pending = enumerate(requests)
         tasks: set[asyncio.Task[None]] = set()
@@ -104,8 +104,10 @@ class Live:
         behind: Callable[[], bool],
         halt: Callable[[], None],
     ) -> None:
-        """One worker: the next request, its answer, and so on, as long as no more than `_most` are
-        at work."""
+        """One worker: the next request, its answer, and so on.
+
+        It goes on as long as no more than `_most` are at work.
+        """
         try:
             while not self._halted() and self._working <= self._most:
                 place, (tag, request) = next(pending)
@@ -220,14 +222,18 @@ class Live:
             await self._rest(wait)
 
     def _waste(self, call: Call, raw: str, error: Unusable, began: float) -> None:
-        """Pay for an attempt that brought no answer; BudgetError where the others then cost too
-        much."""
+        """Pay for an attempt that brought no answer.
+
+        BudgetError where the others then cost too much.
+        """
         self.account.waste(call.key, call.text, raw, error.usage, time.monotonic() - began)
         self.account.purse.check_reserved()
 
     def _lose_unreachable(self, host: Host, error: Retry) -> None:
-        """After the last attempt: its error, unless nobody answers at the address, which is then
-        left out."""
+        """After the last attempt: its error, unless nobody answers at the address.
+
+        The address is then left out.
+        """
         if not isinstance(error, Gone):
             raise error
         self.hosts.lose(host, unreachable(host.url, error))

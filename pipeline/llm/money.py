@@ -137,8 +137,10 @@ class Purse:
         )
 
     def check_reserved(self) -> None:
-        """BudgetError where what is set aside no longer fits, as an attempt was paid and brought
-        nothing."""
+        """BudgetError where what is set aside no longer fits.
+
+        It may not fit, as an attempt was paid and brought nothing.
+        """
         if self.capped:
             self.check(self.reserved)
 
@@ -177,8 +179,10 @@ class Purse:
 
 
 def _alone(path: Path, run: str) -> IO[str]:
-    """A lock on a run's money: of two processes that spend it, each would keep the cap, and
-    together they would not."""
+    """A lock on a run's money.
+
+    Of two processes that spend it, each would keep the cap, and together they would not.
+    """
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,7 @@
-"""Requests that failed for good, with all their attempts, in a stage's failed.jsonl; the next start
-tries them again.
+"""Requests that failed for good, with all their attempts, in a stage's failed.jsonl.
 
-Nothing here is an answer: the call cache does not know these requests, so they, and they alone, are
-asked again.
+The next start tries them again. Nothing here is an answer: the call cache does not know these
+requests, so they, and they alone, are asked again.
 """
 
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ from pipeline.rows.row import make
 
 
 def _lines(path: Path) -> Iterator[Failure]:
-    """What interrupted starts wrote; of two lines on one request the later one knows more, and the
-    last may be torn."""
+    """What interrupted starts wrote.
+
+    Of two lines on one request the later one knows more, and the last may be torn.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:

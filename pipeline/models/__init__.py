@@ -1,5 +1,6 @@
-"""Language models that are loaded here: the student, a teacher whose logits are read, and what they
-write and score.
+"""Language models that are loaded here, and what they write and score.
+
+They are the student, and a teacher whose logits are read.
 
 To import anything of it sets the environment of torch and its kin, before they are imported. These
 modules, and those of training and retrieval, are the only ones that import them at their top.

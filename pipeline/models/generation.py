@@ -56,10 +56,10 @@ def write_jokes(
     tasks: Sequence[Task],
     settings: Generation,
 ) -> Iterator[Joke]:
-    """One Joke per task, in batches of about equal prompt length; rows that `writing.kept` has are
-    not made again.
+    """One Joke per task, in batches of about equal prompt length.
 
-    Literals whose prompt and answer would not fit the student's context are left out and counted.
+    Rows that `writing.kept` has are not made again. Literals whose prompt and answer would not fit
+    the student's context are left out and counted.
     """
     config = writing.config
     done = {(joke.literal_id, joke.author, joke.index): joke for joke in writing.kept}
@@ -145,11 +145,11 @@ def write(
     seeds: Sequence[int],
     numbers: Sequence[int] = (),
 ) -> list[list[int]]:
-    """For each prompt, given as token ids, the tokens of the answer, with the stop token where it
-    came to one.
+    """For each prompt, given as token ids, the tokens of the answer.
 
-    Sampled with its seed where temperature is above 0, else greedy; with beams, the best of them,
-    or the one of its number (from 0).
+    The stop token is among them where the answer came to one. Sampled with its seed where
+    temperature is above 0, else greedy; with beams, the best of them, or the one of its number
+    (from 0).
     """
     sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
     beams = settings.beams(model.config.is_encoder_decoder)
@@ -169,8 +169,10 @@ def _in_segments(
     seeds: Sequence[int],
     sampler: Any,
 ) -> list[list[int]]:
-    """Rows that have stopped leave the batch every SEGMENT tokens, so that one long answer does not
-    hold up others."""
+    """Rows that have stopped leave the batch every SEGMENT tokens.
+
+    So one long answer does not hold up others.
+    """
     stops = stop_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in ids]
     going = list(range(len(ids)))
@@ -204,8 +206,10 @@ def _with_beams(
     beams: int,
     numbers: Sequence[int],
 ) -> list[list[int]]:
-    """Beam search once for each different prompt; a row gets the beam of its number, the best being
-    0."""
+    """Beam search once for each different prompt.
+
+    A row gets the beam of its number, the best being 0.
+    """
     prompts = dict.fromkeys(map(tuple, ids))
     returned = max(numbers) + 1
     answers = _answers(

@@ -139,8 +139,10 @@ def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 def answer_logits(
     model: Any, prompts: list[list[int]], answers: list[list[int]], pad: int
 ) -> torch.Tensor:
-    """The logits from which each token of one answer to each prompt is predicted: (B, T, V); padded
-    on the right."""
+    """The logits from which each token of one answer to each prompt is predicted: (B, T, V).
+
+    They are padded on the right.
+    """
     if model.config.is_encoder_decoder:
         inputs, _ = _decoded(model, Candidates(prompts, [[ids] for ids in answers]), pad)
         return model(**inputs).logits
@@ -159,11 +161,10 @@ def answer_logits(
 
 
 def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> torch.Tensor:
-    """log p of each label (N, T): the head goes over labelled places in tiles, which backward
-    computes again.
+    """log p of each label (N, T): the head goes over labelled places in tiles.
 
-    When the model calls it, the head sees each row's first place alone; from here, what it would
-    have seen.
+    Backward computes the tiles again. When the model calls it, the head sees each row's first place
+    alone; from here, what it would have seen.
     """
     base = _base(model)
     head = base.get_output_embeddings()
@@ -196,8 +197,10 @@ def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> to
 
 
 def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, Any], torch.Tensor]:
-    """What the decoder is given, each source encoded once for all its answers; labels (N, T),
-    IGNORED where padded."""
+    """What the decoder is given, and the labels (N, T), IGNORED where padded.
+
+    Each source is encoded once for all its answers.
+    """
     device = model.device
     ids_BS, mask_BS = padded(candidates.prompts, pad, device)
     base = _base(model)

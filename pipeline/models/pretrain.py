@@ -68,8 +68,10 @@ def literals(split: str) -> list[str]:
 
 
 def pairs(path: Path, held_out: set[str]) -> Iterator[tuple[str, str]]:
-    """(sentence, next sentence of the same dialogue); rude, very short and very long sentences are
-    left out."""
+    """(sentence, next sentence of the same dialogue).
+
+    Rude, very short and very long sentences are left out.
+    """
     last_dialogue = ""
     last_text = ""
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
@@ -113,8 +115,10 @@ def train_tokenizer(texts: list[str], vocabulary: int) -> Any:
 
 
 def document(sentence: str, answer: str, instructed: bool) -> str:
-    """One training document in the student's chat format; half of them carry the words of
-    prompts/student.j2."""
+    """One training document in the student's chat format.
+
+    Half of them carry the words of prompts/student.j2.
+    """
     content = render("student", literal=sentence) if instructed else sentence
     return f"<|user|>{content}<|assistant|>{answer}<|end|>"
 
@@ -202,8 +206,10 @@ class Copying:
 
     @torch.no_grad()
     def share(self, model: LlamaForCausalLM) -> float:
-        """Share of the tokens after the first of each answer that argmax copies, given the ones
-        before."""
+        """Share of the answers' tokens that argmax copies, given the ones before.
+
+        The first token of each answer does not count.
+        """
         guess_BT = model(input_ids=self.ids_BT).logits[:, :-1].argmax(-1)
         right_BT = guess_BT == self.ids_BT[:, 1:]
         return float(right_BT[self.later_BT].float().mean())

@@ -13,11 +13,10 @@ sorted."""
 
 
 class RowSampler(LogitsProcessor):
-    """Nucleus sampling (arXiv 1904.09751), of the top_k tokens alone if so set, with one random
-    generator per row.
+    """Nucleus sampling (arXiv 1904.09751) with one random generator per row.
 
-    A row's draws depend on its own seed alone, not on the rows beside it. It leaves one token per
-    row possible, so that generation itself is greedy.
+    It is of the top_k tokens alone if so set. A row's draws depend on its own seed alone, not on
+    the rows beside it. It leaves one token per row possible, so that generation itself is greedy.
     """
 
     def __init__(
@@ -57,8 +56,10 @@ class RowSampler(LogitsProcessor):
     def pick(
         self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor
     ) -> torch.Tensor:
-        """The token (B, 1) at each draw of the nucleus; K tokens in falling order of
-        probability."""
+        """The token (B, 1) at each draw of the nucleus.
+
+        The K tokens are in falling order of probability.
+        """
         before_BK = p_BK.cumsum(-1) - p_BK
         cdf_BK = (p_BK * (before_BK < self.settings.top_p)).cumsum(-1)
         below_BK = cdf_BK < draw_B1 * cdf_BK[:, -1:]

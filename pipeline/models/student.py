@@ -52,8 +52,10 @@ M_MMAP_THRESHOLD = -3
 
 
 def keep_memory() -> None:
-    """Have glibc keep freed tensors' memory: giving it back and faulting it in again costs a third
-    of a CPU step."""
+    """Have glibc keep freed tensors' memory.
+
+    Giving it back and faulting it in again costs a third of a CPU step.
+    """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(ctypes.util.find_library("c"))
@@ -85,8 +87,10 @@ def _source(config: Config) -> dict[str, Any]:
 
 
 def architecture(config: Config) -> Any:
-    """The student's transformers config; StudentError where it cannot be found or cannot be trained
-    here."""
+    """The student's transformers config.
+
+    StudentError where it cannot be found or cannot be trained here.
+    """
     try:
         return AutoConfig.from_pretrained(**_source(config))
     except (OSError, ValueError) as error:
@@ -105,14 +109,15 @@ def architecture(config: Config) -> Any:
 
 
 def is_encoder_decoder(config: Config) -> bool:
-    """Whether the student reads a sentence with one stack and writes with another, as BART and T5
-    do."""
+    """Whether the student reads with one stack and writes with another, as BART and T5 do."""
     return bool(architecture(config).is_encoder_decoder)
 
 
 def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
-    """The tokenizer, with a pad token that is not eos: a student whose pad is eos never learns to
-    stop."""
+    """The tokenizer, with a pad token that is not eos.
+
+    A student whose pad is eos never learns to stop.
+    """
     model_config = architecture(config)
     side = "left"
     if model_config.is_encoder_decoder:  # BART counts its positions from the first token
@@ -150,8 +155,10 @@ def _pad_token(config: Config, tokenizer: PreTrainedTokenizerBase, embeddings: i
 
 
 def load(config: Config, weights: Path | None = None, train: bool = False) -> Any:
-    """The student as a model: untrained, or with the weights or the adapter in a folder that a
-    stage wrote."""
+    """The student as a model.
+
+    It is untrained, or has the weights or the adapter in a folder that a stage wrote.
+    """
     kind: Any = AutoModelForCausalLM
     if is_encoder_decoder(config):
         kind = AutoModelForSeq2SeqLM
@@ -190,8 +197,10 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
 
 
 def weights(run: Run, step: Step) -> Path:
-    """The folder of weights that a step wrote; StudentError where they are not those that its
-    manifest records."""
+    """The folder of weights that a step wrote.
+
+    StudentError where they are not those that its manifest records.
+    """
     folder = run.at(step) / "weights"
     if folder_hash(folder) != (run.manifest(step) or {})["weights"]["sha256"]:
         raise StudentError(

@@ -13,13 +13,12 @@ from pipeline.rows.training import Measured
 
 
 def prompt(tokenizer: PreTrainedTokenizerBase, literal: str, template: str = "student") -> str:
-    """The student's prompt for a literal, up to where its answer begins; sft, sample, dpo and
-    evaluate all use it.
+    """The student's prompt for a literal, up to where its answer begins.
 
-    The template, student.j2 or another for a teacher, goes through the chat template where there is
-    one, and ends in a newline where there is none, so that no token spans prompt and answer; an
-    encoder-decoder, whose encoder reads it, keeps to the same words. A bos that the tokenizer adds
-    by itself is left to it.
+    sft, sample, dpo and evaluate all use it. The template, student.j2 or another for a teacher,
+    goes through the chat template where there is one, and ends in a newline where there is none, so
+    that no token spans prompt and answer; an encoder-decoder, whose encoder reads it, keeps to the
+    same words. A bos that the tokenizer adds by itself is left to it.
     """
     words = render(template, literal=literal)
     if not tokenizer.chat_template:
@@ -42,8 +41,10 @@ def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's chat template, or one by which a server gives a model without any the prompt
-    of `prompt`."""
+    """The tokenizer's chat template.
+
+    For a model without any, one by which a server gives it the prompt of `prompt`.
+    """
     if tokenizer.chat_template:
         return str(tokenizer.chat_template)
     bos = "{{ bos_token }}" if _adds_bos(tokenizer) else ""
@@ -51,8 +52,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the tokenizer's eos and those of the model's generation
-    config."""
+    """The tokens that end an answer: the eos of the tokenizer and the model's generation config."""
     named = model.generation_config.eos_token_id
     if not isinstance(named, list):
         named = [named]

@@ -16,8 +16,10 @@ from pipeline.runs.hashes import folder_hash, local_folder
 
 
 class Teacher:
-    """The model of [llmr] or [gkd] and its tokenizer; StudentError where its vocabulary is not the
-    student's."""
+    """The model of [llmr] or [gkd] and its tokenizer.
+
+    StudentError where its vocabulary is not the student's.
+    """
 
     def __init__(self, config: Config, section: str, own: PreTrainedTokenizerBase) -> None:
         self.tokenizer = teacher_tokenizer(config, section, own)
@@ -31,11 +33,10 @@ class Teacher:
     def logits(
         self, prompts: Sequence[list[list[int]]], answers: list[list[int]], size: int
     ) -> torch.Tensor:
-        """The teacher's logits for each token of each answer, (B, T, size): the mean over its
-        prompts.
+        """The teacher's logits for each token of each answer, (B, T, size).
 
-        `prompts` has for each template the token ids of B prompts; tokens from `size` on are left
-        out.
+        They are the mean over its prompts. `prompts` has for each template the token ids of B
+        prompts; tokens from `size` on are left out.
         """
         pad = self.tokenizer.pad_token_id
         known = []
@@ -76,8 +77,10 @@ def teacher_tokenizer(
 
 
 def shared_vocabulary(config: Config, section: str) -> int:
-    """How many tokens teacher and student both have embeddings of: some are padded to a round
-    number."""
+    """How many tokens teacher and student both have embeddings of.
+
+    Some are padded to a round number.
+    """
     return min(_sizes(config, section))
 
 
@@ -98,8 +101,10 @@ def teacher_room(config: Config, section: str) -> Any:
 
 
 def _as_student(config: Config, section: str) -> Config:
-    """The configuration in which the teacher is the student: it is loaded and given its prompts as
-    one."""
+    """The configuration in which the teacher is the student.
+
+    The teacher is loaded and given its prompts as one.
+    """
     settings = getattr(config, section)
     trusted = config.student.trust_remote_code
     taught = Student(

@@ -1,2 +1,4 @@
-"""What commands share to read a run: rows by id, how it was made, whether rows agree, and how to
-show it."""
+"""What commands share to read a run.
+
+Rows by id, how it was made, whether rows agree, and how to show it.
+"""

@@ -1,5 +1,7 @@
-"""Cards: what a stranger must know about an exported student or data set, from the run's own
-files."""
+"""Cards: what a stranger must know about an exported student or data set.
+
+They are made from the run's own files.
+"""
 
 import html
 import json
@@ -30,8 +32,10 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 def of_model(
     run: Run, config: Config, contestant: str, place: str, facts: dict[str, Any]
 ) -> dict[str, str]:
-    """README.md and SERVING.md of an exported student; `facts`: parameters, dtype, architecture,
-    merged."""
+    """README.md and SERVING.md of an exported student.
+
+    `facts`: parameters, dtype, architecture, merged.
+    """
     from huggingface_hub import ModelCard
 
     metrics, warnings = _figures(run, contestant)

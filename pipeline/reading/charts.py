@@ -1,5 +1,7 @@
-"""Charts as SVG: values in, markup out. Colours come from the page's style sheet, so they follow
-light and dark."""
+"""Charts as SVG: values in, markup out.
+
+Colours come from the page's style sheet, so they follow light and dark.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -79,8 +81,10 @@ def stacked(rows: Sequence[tuple[str, Mapping[str, int]]], title: str) -> Markup
 def lines(
     series: Mapping[str, Sequence[Point]], title: str, span: tuple[float, float] | None = None
 ) -> Markup:
-    """Curves over training steps; `span` fixes the vertical axis. Series without points are left
-    out."""
+    """Curves over training steps.
+
+    `span` fixes the vertical axis. Series without points are left out.
+    """
     drawn = {name: points for name, points in series.items() if points}
     every = list(chain.from_iterable(drawn.values()))
     values = [value for _, value in every]

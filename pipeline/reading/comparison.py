@@ -29,8 +29,10 @@ OUTCOMES = {
 
 
 def recipes(one: Run, other: Run) -> Iterator[str]:
-    """For every step, the lines of its recipe that differ, `-` in one and `+` in the other, and its
-    prompts' words."""
+    """For every step, the lines of its recipe and of its prompts' words that differ.
+
+    `-` marks those in one run, `+` those in the other.
+    """
     steps = list(dict.fromkeys([*one.steps(), *other.steps()]))
     steps.sort(key=lambda step: step == EVALUATE)
     for step in steps:
@@ -72,8 +74,10 @@ def _without_hashes(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class Compared:
-    """A contestant's win-tie rate in two runs; delta is other - one, paired over the literals that
-    both judged."""
+    """A contestant's win-tie rate in two runs.
+
+    delta is other - one, paired over the literals that both judged.
+    """
 
     split: str
     contestant: str
@@ -86,8 +90,10 @@ class Compared:
 
 
 def compared(one: Run, other: Run) -> list[Compared]:
-    """Every contestant of either run on every split of either; nothing where an evaluation is not
-    complete."""
+    """Every contestant of either run on every split of either.
+
+    Nothing where an evaluation is not complete.
+    """
     if one.manifest(EVALUATE) is None or other.manifest(EVALUATE) is None:
         return []
     left = judged(one)
@@ -134,10 +140,9 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
 
 
 def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
-    """By literal: its text, the teacher's joke as it was judged, and every contestant's answer with
-    its verdict.
+    """By literal: its text, the teacher's joke, and every contestant's answer with its verdict.
 
-    Where several aspects were judged, the first.
+    The teacher's joke is as it was judged. Where several aspects were judged, the first.
     """
     author = {joke.id: joke.author for joke in answers}
     jokes: dict[str, dict[str, Any]] = {}

@@ -136,8 +136,10 @@ class Joins:
         self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
 
     def _metric(self, row: Metric, at: "Place") -> None:
-        """Counts, rates and differences against the verdicts; intervals and diversity are not
-        computed again."""
+        """Counts, rates and differences against the verdicts.
+
+        Intervals and diversity are not computed again.
+        """
         if row.vs is None:
             self._rate(row, at)
         else:

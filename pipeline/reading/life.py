@@ -166,8 +166,10 @@ class Life:
             yield _below(row["text"])
 
     def learned(self, row: dict[str, Any]) -> Iterator[Text]:
-        """A preference's jokes and verdict, or a ranking's candidates, best first, with their
-        scores."""
+        """A preference's jokes and verdict, or a ranking's candidates, best first.
+
+        The candidates come with their scores.
+        """
         if row["schema"].startswith("prompt/"):
             return
         if row["schema"].startswith("ranking/"):

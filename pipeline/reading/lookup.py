@@ -1,5 +1,7 @@
-"""Find rows of a run by id, or by a prefix of one: a search through the bytes of its files, so that
-it is quick."""
+"""Find rows of a run by id, or by a prefix of one.
+
+A search through the bytes of its files, so that it is quick.
+"""
 
 import json
 import re
@@ -122,8 +124,7 @@ def literals(run: Run) -> dict[str, LiteralText]:
 
 
 def resolve(run: Run, prefix: str) -> str:
-    """The one id in the run that starts with the prefix; ConfigError where there is none, or
-    several."""
+    """The one id in the run that starts with the prefix; ConfigError for none, or several."""
     if not re.fullmatch(r"[a-z]_[0-9a-f]{0,12}", prefix):
         kinds = ", ".join(f"{letter}_ {kind}" for letter, kind in KINDS.items())
         raise ConfigError(
@@ -167,8 +168,10 @@ def mentions(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
 
 
 def life(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
-    """Every row about the literal of an id; only the rows that mention it where they belong to no
-    literal."""
+    """Every row about the literal of an id.
+
+    Only the rows that mention it where they belong to no literal.
+    """
     mentioned = mentions(run, identity)
     literals = {_literal_of(row) for _, row in mentioned}
     if literals == {""}:

@@ -26,10 +26,10 @@ def contestants(run: Run, config: Config) -> dict[str, Step | None]:
 
 
 def as_made(run: Run, student: Step | None = None) -> Config:
-    """The configuration that made the run: each section as in the recipe of the last complete step
-    that has it.
+    """The configuration that made the run.
 
-    The student's is that of the step that trained the student in question.
+    Each section is as in the recipe of the last complete step that has it. The student's is that of
+    the step that trained the student in question.
     """
     settings = read_json(run.folder / SETTINGS)
     if settings is None:
@@ -49,8 +49,10 @@ def as_made(run: Run, student: Step | None = None) -> Config:
 
 
 def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's section as a configuration's; what no recipe has (price, key) stays, for the same
-    endpoint."""
+    """A recipe's section as a configuration's.
+
+    What no recipe has (price, key) stays, for the same endpoint.
+    """
     section = _without_hash(made)
     if section.get("endpoint"):
         endpoint = _without_hash(section["endpoint"])

@@ -1,5 +1,7 @@
-"""The paper's tables with our figures beside its own, as Markdown, CSV and SVG: values in, text
-out."""
+"""The paper's tables with our figures beside its own, as Markdown, CSV and SVG.
+
+Values in, text out.
+"""
 
 import csv
 import io
@@ -15,8 +17,10 @@ DRAWN = ("T2", "T3", "T4")
 
 @dataclass(frozen=True)
 class Figure:
-    """Ours: a rate with its 95 % interval, from n literals (or pairs) and some seeds; None where
-    there is no run."""
+    """Ours: a rate with its 95 % interval, from n literals (or pairs) and some seeds.
+
+    None where there is no run.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -75,8 +79,10 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def as_csv(tables: Sequence[Table]) -> str:
-    """One line per figure: table, row, column, source (paper or ours), value, low, high (percent),
-    n, seeds."""
+    """One line per figure.
+
+    It has table, row, column, source (paper or ours), value, low, high (percent), n, seeds.
+    """
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
     lines.writerow(["table", "row", "column", "source", "value", "low", "high", "n", "seeds"])
@@ -100,8 +106,10 @@ def _hundred(rate: float | None) -> float | None:
 
 
 def drawing(tables: Sequence[Table]) -> str:
-    """T2 to T4 as one SVG: our rates as bars with intervals, the paper's first figure as a
-    diamond."""
+    """T2 to T4 as one SVG.
+
+    Our rates are bars with intervals, the paper's first figure is a diamond.
+    """
     drawings = []
     for table in tables:
         if table.name in DRAWN:

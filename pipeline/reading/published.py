@@ -1,5 +1,7 @@
 """The tables of "Small But Funny" (arXiv 2402.18113), and which of our runs answers which row.
-Values only."""
+
+Values only.
+"""
 
 from dataclasses import dataclass
 
@@ -8,8 +10,10 @@ Percents = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a paper's table: its label, the paper's figures in percent, and what to look up in
-    our runs."""
+    """A row of a paper's table.
+
+    Its label, the paper's figures in percent, and what to look up in our runs.
+    """
 
     label: str
     paper: Percents

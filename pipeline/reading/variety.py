@@ -1,5 +1,7 @@
-"""How long and how varied answers are against the teacher's, and plain words where they narrow:
-values to values."""
+"""How long and how varied answers are against the teacher's, and plain words where they narrow.
+
+Values to values.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +14,8 @@ ENDING = 3
 """Words of an answer's end that are compared."""
 SAME_ENDING = 2.0
 """Collapse is named where a student has more than twice the teacher's share of one ending."""
+RARE_ENDING = 0.1
+"""No share up to this is collapse, however rare the ending is with the teacher."""
 FEWER_BIGRAMS = 0.75
 """So it is under three quarters of the teacher's distinct bigrams."""
 LONGER = 1.33
@@ -34,8 +38,10 @@ def percent(value: float, digits: int = 1) -> str:
 def spread(
     answers: Iterable[Joke], references: Iterable[tuple[str, str]], rows: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Length and variety over all splits: of the teacher's (literal, joke) references, then of each
-    contestant."""
+    """Length and variety over all splits.
+
+    Of the teacher's (literal, joke) references, then of each contestant.
+    """
     by_author: dict[str, list[tuple[str, str]]] = {"teacher": list(references)}
     for joke in answers:
         by_author.setdefault(joke.author, []).append((joke.literal, joke.text))
@@ -92,7 +98,7 @@ def collapse(spreads: Sequence[dict[str, Any]]) -> list[str]:
 def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
     lines = []
     name = student["author"]
-    if student["ending_share"] > max(0.1, SAME_ENDING * teacher["ending_share"]):
+    if student["ending_share"] > max(RARE_ENDING, SAME_ENDING * teacher["ending_share"]):
         share = percent(student["ending_share"], 0)
         usual = percent(teacher["ending_share"], 0)
         lines.append(

@@ -84,8 +84,10 @@ class Loss(torch.nn.Module):
 
 
 def arguments(config: Config, folder: Path) -> Any:
-    """[retriever.trainer] as SentenceTransformerTrainingArguments; ConfigError for what it does not
-    take."""
+    """[retriever.trainer] as SentenceTransformerTrainingArguments.
+
+    ConfigError for what it does not take.
+    """
     settings: Any = config.retriever
     kind = _library().SentenceTransformerTrainingArguments
     index.faiss()

@@ -1,5 +1,7 @@
-"""Vectors of jokes and the search for the nearest, by Faiss; an index knows its jokes by their
-ids."""
+"""Vectors of jokes and the search for the nearest, by Faiss.
+
+An index knows its jokes by their ids.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,7 @@
-"""How likely a model finds jokes, for a retriever to learn from (G2R, arXiv 2108.12582, model
-level)."""
+"""How likely a model finds jokes, for a retriever to learn from.
+
+G2R, arXiv 2108.12582, model level.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,10 +25,9 @@ BATCH = 16
 def likelihoods(
     context: Context, groups: Sequence[list[Joke]]
 ) -> Iterator[tuple[str, list[float]]]:
-    """Each literal, and the log-likelihood per token, in nats, of its jokes, given it; for mi, less
-    that without it.
+    """Each literal, and the log-likelihood per token, in nats, of its jokes, given it.
 
-    A joke is scored as far as it fits the scorer's context.
+    For mi, less that without it. A joke is scored as far as it fits the scorer's context.
     """
     settings: Any = context.config.retriever
     scorer = _Scorer(*_as_student(context))
@@ -43,8 +44,10 @@ def likelihoods(
 
 
 def _as_student(context: Context) -> tuple[Config, Path | None]:
-    """The scorer as a student: the configuration that has it, and the weights of a step where it is
-    the run's own."""
+    """The scorer as a student.
+
+    The configuration that has it, and the weights of a step where it is the run's own.
+    """
     config = context.config
     settings: Any = config.retriever
     if settings.scorer is None:

@@ -30,8 +30,10 @@ class Nearest(NamedTuple):
 
 
 class Searcher:
-    """The encoder, index and jokes of a run's retriever; StageError where they do not belong
-    together."""
+    """The encoder, index and jokes of a run's retriever.
+
+    StageError where they do not belong together.
+    """
 
     def __init__(self, run: Run, config: Config) -> None:
         folder = run.at(STEP)

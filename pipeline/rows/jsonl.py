@@ -17,8 +17,10 @@ R = TypeVar("R", bound=Row)
 
 
 def read(path: Path, kind: type[R]) -> Iterator[R]:
-    """The rows of a JSONL file, validated; a bad line raises DataError with file:line and the
-    fields at fault."""
+    """The rows of a JSONL file, validated.
+
+    A bad line raises DataError with file:line and the fields at fault.
+    """
     seen = SeenIds()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -42,8 +44,10 @@ def _line(path: Path, row: Row) -> int:
 
 
 def load(path: Path, kind: type[R]) -> list[R]:
-    """All rows of a JSONL file; rows hold no cycles, and looking for some meanwhile would cost a
-    third of the time."""
+    """All rows of a JSONL file.
+
+    Rows hold no cycles, and looking for some meanwhile would cost a third of the time.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -105,8 +105,10 @@ class Drop(Row):
 
 
 class Failure(Row):
-    """A request that no attempt could get answered; it is no answer, and the next start tries it
-    again."""
+    """A request that no attempt could get answered.
+
+    It is no answer, and the next start tries it again.
+    """
 
     kind: ClassVar[str] = "failure/1"
     identity = ("f", "call")
@@ -152,6 +154,8 @@ class Metric(Row):
 
 
 def view(split: str, aspect: str) -> str:
-    """What a table calls a split as the judge sees it: with its aspect, where that is not the
-    overall one."""
+    """What a table calls a split as the judge sees it.
+
+    With its aspect, where that is not the overall one.
+    """
     return split if aspect == "overall" else f"{split}, {aspect}"

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 def content_id(letter: str, *parts: object) -> str:
-    """`letter`_ and 12 hex digits; parts are JSON-encoded, so no two lists of parts run
-    together."""
+    """`letter`_ and 12 hex digits.
+
+    Parts are JSON-encoded, so no two lists of parts run together.
+    """
     digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return f"{letter}_{digest.hexdigest()[:12]}"
 
@@ -43,8 +45,10 @@ def make(kind: type[R], **values: Any) -> R:
 
 
 def true_id(row: Row) -> str:
-    """The id that a row's content gives; it differs from the row's own where the row was changed by
-    hand."""
+    """The id that a row's content gives.
+
+    It differs from the row's own where the row was changed by hand.
+    """
     return _identity(type(row), row.__dict__)
 
 

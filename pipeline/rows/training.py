@@ -44,8 +44,10 @@ class Rollout(Row):
 
 
 class Retrieval(Row):
-    """A literal and the jokes that a retriever learns to find for it; those of the train literals
-    are searched."""
+    """A literal and the jokes that a retriever learns to find for it.
+
+    Those of the train literals are searched.
+    """
 
     kind: ClassVar[str] = "retrieval/1"
     identity = ("e", "literal_id", "joke_ids", "scores")
@@ -91,10 +93,10 @@ class Ranking(Row):
 
 
 class Margin(Row):
-    """What learning did to one preference; log-probabilities are sums over the answer's tokens, in
-    nats.
+    """What learning did to one preference.
 
-    Of a ranking, chosen is the best candidate and rejected the worst.
+    Log-probabilities are sums over the answer's tokens, in nats. Of a ranking, chosen is the best
+    candidate and rejected the worst.
     """
 
     kind: ClassVar[str] = "margin/1"

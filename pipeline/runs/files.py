@@ -57,8 +57,10 @@ LABELS = "labels.jsonl"
 
 
 def read_json(path: Path) -> Any:
-    """The JSON of a machine-written file; None where there is no file, DataError where it is
-    none."""
+    """The JSON of a machine-written file.
+
+    None where there is no file, DataError where it is no JSON.
+    """
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -1,5 +1,4 @@
-"""A run is a version: a named folder data/runs/<run> of steps, each with its rows and its
-manifest."""
+"""A run is a version: a named folder data/runs/<run> of steps with their rows and manifests."""
 
 import re
 from dataclasses import dataclass, field
@@ -37,8 +36,10 @@ class Run:
         return runs_folder() / self.name
 
     def at(self, step: Step) -> Path:
-        """The step's folder; StageError where it links to what is not there, or out of the data
-        folder."""
+        """The step's folder.
+
+        StageError where it links to what is not there, or out of the data folder.
+        """
         own = self.folder / str(step)
         runs = runs_folder().resolve()
         if not own.resolve().is_relative_to(runs):
@@ -56,8 +57,10 @@ class Run:
         return own
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
-        """The manifest of a complete step, else None; DataError where it is not one that a stage
-        wrote."""
+        """The manifest of a complete step, else None.
+
+        DataError where it is not one that a stage wrote.
+        """
         path = self.at(step) / MANIFEST
         manifest = read_json(path)
         if manifest is None:

@@ -69,8 +69,10 @@ def run(context: Context) -> Iterator[Verdict]:
 
 
 def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
-    """Rounds of pairs, each chosen by the verdicts before it, until each literal has had its share
-    of all pairs."""
+    """Rounds of pairs, each chosen by the verdicts before it.
+
+    They go on until each literal has had its share of all pairs.
+    """
     from pipeline.judging.swiss import Tournament
 
     share = context.config.critic.share

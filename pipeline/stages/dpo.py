@@ -1,5 +1,6 @@
-"""dpo: the round's student learns by the round's objective: from the critic's verdicts, or from a
-teacher's logits.
+"""dpo: the round's student learns by the round's objective.
+
+It learns from the critic's verdicts, or from a teacher's logits.
 
 "Small But Funny" (arXiv 2402.18113), critique phase: dpo (Rafailov et al., arXiv 2305.18290, eq.
 7), brio (Liu et al., arXiv 2203.16804) and sd, maximum likelihood on the preferred candidates; ft,
@@ -135,8 +136,10 @@ def learn(context: Context) -> None:
 
 
 def _critic_cost(context: Context, rows: int) -> dict[str, Any]:
-    """What the critic's answers cost for each row that came of them, whoever paid; None where a
-    price is unknown."""
+    """What the critic's answers cost for each row that came of them, whoever paid.
+
+    None where a price is unknown.
+    """
     calls: dict[str, None] = {}
     for verdict in context.rows("critic", Verdict):
         for order in verdict.orders:
@@ -152,8 +155,10 @@ def _critic_cost(context: Context, rows: int) -> dict[str, Any]:
 def _rows(
     context: Context, trainer_arguments: Any, tokenizer: Any, literals: set[str]
 ) -> Sequence[Any]:
-    """The rows about these literals that the objective trains on; what is left out goes to the
-    context."""
+    """The rows about these literals that the objective trains on.
+
+    What is left out goes to the context.
+    """
     reads = context.round.learning.reads
     if reads == "prompts":
         from pipeline.training.logits import llmr

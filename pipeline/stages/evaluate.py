@@ -91,8 +91,10 @@ def run(context: Context) -> Iterator[Verdict]:
 def _leave_out(
     context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]
 ) -> None:
-    """What was not judged; counted from the answers, as an interrupted attempt may have written
-    some of them."""
+    """What was not judged.
+
+    It is counted from the answers, as an interrupted attempt may have written some of them.
+    """
     context.drops.clear()
     given = {(joke.author, joke.literal_id): joke for joke in answers}
     for literal in literals:
@@ -124,8 +126,10 @@ def _contestants(context: Context) -> dict[str, str]:
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
-    """One answer per contestant and literal; a contestant that an interrupted attempt finished is
-    read back."""
+    """One answer per contestant and literal.
+
+    A contestant that an interrupted attempt finished is read back.
+    """
     path = context.folder / ANSWERS
     if not path.exists():
         parts = []

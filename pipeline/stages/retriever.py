@@ -1,5 +1,4 @@
-"""retriever: a student that answers with the nearest of the teacher's jokes, in about a
-millisecond.
+"""retriever: a student that answers with the teacher's nearest joke, in about a millisecond.
 
 G2R (Kim et al., arXiv 2108.12582). Data level: a large model's jokes are what is learned from and
 what is searched. Model level: what it, or the critic, makes of each of them is learned, too.
@@ -175,8 +174,10 @@ def _scored(context: Context, groups: list[list[Joke]]) -> Iterator[Retrieval]:
 
 
 def _scores(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
-    """Each group's literal, and what the teacher, or the critic, makes of its jokes; None where it
-    made nothing."""
+    """Each group's literal, and what the teacher, or the critic, makes of its jokes.
+
+    None where it made nothing.
+    """
     scores = context.config.retriever.scores if context.config.retriever else "none"
     if scores == "critic":
         yield from _judged(context, groups)
@@ -190,8 +191,10 @@ def _scores(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, l
 
 
 def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, list[float] | None]]:
-    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs; None where none of them
-    is valid."""
+    """Bradley-Terry scores, in nats, of the critic's verdicts on all pairs.
+
+    None where none of them is valid.
+    """
     from pipeline.judging import swiss
 
     pairs: list[Pair] = []

@@ -1,5 +1,6 @@
-"""sample: k candidates per literal, from the student that the round starts from, the untrained one,
-or the teacher.
+"""sample: k candidates per literal.
+
+They are from the student that the round starts from, the untrained one, or the teacher.
 
 "Small But Funny" (arXiv 2402.18113), critique phase, has the critic choose among six candidates of
 the student.
@@ -43,8 +44,10 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def requests(context: Context) -> Requests | None:
-    """A chat-completions body per candidate, for a student that is served elsewhere; None for one
-    that is not."""
+    """A chat-completions body per candidate, for a student that is served elsewhere.
+
+    None for one that is not.
+    """
     endpoint = context.config.sample.endpoint
     return None if endpoint is None else (endpoint, _bodies(context))
 

@@ -148,8 +148,10 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
 
 
 def in_json(text: str) -> tuple[list[str], str]:
-    """The items of a JSON object's list "jokes", as split_list gives them; none where it is no such
-    object."""
+    """The items of a JSON object's list "jokes", as split_list gives them.
+
+    There are none where it is no such object.
+    """
     try:
         return [clean(str(item)) for item in json.loads(text)["jokes"]], ""
     except (ValueError, LookupError, TypeError):

@@ -53,8 +53,10 @@ def of_round(config: Config, learned: Round, folder: Path) -> Any:
 
 
 def imitation(config: Config, folder: Path, learned: Round | None = None) -> Any:
-    """[sft.trainer] as TRL's SFTConfig, or as transformers' Seq2SeqTrainingArguments for an
-    encoder-decoder."""
+    """[sft.trainer] as TRL's SFTConfig.
+
+    For an encoder-decoder, as transformers' Seq2SeqTrainingArguments.
+    """
     keys = config.trainer_keys(learned) if learned else config.sft.trainer
     kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
     return build(kind, config, keys, folder, "sft")
@@ -81,8 +83,10 @@ def _gkd(config: Config, learned: Round, folder: Path) -> Any:
 
 
 def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
-    """[dpo.trainer] as TRL's DPOConfig; reference log-probabilities are computed once, before
-    training, by default."""
+    """[dpo.trainer] as TRL's DPOConfig.
+
+    Reference log-probabilities are computed once, before training, by default.
+    """
     names: list[str] = []
     weights: list[float] = []
     for name, weight in config.loss_terms(learned):
@@ -122,8 +126,10 @@ def _chosen_by(stop: EarlyStopping, keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section: str) -> Any:
-    """A trainer's arguments of this kind from [section.trainer]; ConfigError for a key or value it
-    does not take."""
+    """A trainer's arguments of this kind from [section.trainer].
+
+    ConfigError for a key or value it does not take.
+    """
     device = student.device(config.runtime)
     defaults = {
         "seed": config.seed,

@@ -1,5 +1,7 @@
-"""dpo and brio: learn from preferences or rankings, from and against the round's starting
-student."""
+"""dpo and brio: learn from preferences or rankings.
+
+They learn from and against the round's starting student.
+"""
 
 from itertools import chain
 from pathlib import Path
@@ -81,8 +83,10 @@ def _ordered(rows: list[Any]) -> bool:
 def _fit_and_measure(
     context: Context, trainer: Any, tokenizer: Any, parts: list[list[Any]]
 ) -> None:
-    """Train, and write what that did to each row; `parts` are the rows trained on and those held
-    out."""
+    """Train, and write what that did to each row.
+
+    `parts` are the rows trained on and those held out.
+    """
     datasets = [trainer.train_dataset]
     if len(parts) == 2:
         datasets.append(trainer.eval_dataset)

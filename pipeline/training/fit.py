@@ -19,8 +19,10 @@ from pipeline.training.callbacks import Patience, StepProgress
 
 
 def fit(trainer: Any, context: Context) -> None:
-    """Train with progress, from the last checkpoint where there is one; curve and facts go to the
-    context."""
+    """Train with progress, from the last checkpoint where there is one.
+
+    Curve and facts go to the context.
+    """
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
@@ -57,8 +59,7 @@ def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
 
 
 def _ended(trainer: Any, checkpoint: Path) -> float | None:
-    """Take the best step of a training that was killed after it had ended by its patience, and its
-    mean loss."""
+    """Take the best step and mean loss of a training killed after it had ended by its patience."""
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     callbacks = trainer.callback_handler.callbacks
     patience = [callback for callback in callbacks if isinstance(callback, Patience)]
@@ -140,8 +141,10 @@ def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) 
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was saved to its end; transformers' own choice may be an empty
-    folder."""
+    """The newest checkpoint that was saved to its end.
+
+    The choice of transformers itself may be an empty folder.
+    """
     checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
     return next(filter(is_whole, checkpoints), None)
 
@@ -151,8 +154,10 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether the last file a checkpoint gets, its trainer state, is there, and its weights can be
-    read."""
+    """Whether the last file a checkpoint gets is there, and its weights can be read.
+
+    That file is its trainer state.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -19,10 +19,10 @@ logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)
 
 
 def train(context: Context, arguments: Any, tokenizer: Any) -> None:
-    """Divergence from the teacher on the step's rows, and on what the student writes to their
-    prompts.
+    """Divergence from the teacher.
 
-    Weights, curve and facts go to the context.
+    It is taken on the step's rows, and on what the student writes to their prompts. Weights, curve
+    and facts go to the context.
     """
     config = context.config
     settings: Any = config.gkd

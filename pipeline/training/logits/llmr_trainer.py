@@ -217,6 +217,8 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _seed(*parts: Any) -> int:
-    """What a sample is drawn with; it depends on literal and step alone, so that a resumed training
-    draws the same."""
+    """What a sample is drawn with.
+
+    It depends on literal and step alone, so that a resumed training draws the same.
+    """
     return int(content_id("s", *parts)[2:], 16)
