@@ -5,6 +5,7 @@ import pytest
 from pipeline.rows.jsonl import write
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
+from tests.synthetic import CONFIG, NOUNS
 
 TEACHERS = 'rounds=[{candidates="teacher"}]'
 
@@ -12,47 +13,20 @@ TEACHERS = 'rounds=[{candidates="teacher"}]'
 @pytest.fixture
 def config(tmp_path, demo):
     """A configuration of forty literals."""
-    found = [
+    literals = [
         make(
             LiteralText,
-            text=f"The {noun} in room {n} broke on Monday.",
+            text=f"The {noun} in room {number} broke on Monday.",
             split="train",
             source="test",
             licence="CC0",
         )
-        for n in range(4)
-        for noun in (
-            "kettle",
-            "lamp",
-            "clock",
-            "chair",
-            "door",
-            "radio",
-            "window",
-            "shelf",
-            "fan",
-            "stove",
-        )
+        for number in range(4)
+        for noun in NOUNS[:10]
     ]
-    write(tmp_path / "literals.jsonl", found)
+    write(tmp_path / "literals.jsonl", literals)
     path = tmp_path / "small.toml"
-    path.write_text(
-        f"""
-[literals]
-files = ["{tmp_path}/literals.jsonl"]
-[teacher.endpoint]
-base_url = "standin:"
-model = "standin-teacher"
-[critic.endpoint]
-base_url = "standin:"
-model = "standin-critic"
-[judge.endpoint]
-base_url = "standin:"
-model = "standin-judge"
-[student]
-model = "data/students/micro"
-"""
-    )
+    path.write_text(CONFIG.format(literals=tmp_path / "literals.jsonl"))
     return path
 
 

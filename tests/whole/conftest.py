@@ -5,24 +5,9 @@ import pytest
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
+from tests.synthetic import CONFIG
 
-CONFIG = """
-[literals]
-files = ["{literals}"]
-[student]
-model = "data/students/micro"
-[teacher.endpoint]
-base_url = "standin:"
-model = "standin-teacher"
-[critic.endpoint]
-base_url = "standin:"
-model = "standin-critic"
-[judge.endpoint]
-base_url = "standin:"
-model = "standin-judge"
-[[rounds]]
-candidates = "teacher"
-"""
+ROUND = '[[rounds]]\ncandidates = "teacher"\n'
 
 
 @pytest.fixture
@@ -40,5 +25,5 @@ def config(tmp_path):
     ]
     jsonl.write(tmp_path / "literals.jsonl", literals)
     path = tmp_path / "small.toml"
-    path.write_text(CONFIG.format(literals=tmp_path / "literals.jsonl"))
+    path.write_text(CONFIG.format(literals=tmp_path / "literals.jsonl") + ROUND)
     return path
