@@ -353,10 +353,16 @@ def test_an_exported_encoder_decoder_answers_as_it_did(inside, student, tmp_path
     assert "seconds" in run("try", "--run", source, "The kettle is on.")
 
 
+def needs_decoder_only(name, source):
+    if name == "gkd" and source != "v1":
+        pytest.skip("GKDTrainer is for decoder-only students")
+
+
 @ALL
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_takes_an_adapter(inside, student, name):
     source, settings = student
+    needs_decoder_only(name, source)
     settings = [*settings, "student.lora={r=4, lora_alpha=8}"]
     base = f"{source}-lora"
     if not (inside / f"runs/{base}/round-1/critic/manifest.json").exists():
@@ -385,6 +391,7 @@ def test_an_objective_takes_an_adapter(inside, student, name):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_killed_goes_on_to_the_same_weights(inside, student, name):
     source, settings = student
+    needs_decoder_only(name, source)
     whole, killed = f"{source}-{name}", f"{source}-{name}-killed"
     if not (inside / f"runs/{whole}/evaluate/manifest.json").exists():
         run("all", "--run", whole, "--from", source, *of(name, settings))
