@@ -1,7 +1,7 @@
 """Where a hosted model answers, and at what price: a section of the configuration."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
@@ -45,6 +45,10 @@ class Price(Section):
 class Endpoint(Section):
     """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
 
+    in_no_recipe: ClassVar[frozenset[str]] = frozenset(
+        "price api_key_env extra_headers replicas mode "
+        "requests_per_minute tokens_per_minute".split()
+    )
     base_url: Address
     """For example https://api.openai.com/v1 or http://127.0.0.1:8000/v1; `standin:` is the embedded
     stand-in, `local:` (cloze critic) loads `model`, a folder or a Hub id, here."""

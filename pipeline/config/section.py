@@ -1,6 +1,6 @@
 """What every section of a configuration is made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
@@ -13,6 +13,8 @@ class Section(BaseModel):
     """A table of the configuration, every key known; the strings under its keys document them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    in_no_recipe: ClassVar[frozenset[str]] = frozenset()
+    """Its keys that change neither an answer nor a weight."""
 
 
 def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -42,12 +42,10 @@ from pipeline.runs.manifest import (
     MANIFEST_SCHEMA,
     Manifest,
     Recipe,
-    difference,
     made_with,
-    same,
-    same_but_seed,
     seal,
 )
+from pipeline.runs.recipes import difference, same, same_but_seed, version_of
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
@@ -78,6 +76,7 @@ def execute(
     if complete and not force:
         print(f"{step}: {_complete(run, step, complete, wanted)}")
         return
+    _tell_versions(run, inputs)
     context = Context(config, run, step, inputs, dry=dry is not None, accept_failed=accept_failed)
     if dry:
         dry.foresee(context)
@@ -99,7 +98,13 @@ def _recipe_before(run: Run, step: Step, complete: Manifest | None) -> Recipe | 
 
 
 def _agree(run: Run, step: Step, had: Recipe, wanted: Recipe) -> bool:
-    """Whether the step is what is wanted; one of another run keeps its seed."""
+    """Whether the step is what is wanted, or can become so.
+
+    One of another run keeps its seed; one that another version of the stage began is not gone on
+    with, and stays as it is where it is complete.
+    """
+    if run.manifest(step) is None and version_of(had) != version_of(wanted):
+        return False
     if run.at(step).is_symlink() or step in run.borrowed:
         return same_but_seed(had, wanted)
     return same(had, wanted)
@@ -108,13 +113,34 @@ def _agree(run: Run, step: Step, had: Recipe, wanted: Recipe) -> bool:
 def _complete(run: Run, step: Step, manifest: Manifest, wanted: Recipe) -> str:
     """Why there is nothing to do."""
     folder = run.folder / str(step)
+    version = version_of(manifest["recipe"])
+    by = ""
+    if version != wanted["version"]:
+        by = f" by {_versions(step, version)}"
     if folder.exists() and not folder.is_symlink():
-        return "complete, nothing to do"
+        return f"complete{by}, nothing to do"
     where = "linked" if folder.exists() else "would be linked"
     seed = manifest["recipe"]["seed"]
     if seed != wanted["seed"]:
         where += f" (made with its seed, {seed})"
-    return f"complete in run {manifest['run']}, {where}, nothing to do"
+    return f"complete{by} in run {manifest['run']}, {where}, nothing to do"
+
+
+def _versions(step: Step, version: int) -> str:
+    """The version of a stage that made a step, where the program has another."""
+    now = stage_of(step).VERSION
+    return f"{step.stage} {version} (now {now}; CHANGELOG.md says what that changes)"
+
+
+def _tell_versions(run: Run, inputs: dict[str, Step]) -> None:
+    """Say which of a step's inputs another version of their stage made."""
+    for read in dict.fromkeys(inputs.values()):
+        version = version_of((run.manifest(read) or {}).get("recipe", {}))
+        if version != stage_of(read).VERSION:
+            print(
+                f"{read} was made by {_versions(read, version)}. It is read as it is; to make it "
+                f"again: {read.command(run.name)} --force"
+            )
 
 
 def _perform(context: Context, wanted: Recipe, flags: str) -> None:

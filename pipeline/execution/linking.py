@@ -8,7 +8,7 @@ from pipeline.errors import StageError
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
 from pipeline.runs.files import SETTINGS, write_json
-from pipeline.runs.manifest import same, same_but_seed
+from pipeline.runs.recipes import same, same_but_seed
 from pipeline.runs.run import Run, run_names
 from pipeline.runs.step import Step
 

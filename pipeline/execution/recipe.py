@@ -8,6 +8,9 @@ from typing import Any
 
 from pipeline import ROOT, prompts
 from pipeline.config.endpoint import LOCAL
+from pipeline.config.file import section_of
+from pipeline.config.rounds import Round
+from pipeline.config.section import Section
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
 from pipeline.execution.stage import Coded, OfRound, stage_of
@@ -27,13 +30,6 @@ RUNTIME_TRAINER_KEYS = frozenset(
     "dataloader_prefetch_factor".split()
 )
 """Keys of a trainer's table that change no weight, and so are not part of a recipe."""
-NOT_IN_RECIPE = frozenset(
-    "price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split()
-)
-"""Keys of an endpoint that change no answer."""
-ADDED = {"top_k": None}
-"""Keys that earlier versions did not know, at the value that changes nothing: runs of those
-versions stay complete."""
 PIPELINE = Path(__file__).parent.parent
 
 
@@ -41,11 +37,12 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
     """A step's recipe: its sections of the configuration, prompts, inputs and model identities."""
     stage = stage_of(step)
     whole = config.model_dump(mode="json")
-    recipe: Recipe = {"seed": config.seed}
+    recipe: Recipe = {"seed": config.seed, "version": stage.VERSION}
     for name in stage.sections(config, step.round):
-        recipe[name] = _without_runtime_keys(name, whole[name])
+        section = section_of(Config.model_fields[name].annotation)
+        recipe[name] = _recorded(whole[name], section)
     if isinstance(stage, OfRound):
-        settings = _without_runtime_keys("round", whole["rounds"][(step.round or 1) - 1])
+        settings = _recorded(whole["rounds"][(step.round or 1) - 1], Round)
         recipe["round"] = {key: settings[key] for key in stage.ROUND_KEYS}
     if isinstance(stage, Coded):
         code = stage.code(config, step.round)
@@ -106,18 +103,26 @@ def _input(run: Run, step: Step) -> dict[str, str]:
     return identity
 
 
-def _without_runtime_keys(name: str, section: Any) -> Any:
-    """The section without what changes neither an answer nor a weight."""
-    if not isinstance(section, dict):
-        return section
-    runtime = set(NOT_IN_RECIPE)
-    if name == "trainer":
-        runtime = set(RUNTIME_TRAINER_KEYS)
-        # with it, the steps that are saved are those to choose from
-        if section.get("load_best_model_at_end"):
-            runtime -= {"save_steps", "save_strategy"}
+def _recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+    """A section's values without those that change neither an answer nor a weight."""
     kept = {}
-    for key, value in section.items():
-        if key not in runtime and (key, value) not in ADDED.items():
-            kept[key] = _without_runtime_keys(key, value)
+    for name, value in values.items():
+        inner = section_of(section.model_fields[name].annotation)
+        if name in section.in_no_recipe:
+            continue
+        if name == "trainer":
+            kept[name] = _trainer(value)
+        elif inner is not None and isinstance(value, dict):
+            kept[name] = _recorded(value, inner)
+        else:
+            kept[name] = value
     return kept
+
+
+def _trainer(keys: dict[str, Any]) -> dict[str, Any]:
+    """A trainer's table without the keys that change no weight."""
+    runtime = set(RUNTIME_TRAINER_KEYS)
+    # with it, the steps that are saved are those to choose from
+    if keys.get("load_best_model_at_end"):
+        runtime -= {"save_steps", "save_strategy"}
+    return {key: value for key, value in keys.items() if key not in runtime}

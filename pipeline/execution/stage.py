@@ -42,6 +42,11 @@ class Code(NamedTuple):
 class Stage(Protocol):
     """What every stage has; `round` is the step's, None for a stage of no round."""
 
+    VERSION: int
+    """From 1; raised, with a line in CHANGELOG.md, where the same configuration comes to give other
+    rows or weights. What an earlier version completed stays, and is said to be of that version;
+    what it began is not gone on with."""
+
     def sections(self, config: Config, round: int | None) -> Sequence[str]:
         """The sections of the configuration that decide its rows or weights."""
 

@@ -13,7 +13,8 @@ from pipeline.reading import lookup
 from pipeline.rows import jsonl, records
 from pipeline.rows.records import Joke, Verdict
 from pipeline.runs.files import ANSWERS, METRICS, RECORDS
-from pipeline.runs.manifest import Recipe, difference
+from pipeline.runs.manifest import Recipe
+from pipeline.runs.recipes import difference
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 

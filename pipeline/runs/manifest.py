@@ -1,11 +1,11 @@
-"""A step's manifest: its shape, its seal, the versions that made it, and how two recipes differ."""
+"""A step's manifest: its shape, its seal, the versions that made it."""
 
 import hashlib
 import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline import ROOT
@@ -23,32 +23,6 @@ PACKAGES = (
     "sentence-transformers faiss-cpu"
 ).split()
 """Whose versions are recorded."""
-FORMER_LOSSES: dict[str, dict[str, str]] = {
-    "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": {
-        "sigmoid": "518407081924ffae",
-        "sft": "838a3740a5413217",
-        "dpop": "892eccfdc1b463da",
-        "rao_kupper": "a0f491c9b2aa2acc",
-        "brio": "9f723457f45271fc",
-    },
-    "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": {
-        "action_values": "b5c092b28a541a80",
-        "state_values": "caaaf194f241a754",
-        "rewards": "57cdbf76ae3fe8e8",
-        "returns": "9d8734f59cd11133",
-        "advantages": "fd8562fc6c448ceb",
-        "policy_gradient": "4ada6a0ef12ce124",
-        "entropy": "89cff7b06cebf280",
-    },
-    "c52f569d6a903570428e8a87d3b7ece6067d45e92dabe8c721dfd85521ca04a6": {
-        "mean_total_variation": "ba86cd95959c85e3",
-    },
-    "8837852991379c06ce4fc2d1c8f840cee873d2a90a1c84d5b407ab01095f5c9f": {
-        "both": "c9da5fdb42b90b5e",
-    },
-}
-"""Earlier versions recorded the SHA-256 of a file of losses: what its functions did, as it is
-recorded now."""
 
 
 def misshapen(manifest: Any) -> str | None:
@@ -114,49 +88,6 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
                 f"{name} read other rows or weights of {', '.join(old)} than there are now."
             )
     return lines
-
-
-def same(had: Recipe, wanted: Recipe) -> bool:
-    """Whether two recipes give the same rows and weights."""
-    return _as_now(had, wanted) == _as_now(wanted, had)
-
-
-def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
-    return same({**had, "seed": None}, {**wanted, "seed": None})
-
-
-def difference(had: Recipe, wanted: Recipe) -> list[str]:
-    """Lines `- key = had` and `+ key = wanted` for every leaf that differs."""
-    left = dict(_leaves(_as_now(had, wanted)))
-    right = dict(_leaves(_as_now(wanted, had)))
-    lines = []
-    for key in sorted({*left, *right}):
-        if key in left and key in right and left[key] == right[key]:
-            continue
-        if key in left:
-            lines.append(f"  - {key} = {left[key]!r}")
-        if key in right:
-            lines.append(f"  + {key} = {right[key]!r}")
-    return lines
-
-
-def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
-    """A recipe of an earlier version as this one would have written it, for another's losses."""
-    losses = recipe.get("losses")
-    named = other.get("losses")
-    if not isinstance(losses, str) or not isinstance(named, dict) or losses not in FORMER_LOSSES:
-        return recipe
-    then = FORMER_LOSSES[losses]
-    return {**recipe, "losses": {name: then.get(name) for name in named}}
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values; an empty table is a value."""
-    if not isinstance(value, dict) or not value:
-        yield path, value
-        return
-    for key, inner in value.items():
-        yield from _leaves(inner, f"{path}.{key}" if path else key)
 
 
 def made_with() -> dict[str, Any]:

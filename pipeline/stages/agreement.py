@@ -23,6 +23,8 @@ from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
+VERSION = 1
+
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     return ("critic", "agreement")

@@ -19,6 +19,7 @@ from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row
 from pipeline.runs.step import Step
 
+VERSION = 1
 ROUND_KEYS = ("rankings",)
 
 

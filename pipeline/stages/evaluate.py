@@ -21,6 +21,7 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION
 from pipeline.runs.step import Step
 
+VERSION = 1
 Verdicts = dict[tuple[str, str], list[Verdict]]
 """The judge's, by aspect and contestant."""
 

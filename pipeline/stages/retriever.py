@@ -24,6 +24,8 @@ from pipeline.rows.training import Retrieval
 from pipeline.runs.files import INDEX, SELECTION, WEIGHTS
 from pipeline.runs.step import Step
 
+VERSION = 1
+
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     own = ("literals", "student", "retriever")

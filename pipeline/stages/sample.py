@@ -19,6 +19,7 @@ from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.step import Step, student_step
 
+VERSION = 1
 ROUND_KEYS = ("candidates",)
 
 

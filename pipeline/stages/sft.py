@@ -15,6 +15,8 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Imitation
 from pipeline.runs.step import Step
 
+VERSION = 1
+
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     return ("literals", "student", "sft")

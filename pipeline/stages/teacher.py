@@ -40,6 +40,8 @@ WARNING = re.compile(
     re.IGNORECASE,
 )
 
+VERSION = 1
+
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     return ("literals", "teacher")

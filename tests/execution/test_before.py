@@ -1,8 +1,10 @@
-"""Runs that the version before the rooms made, kept in before/: they stay complete, whole and readable.
+"""Runs that earlier versions made, kept in before/: they stay complete, whole and readable.
 
-Their student has 43 words and 2,000 parameters; before/*.toml are their configurations.
+Their student has 43 words and 2,000 parameters; before/*.toml are their configurations. The run rooms
+(brio.toml) is of commit d6fe499, the last whose recipes had no version; the others are of ad89ce1.
 """
 
+import json
 import shutil
 
 import pytest
@@ -10,12 +12,15 @@ import pytest
 from pipeline import ROOT
 from pipeline.execution.recipe import PIPELINE
 from pipeline.execution.syntax import syntax_hash
-from pipeline.runs.manifest import FORMER_LOSSES
+from pipeline.runs.manifest import seal
+from pipeline.runs.recipes import FORMER_LOSSES
 from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+from pipeline.stages import teacher
 from tests.conftest import rows
 
 BEFORE = ROOT / "tests/execution/before"
-RUNS = ("demo", "brio", "gkd", "llmr", "g2r")
+RUNS = ("demo", "brio", "gkd", "llmr", "g2r", "rooms")
 
 
 @pytest.fixture
@@ -64,3 +69,87 @@ def test_losses_are_what_they_were():
     for file, then in zip(files, FORMER_LOSSES.values(), strict=True):
         path = PIPELINE / f"training/losses/{file}.py"
         assert then == {name: syntax_hash(path, name) for name in then}
+
+
+@pytest.fixture
+def newer(monkeypatch):
+    """A program whose teacher, under the same configuration, writes other rows than before."""
+    monkeypatch.setattr(teacher, "VERSION", 2)
+
+
+def test_what_an_earlier_version_completed_stays_and_is_said_to_be_of_it(cli, old, newer):
+    said = cli("all", "--run", "rooms").splitlines()
+    assert said[0] == (
+        "teacher: complete by teacher 1 (now 2; CHANGELOG.md says what that changes), nothing to do"
+    )
+    assert said[1:] == [f"{step}: complete, nothing to do" for step in Run("rooms").steps()[1:]]
+    assert "faults" not in cli("verify", "--run", "rooms")
+
+
+def test_what_goes_on_from_it_says_so(cli, old, newer):
+    sampled = old / "rooms/round-1/sample"
+    shutil.rmtree(old / "rooms/sft")
+    said = cli("sft", "--run", "rooms", "--dry-run")
+    assert said.startswith(
+        "teacher was made by teacher 1 (now 2; CHANGELOG.md says what that changes). It is read as it is; "
+        "to make it again: humor-distill teacher --run rooms --force"
+    )
+    assert sampled.exists()
+
+
+def test_what_an_earlier_version_began_is_not_gone_on_with(cli, old, newer):
+    folder = old / "rooms/teacher"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    (folder / "started.json").write_text(
+        json.dumps({"recipe": manifest["recipe"], "started": manifest["started"]})
+    )
+    (folder / "records.jsonl").rename(folder / "records.jsonl.partial")
+    said = cli("teacher", "--run", "rooms", code=4)
+    assert "  - version = 1\n  + version = 2\nKeep it and make a new run:" in said
+    cli("teacher", "--run", "rooms", "--force")
+    made = json.loads((folder / "manifest.json").read_text())
+    assert made["recipe"]["version"] == 2
+    assert made["sha256"] == manifest["sha256"]
+
+
+@pytest.mark.parametrize("stage", ["teacher", "critic"])
+def test_the_same_version_gives_the_same_rows(cli, old, stage):
+    """Where they come to differ for good, raise the stage's VERSION, and say so here and in CHANGELOG.md."""
+    step = Step(stage, 1 if stage == "critic" else None)
+    path = Run("rooms").at(step) / "records.jsonl"
+    before = path.read_bytes()
+    cli(stage, "--run", "rooms", "--force")
+    assert path.read_bytes() == before
+
+
+def test_a_key_that_a_recipe_lacks_is_at_its_default(cli, old):
+    """A version that did not know a key wrote recipes without it."""
+    for path in (old / "rooms").rglob("manifest.json"):
+        manifest = json.loads(path.read_text())
+        lose(manifest["recipe"], "dpo", "early_stopping")
+        lose(manifest["recipe"], "critic", "endpoint", "omit")
+        lose(manifest["recipe"], "student", "quantization")
+        manifest["seal"] = seal(manifest)
+        path.write_text(json.dumps(manifest))
+    said = cli("all", "--run", "rooms").splitlines()
+    assert said == [f"{step}: complete, nothing to do" for step in Run("rooms").steps()]
+    said = cli("critic", "--run", "rooms", "--set", 'critic.endpoint.omit=["seed"]', code=4)
+    assert "  - critic.endpoint.omit = []\n  + critic.endpoint.omit = ['seed']\nKeep it" in said
+    said = cli("dpo", "--run", "rooms", "--set", "dpo.early_stopping.patience=2", code=4)
+    assert "  - dpo.early_stopping = None\n  + dpo.early_stopping.literals = 100\n" in said
+
+
+def test_only_a_section_s_own_keys_are_left_out_of_its_recipe(cli, old):
+    """extra_body may hold anything, by any name."""
+    body = "critic.endpoint.extra_body={mode='fast', replicas=2}"
+    said = cli("critic", "--run", "rooms", "--set", body, code=4)
+    assert "+ critic.endpoint.extra_body.mode = 'fast'" in said
+    cli("critic", "--run", "rooms", "--set", "critic.endpoint.requests_per_minute=9")
+
+
+def lose(recipe, *path):
+    """Take a key out of a recipe, where it is there."""
+    for name in path[:-1]:
+        recipe = recipe.get(name, {})
+    recipe.pop(path[-1], None)

@@ -1,0 +1,119 @@
+"""Two recipes: whether they give the same rows and weights, and how they differ."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from pipeline.config.file import section_of
+from pipeline.config.rounds import Round
+from pipeline.config.section import Section
+from pipeline.config.whole import Config
+from pipeline.runs.manifest import Recipe
+
+FORMER_LOSSES: dict[str, dict[str, str]] = {
+    "4ad945e956985ea6a7e78e4aa039946a20172f27122b1ed34a3ceaa55b0bbaac": {
+        "sigmoid": "518407081924ffae",
+        "sft": "838a3740a5413217",
+        "dpop": "892eccfdc1b463da",
+        "rao_kupper": "a0f491c9b2aa2acc",
+        "brio": "9f723457f45271fc",
+    },
+    "0a8811b7fbdf1853a9f1d8cec0b15d0ac4276301fde57c8e14ddac0658a84aff": {
+        "action_values": "b5c092b28a541a80",
+        "state_values": "caaaf194f241a754",
+        "rewards": "57cdbf76ae3fe8e8",
+        "returns": "9d8734f59cd11133",
+        "advantages": "fd8562fc6c448ceb",
+        "policy_gradient": "4ada6a0ef12ce124",
+        "entropy": "89cff7b06cebf280",
+    },
+    "c52f569d6a903570428e8a87d3b7ece6067d45e92dabe8c721dfd85521ca04a6": {
+        "mean_total_variation": "ba86cd95959c85e3",
+    },
+    "8837852991379c06ce4fc2d1c8f840cee873d2a90a1c84d5b407ab01095f5c9f": {
+        "both": "c9da5fdb42b90b5e",
+    },
+}
+"""Earlier versions recorded the SHA-256 of a file of losses: what its functions did, as it is
+recorded now."""
+
+
+def same(had: Recipe, wanted: Recipe) -> bool:
+    """Whether two recipes ask for the same rows and weights, of whatever version of the stage."""
+    version = version_of(wanted)
+    had = {**_as_now(had, wanted), "version": version}
+    return had == {**_as_now(wanted, had), "version": version}
+
+
+def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
+    return same({**had, "seed": None}, {**wanted, "seed": None})
+
+
+def version_of(recipe: Recipe) -> int:
+    """The stage's VERSION that made the rows; recipes that do not say are of the first."""
+    return int(recipe.get("version", 1))
+
+
+def difference(had: Recipe, wanted: Recipe) -> list[str]:
+    """Lines `- key = had` and `+ key = wanted` for every leaf that differs."""
+    left = dict(_leaves(_as_now(had, wanted)))
+    right = dict(_leaves(_as_now(wanted, had)))
+    lines = []
+    for key in sorted({*left, *right}):
+        if key in left and key in right and left[key] == right[key]:
+            continue
+        if key in left:
+            lines.append(f"  - {key} = {left[key]!r}")
+        if key in right:
+            lines.append(f"  + {key} = {right[key]!r}")
+    return lines
+
+
+def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
+    """A recipe of an earlier version as this one would have written it, for another's losses.
+
+    A key that it lacks, as it is newer than the recipe, is at its default.
+    """
+    now = {"version": version_of(recipe), **recipe}
+    for name, values in recipe.items():
+        section = _section(name)
+        if section is not None and isinstance(values, dict):
+            now[name] = _with_defaults(values, section)
+    losses = recipe.get("losses")
+    named = other.get("losses")
+    if isinstance(losses, str) and isinstance(named, dict) and losses in FORMER_LOSSES:
+        then = FORMER_LOSSES[losses]
+        now["losses"] = {name: then.get(name) for name in named}
+    return now
+
+
+def _section(name: str) -> type[Section] | None:
+    """The shape of a recipe's table; None for what is no section, as prompts and inputs."""
+    if name == "round":
+        return Round
+    field = Config.model_fields.get(name)
+    return None if field is None else section_of(field.annotation)
+
+
+def _with_defaults(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+    """A section's values with those of the keys that it lacks."""
+    whole = dict(values)
+    for name, field in section.model_fields.items():
+        inner = section_of(field.annotation)
+        if name in values:
+            if inner is not None and isinstance(values[name], dict):
+                whole[name] = _with_defaults(values[name], inner)
+        elif not field.is_required():
+            default = field.get_default(call_default_factory=True)
+            whole[name] = to_jsonable_python(default)
+    return whole
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values; an empty table is a value."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{path}.{key}" if path else key)
