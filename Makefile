@@ -1,18 +1,14 @@
 # Everything runs in .venv; `make` alone lists the targets.
 PYTHON ?= python3
-RUN ?= v1
 # Pairs that people judged, for table 1; without them its own figures stay empty.
 LABELS ?= ../shared/data/critic/nycc_pairs.jsonl
-FLAGS = --run $(RUN) $(if $(CONFIG),--config $(CONFIG)) $(if $(FROM),--from $(FROM)) \
-	$(foreach pair,$(SET),--set '$(pair)') $(if $(FORCE),--force) $(if $(DRY),--dry-run)
-STAGES = teacher sft sample critic dpo retriever evaluate agreement
-ROUND_STAGES = sample critic dpo
 # Tests of these load torch.
 TORCH = models training retrieval whole
 
-help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  teacher sft sample critic dpo retriever evaluate agreement   one stage; with RUN=v1 CONFIG= FROM= ROUND= SET='key=value' FORCE=1 DRY=1"
+HUMOR_DISTILL = .venv/bin/humor-distill
+# help, demo, all, the stages and status
+include pipeline/templates/project/Makefile
+demo all $(STAGES) status: setup
 
 setup: .venv/ready ## make .venv with everything in it
 
@@ -21,19 +17,6 @@ setup: .venv/ready ## make .venv with everything in it
 	.venv/bin/pip install --quiet --constraint constraints.txt torch
 	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
-
-demo: setup ## run the whole pipeline on the embedded default and print the result
-	.venv/bin/humor-distill all --run demo --config configs/demo.toml
-	.venv/bin/humor-distill status --run demo
-
-all: setup ## every stage that is not complete
-	.venv/bin/humor-distill all $(FLAGS) $(if $(ROUND),--round $(ROUND))
-
-$(STAGES): setup
-	.venv/bin/humor-distill $@ $(FLAGS) $(if $(ROUND),$(if $(filter $@,$(ROUND_STAGES)),--round $(ROUND)))
-
-status: setup ## what is complete and what it cost
-	.venv/bin/humor-distill status --run $(RUN)
 
 check: setup ## format, lint, types, who imports whom, and the tests that need no torch
 	.venv/bin/ruff format --check .
@@ -86,4 +69,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup demo all $(STAGES) status check test test-all tables bench bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean
+.PHONY: setup check test test-all tables bench bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean

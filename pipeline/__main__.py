@@ -3,10 +3,11 @@
 Also `python -m pipeline STAGE --run NAME`.
 """
 
+import argparse
 import importlib
 import sys
 
-from pipeline import data_folder, errors
+from pipeline import errors, project
 from pipeline.commands import flags
 from pipeline.errors import HumorDistillError
 
@@ -19,19 +20,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (pipeline/errors.py lists them)."""
     args = flags.parser().parse_args(argv)
     try:
-        command = MODULES.get(args.command, args.command)
-        importlib.import_module(f"pipeline.commands.{command}").run(args)
+        _run(args)
     except HumorDistillError as error:
         print(f"humor-distill: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         return 141
-    except Exception as error:
-        storage = errors.storage(error, data_folder())
-        if storage is None:
-            raise
-        print(f"humor-distill: {storage}", file=sys.stderr)
-        return storage.exit_code
     except KeyboardInterrupt:
         print(
             "humor-distill: stopped; the same command (without --force) goes on from here",
@@ -39,6 +33,21 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    """Run a command; what a disk answers becomes an error for the person."""
+    command = MODULES.get(args.command, args.command)
+    module = importlib.import_module(f"pipeline.commands.{command}")
+    try:
+        module.run(args)
+    except (HumorDistillError, BrokenPipeError):
+        raise
+    except Exception as error:
+        storage = errors.storage(error, project.data)
+        if storage is None:
+            raise
+        raise storage from error
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ Everything else is a bug and propagates.
 """
 
 import errno
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 STORAGE = frozenset(
@@ -78,23 +79,32 @@ class FailedCalls(HumorDistillError):
     exit_code = 10
 
 
-def storage(error: Exception, folder: Path) -> StorageError | None:
+def meant(word: str, known: Iterable[str]) -> str:
+    """What a misspelt word may have meant: " Did you mean ...?", or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def storage(error: Exception, folder: Callable[[], Path]) -> StorageError | None:
     """What a disk answered as the person's error; None if it is a bug.
 
-    `folder`: where, if the error does not say.
+    `folder` gives where, if the error does not say.
     """
-    where = f"below {folder}"
+    where = None
     what = None
     cause: BaseException | None = error
     while cause is not None and what is None:  # libraries wrap it in errors of their own
         if isinstance(cause, OSError) and cause.errno in STORAGE:
-            where = cause.filename or where
+            where = cause.filename
             what = cause.strerror
         elif any(words in str(cause) for words in FULL):
             what = "No space left on device"
         cause = cause.__cause__
     if what is None:
         return None
+    where = where or f"below {folder()}"
     return StorageError(
         f"{where}: {what}. Make room, or mend the permissions, then run the same command again; "
         "every row, checkpoint and paid answer that was written before is kept."

@@ -3,15 +3,13 @@
 import functools
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.errors import ConfigError
 
-FOLDER = ROOT / "prompts"
 CRITIC = ("critic", "cloze")
 """The critic's, whichever its method."""
 
@@ -25,13 +23,13 @@ def text(name: str) -> str:
 
 
 def _path(name: str) -> Path:
-    return FOLDER / f"{name}.j2"
+    return project.path(f"prompts/{name}.j2")
 
 
 def _missing(name: str) -> ConfigError:
-    path = _path(name)
     return ConfigError(
-        f"{path}: this prompt is missing. Restore it: git checkout {path.relative_to(ROOT)}"
+        f"{_path(name)}: this prompt is missing. Write it, or restore it: git checkout "
+        f"prompts/{name}.j2"
     )
 
 
@@ -49,16 +47,16 @@ def render(name: str, **values: Any) -> str:
     """
     from jinja2 import TemplateError
 
+    path = _path(name)
     try:
-        path = f"{FOLDER}/{name}.j2"
-        return str(_template(path, os.stat(path).st_mtime_ns).render(**values)).strip()
+        return str(_template(path, path.stat().st_mtime_ns).render(**values)).strip()
     except FileNotFoundError:
         raise _missing(name) from None
     except TemplateError as error:
         number = getattr(error, "lineno", None)
         line = f":{number}" if number else ""
         raise ConfigError(
-            f"{FOLDER / name}.j2{line}: {error.message or error}. It knows {', '.join(values)}."
+            f"{path}{line}: {error.message or error}. It knows {', '.join(values)}."
         ) from None
 
 
@@ -74,7 +72,7 @@ def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _template(path: str, changed: int) -> Any:
+def _template(path: Path, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""
     from jinja2 import Environment, StrictUndefined
 
@@ -82,7 +80,7 @@ def _template(path: str, changed: int) -> Any:
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quoted"] = _quoted
-    return environment.from_string(Path(path).read_text("utf-8"))
+    return environment.from_string(path.read_text("utf-8"))
 
 
 def _quoted(value: Any) -> str:

@@ -5,6 +5,8 @@ from typing import Literal, get_args
 Split = Literal["train", "validation", "test", "ood"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """ood is out of domain."""
+SHARES = "train=80,validation=5,test=15"
+"""How a plain list may be dealt out to them."""
 
 Aspect = Literal["overall", "humor", "consistency"]
 """What two jokes are compared by."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ROOT
 from pipeline.__main__ import main
+from tests import ROOT
 from tests.small_run import apart, inside, made, small  # noqa: F401 - fixtures
 
 

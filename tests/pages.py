@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import ROOT
 from pipeline.commands.flags import parser
 from pipeline.config.file import section_of
 from pipeline.config.whole import Config
+from tests import ROOT
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCS = ROOT / "docs"
-PAGES = [README, CONTRIBUTING, *sorted(DOCS.glob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"
+PAGES = [README, CONTRIBUTING, CHANGELOG, *sorted(DOCS.glob("*.md"))]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 PATH = re.compile(
@@ -136,7 +137,8 @@ def flags() -> dict[str, set[str]]:
 
 def targets() -> set[str]:
     """The Makefile's."""
-    text = (ROOT / "Makefile").read_text()
+    files = (ROOT / "Makefile", ROOT / "pipeline/templates/project/Makefile")
+    text = "".join(path.read_text() for path in files)
     known: set[str] = set()
     for names in re.findall(r"^([a-z-]+(?: [a-z-]+)*):", text, re.MULTILINE):
         known |= set(names.split())

@@ -10,8 +10,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
 import pytest
 
-from pipeline import ROOT, progress
+from pipeline import progress
 from pipeline.__main__ import main
+from tests import ROOT
 
 SMALL = """
 seed = 0

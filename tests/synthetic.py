@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from pipeline import data_folder
+from pipeline import project
 from pipeline.config.file import load, validate
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
@@ -57,7 +57,7 @@ class Synthetic:
     ) -> None:
         self.random, self.k, self.wins = random.Random(seed), k, wins
         self.run = Run(name)
-        path = data_folder() / f"literals-{name}.jsonl"
+        path = project.data() / f"literals-{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         splits = ["train"] * 17 + ["test"] * 2 + ["validation"]
         self.literals = [
@@ -71,7 +71,7 @@ class Synthetic:
             for n in range(literals)
         ]
         jsonl.write(path, self.literals)
-        toml = data_folder() / "synthetic.toml"
+        toml = project.data() / "synthetic.toml"
         toml.write_text(CONFIG.format(literals=path))
         self.config = validate(
             {**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}, str(toml)

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from pipeline import ROOT, standin
+from pipeline import standin
 from pipeline.config.whole import Config
 from pipeline.llm.call import parse as parse_answer
 from pipeline.prompts import render
@@ -17,7 +17,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 from pipeline.stages import teacher
-from tests import generated
+from tests import ROOT, generated
 from tests.generated import GENERATED
 from tests.pages import (
     CONTRIBUTING,

@@ -34,8 +34,9 @@ def test_no_line_separator_gets_through(separator):
     ],
 )
 def test_a_broken_template_is_named(tmp_path, monkeypatch, source, complaint):
-    (tmp_path / "mine.j2").write_text(source)
-    monkeypatch.setattr(prompts, "FOLDER", tmp_path)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/mine.j2").write_text(source)
+    monkeypatch.setenv("HUMOR_DISTILL_HOME", str(tmp_path))
     with pytest.raises(ConfigError) as error:
         prompts.render("mine", literal="x", n=3)
     assert complaint in str(error.value)

@@ -3,10 +3,11 @@ import json
 import pytest
 
 from pipeline import prompts, standin
+from tests import ROOT
 
 SENTENCES = [
     json.loads(line)["text"]
-    for line in (prompts.ROOT / "data/literals/train.jsonl").read_text().splitlines()
+    for line in (ROOT / "data/literals/train.jsonl").read_text().splitlines()
 ]
 
 

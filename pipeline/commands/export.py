@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.config.student import Evaluate
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError, EndpointError
+from pipeline.errors import ConfigError, EndpointError, meant
 from pipeline.reading import cards, lookup, made
 from pipeline.reading.made import contestants
 from pipeline.runs.files import MANIFEST
@@ -57,6 +57,7 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     if contestant not in students:
         raise ConfigError(
             f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
+            f"{meant(contestant, students)}"
         )
     from pipeline.models import student, student_prompt
 

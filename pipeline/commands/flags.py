@@ -1,10 +1,14 @@
 """The flags of every command, and nothing heavier than argparse."""
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-from pipeline import ROUND_STAGES, STAGES
-from pipeline.vocabulary import OUTCOMES, SPLITS
+from pipeline import ROUND_STAGES, STAGES, __version__
+from pipeline.errors import meant
+from pipeline.vocabulary import OUTCOMES, SHARES, SPLITS
 
 STAGE_HELP = {
     "teacher": "the teacher writes jokes for every literal",
@@ -19,17 +23,53 @@ STAGE_HELP = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """argparse's, which also says what a misspelt command, flag or value may have meant."""
+
+    given: Sequence[str] = ()
+    commands: Any = None
+    """Those of a parser of commands."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if args is not None:
+            self.given = args
+        return super().parse_known_args(args, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = self.commands.choices[parsed.command]
+            command.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        hints = ""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            hints = meant(choice[1], re.findall(r"[\w-]+", choice[2]))
+        for word in self.given:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                hints += meant(flag, self._option_string_actions)
+        if hints:
+            message = f"{message}.{hints}"
+        super().error(message)
+
+
+def parser() -> Parser:
     """The parser of the command line: a subparser for each stage, then for each other command."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="humor-distill",
         description="Distil a funny large language model into a small one, with the large one as "
         "teacher and critic.",
     )
+    top.add_argument("--version", action="version", version=f"humor-distill {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.commands = commands
     for name, text in STAGE_HELP.items():
         _stage(commands.add_parser(name, help=text, description=text), name)
     for add, name, text in (
+        (_init, "init", "make a project's folder: configurations and prompts to edit"),
         (_status, "status", "what is complete, what it cost"),
         (_show, "show", "one joke's whole life, or the rows of a stage"),
         (_diff, "diff", "what two runs did differently, and what came of it"),
@@ -88,6 +128,10 @@ def _run(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _init(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+
+
 def _status(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", metavar="NAME", help="the run (default: list the runs)")
 
@@ -117,7 +161,7 @@ def _show(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
+    if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
 
@@ -203,6 +247,13 @@ def _import_splits(command: argparse.ArgumentParser) -> None:
         "--split-field", help="the column that names each row's split; see --split-map"
     )
     command.add_argument("--split", choices=SPLITS, help="put every row into this split")
+    command.add_argument(
+        "--split-shares",
+        default="",
+        metavar="SPLIT=SHARE,...",
+        help=f"deal rows out by their content, e.g. {SHARES}: rows that are added at the end move "
+        "none, and near-duplicates go together",
+    )
     command.add_argument(
         "--split-map",
         default="",

@@ -6,16 +6,18 @@ They come from JSONL, CSV, TSV, plain text or the Hub.
 import argparse
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, meant
+from pipeline.reading.shares import Shares
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
-from pipeline.vocabulary import SPLITS
+from pipeline.vocabulary import SHARES, SPLITS
 
 ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
 """What a file's name may end in; what is no file and ends otherwise is a data set."""
@@ -23,13 +25,16 @@ LONGEST_FIELD = 2**31 - 1
 """Characters of a CSV field, the most that every platform takes; Python's own limit is 131,072."""
 UNLIMITED = 10**12
 """Rows of a split without a --limit."""
+DEALT = ("train", "validation", "test")
+"""What a list can be dealt out to."""
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the literals and say what was kept and dropped."""
-    if bool(args.split) == bool(args.split_field):
+    if [bool(args.split), bool(args.split_field), bool(args.split_shares)].count(True) != 1:
         raise ConfigError(
-            "import: say where rows go: either --split train (all of them) or --split-field COLUMN."
+            f"import: say where rows go, in one way: --split-shares {SHARES} (a plain list), "
+            "--split-field COLUMN (a column says it), or --split train (all of them)."
         )
     limits = _limits(args.limit)
     if args.out.is_dir():
@@ -40,8 +45,9 @@ def run(args: argparse.Namespace) -> None:
     else:
         rows = _hub(args.source, args.hub_split)
     split_map = _mapping(args.split_map, "--split-map")
+    shares = _shares(args.split_shares) if args.split_shares else None
     dropped: Counter[str] = Counter()
-    kept = list(literals(rows, args, split_map, limits, dropped))
+    kept = list(literals(rows, args, split_map, shares, limits, dropped))
     if not kept:
         raise DataError(
             f"{args.source}: no sentence is left. Dropped: "
@@ -49,9 +55,14 @@ def run(args: argparse.Namespace) -> None:
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(args.out, kept)
-    counts = Counter(row.split for row in kept)
+    counts: Counter[str] = Counter(row.split for row in kept)
     written = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
     print(f"{args.out}: {written}")
+    if shares is not None and shares.followed:
+        print(f"  {shares.followed} went where an earlier sentence went that they nearly repeat")
+    for split in _mapping(args.split_shares, "--split-shares"):
+        if not counts[split]:
+            print(f"  no sentence went to {split}: there are few, or they all nearly repeat others")
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
 
@@ -60,12 +71,13 @@ def literals(
     rows: Iterable[tuple[str, dict[str, Any]]],
     args: argparse.Namespace,
     split_map: dict[str, str],
+    shares: Shares | None,
     limits: dict[str, int],
     dropped: Counter[str],
 ) -> Iterator[LiteralText]:
     """literal/1 rows of (where, columns) pairs.
 
-    What is left out is counted in `dropped`, by reason.
+    `shares` deal them out, if given. What is left out is counted in `dropped`, by reason.
     """
     seen: set[str] = set()
     counts: Counter[str] = Counter()
@@ -73,10 +85,9 @@ def literals(
         if args.field not in columns:
             raise DataError(
                 f"{where}: no column {args.field!r}; there are {', '.join(columns)}. Use --field "
-                "COLUMN."
+                f"COLUMN.{meant(args.field, columns)}"
             )
         text = " ".join(str(columns[args.field] or "").split())
-        split = _split(columns, args, split_map, where)
         words = len(text.split())
         folded = text.casefold()
         if not text:
@@ -89,9 +100,11 @@ def literals(
             dropped[f"longer than {args.max_words} words"] += 1
         elif folded in seen:
             dropped["duplicate"] += 1
-        elif counts[split] >= limits.get(split, UNLIMITED):
-            dropped[f"over the limit of {limits[split]} {split}"] += 1
         else:
+            split = shares.split(text) if shares else _split(columns, args, split_map, where)
+            if counts[split] >= limits.get(split, UNLIMITED):
+                dropped[f"over the limit of {limits[split]} {split}"] += 1
+                continue
             seen.add(folded)
             counts[split] += 1
             source = args.source_name or Path(args.source).name
@@ -114,11 +127,29 @@ def _split(
 
 def _limits(text: str) -> dict[str, int]:
     counts = _mapping(text, "--limit")
-    if any(split not in SPLITS or not count.isdigit() for split, count in counts.items()):
+    if any(split not in SPLITS or not count.isdecimal() for split, count in counts.items()):
         raise ConfigError(
             f"import: --limit {text}: write SPLIT=NUMBER; splits are {', '.join(SPLITS)}."
         )
     return {split: int(count) for split, count in counts.items()}
+
+
+def _shares(text: str) -> Shares:
+    """The shares of --split-shares; ConfigError where they are none."""
+    wrong = ConfigError(
+        f"import: --split-shares {text}: write SPLIT=SHARE with shares above 0, for example "
+        f"{SHARES}; splits are {', '.join(DEALT)} (ood is other people's sentences, no share of "
+        "these)."
+    )
+    shares = {}
+    for split, share in _mapping(text, "--split-shares").items():
+        try:
+            shares[split] = float(share)
+        except ValueError:
+            raise wrong from None
+        if split not in DEALT or not 0 < shares[split] < math.inf:
+            raise wrong
+    return Shares(shares)
 
 
 def _writable(text: str) -> bool:

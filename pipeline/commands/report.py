@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import TEMPLATES
+from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import StageError
 from pipeline.reading import charts, comparison, lookup, variety
@@ -29,7 +29,7 @@ from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
-TEMPLATE = TEMPLATES / "report.html.j2"
+TEMPLATE = project.TEMPLATES / "report.html.j2"
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as
 at random."""

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
@@ -46,7 +46,7 @@ def _configured(run: Run, args: argparse.Namespace) -> Config:
     """
     own = run.folder / SETTINGS
     theirs = Run(args.source or run.name).folder / SETTINGS
-    path: Path = args.config or ROOT / "configs/demo.toml"
+    path: Path = args.config or project.path("configs/demo.toml")
     data: dict[str, Any] = {}
     if args.config is None:
         for stored in (theirs, own):

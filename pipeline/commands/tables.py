@@ -12,7 +12,7 @@ from pathlib import Path
 from rich import table as rich_table
 from rich.console import Console
 
-from pipeline import ROOT, data_folder
+from pipeline import project
 from pipeline.commands import flags, stage
 from pipeline.config.file import load, validate
 from pipeline.errors import ConfigError, HumorDistillError
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         make(args.prefix, labels)
     filled = tables(args.prefix)
     _show(filled)
-    out = args.out or data_folder() / "tables"
+    out = args.out or project.data() / "tables"
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("tables.md", markdown(filled)),
@@ -76,7 +76,7 @@ def _argv(
     run: Run, seed: int, experiment: Experiment, source: Run, labels: Path | None
 ) -> list[str]:
     """The command line that makes a run; `source` is the run that it branches from, if it does."""
-    path = ROOT / f"configs/{experiment.config}.toml"
+    path = project.path(f"configs/{experiment.config}.toml")
     argv = [experiment.only, "--run", run.name, "--config", str(path), "--set", f"seed={seed}"]
     weights = source.folder / "round-1/dpo/weights"
     for setting in experiment.settings:

@@ -3,6 +3,7 @@
 A ConfigError names every key at fault.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, meant
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:
@@ -35,7 +36,7 @@ def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
     """Put value at a dotted path of nested tables and lists; a missing table is made."""
     at: Any = data
     for place, key in enumerate(path):
-        in_list = isinstance(at, list) and key.isdigit() and int(key) < len(at)
+        in_list = isinstance(at, list) and key.isdecimal() and int(key) < len(at)
         if not isinstance(at, dict) and not in_list:
             raise ConfigError(
                 f"--set {'.'.join(path)}: there is no {key!r} under {'.'.join(path[:place])}."
@@ -72,21 +73,20 @@ def validate(data: dict[str, Any], where: str) -> Config:
 
 def _complaint(error: Any) -> str:
     """What pydantic says of one key, with its full name; of an unknown one, what may be meant."""
-    import difflib
-
     path = [str(part) for part in error["loc"]]
     name = ".".join(path) or "configuration"
+    if error["type"] == "literal_error":
+        known = re.findall("'(.*?)'", error["ctx"]["expected"])
+        return f"{name}: {error['msg']}.{meant(str(error['input']), known)}"
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg']}"
     section: Any = Config
     for part in path[:-1]:
-        if part.isdigit():
+        if part.isdecimal():
             continue
         section = section_of(section.model_fields[part].annotation)
-    close = difflib.get_close_matches(path[-1], section.model_fields, n=1)
-    if close:
-        return f"{name}: unknown key. Did you mean {close[0]!r}?"
-    return f"{name}: unknown key. Known keys: {', '.join(section.model_fields)}."
+    known = section.model_fields
+    return f"{name}: unknown key." + (meant(path[-1], known) or f" Known keys: {', '.join(known)}.")
 
 
 def section_of(annotation: Any) -> Any:

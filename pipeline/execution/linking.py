@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 
 from pipeline.config.whole import Config
-from pipeline.errors import StageError
+from pipeline.errors import StageError, meant
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
 from pipeline.runs.files import SETTINGS, write_json
@@ -21,7 +21,10 @@ def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed
     if not source.folder.is_dir():
         there = ", ".join(run_names()) or "none"
         make = "make demo" if source.name == "demo" else f"humor-distill all --run {source.name}"
-        raise StageError(f"--from {source.name}: no such run. There are: {there}. Make it: {make}")
+        raise StageError(
+            f"--from {source.name}: no such run. There are: {there}. Make it: {make}"
+            f"{meant(source.name, run_names())}"
+        )
     agree = same_but_seed if but_seed else same
     for step in wanted:
         if run.at(step).exists():

@@ -3,10 +3,9 @@
 It is a plain dictionary that two runs can compare line by line.
 """
 
-from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT, prompts
+from pipeline import project, prompts
 from pipeline.config.endpoint import LOCAL
 from pipeline.config.file import section_of
 from pipeline.config.rounds import Round
@@ -30,7 +29,6 @@ RUNTIME_TRAINER_KEYS = frozenset(
     "dataloader_prefetch_factor".split()
 )
 """Keys of a trainer's table that change no weight, and so are not part of a recipe."""
-PIPELINE = Path(__file__).parent.parent
 
 
 def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recipe:
@@ -47,7 +45,7 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
     if isinstance(stage, Coded):
         code = stage.code(config, step.round)
         if code:
-            path = PIPELINE / code.file
+            path = project.PACKAGE / code.file
             recipe["losses"] = {name: syntax_hash(path, name) for name in code.functions}
     _identify(recipe, config)
     recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}
@@ -69,7 +67,7 @@ def _identify(recipe: Recipe, config: Config) -> None:
         files = [f"{path.name} {file_hash(path)}" for path in literal_files(config)]
         recipe["literals"] = {"limit": config.literals.limit, "files": files}
     if "agreement" in recipe:
-        labels = ROOT / recipe["agreement"]["labels"]
+        labels = project.path(recipe["agreement"]["labels"])
         if not labels.is_file():
             raise DataError(
                 f"{labels}: no such file (agreement.labels). Each of its lines is a pair that "

@@ -7,19 +7,6 @@ from typing import Literal
 from pipeline.rows.records import Joke
 
 
-def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
-    """Levenshtein distance between two sequences."""
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        diagonal = row[0]
-        row[0] = i
-        for j, right in enumerate(b, 1):
-            above = row[j]
-            row[j] = min(above + 1, row[j - 1] + 1, diagonal + (left != right))
-            diagonal = above
-    return row[-1]
-
-
 def ngrams(text: str, n: int) -> list[str]:
     """The word n-grams of a text, lower-cased; the whole text where it is shorter than n words."""
     words = text.lower().split()
@@ -59,6 +46,8 @@ def choose(
     `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv
     2402.18113, critique phase), the first such pair in candidate order; `all` is every pair.
     """
+    from rapidfuzz.distance import Levenshtein
+
     pairs = list(combinations(jokes, 2))
     if which == "all" or not pairs:
         return pairs
@@ -66,6 +55,6 @@ def choose(
 
     def distance(pair: tuple[Joke, Joke]) -> int:
         a, b = pair
-        return edit_distance(grams[a.id], grams[b.id])
+        return Levenshtein.distance(grams[a.id], grams[b.id])
 
     return [max(pairs, key=distance)]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import data_folder
+from pipeline import project
 from pipeline.errors import DataError
 
 FULL = 1 << 20
@@ -34,7 +34,7 @@ WAL_ATTEMPTS = 100
 
 def cache_path() -> Path:
     """Where the cache of all runs is."""
-    return data_folder() / "cache" / "calls.sqlite"
+    return project.data() / "cache" / "calls.sqlite"
 
 
 @contextmanager

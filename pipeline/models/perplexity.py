@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.config.runtime import Runtime
 from pipeline.errors import StudentError
 from pipeline.models import student
@@ -24,9 +24,8 @@ class Model:
     """A folder or a Hub id, in the checkpoint's own precision."""
 
     def __init__(self, name: str, runtime: Runtime) -> None:
-        place = name
-        if (ROOT / name).is_dir():
-            place = str(ROOT / name)
+        folder = project.path(name)
+        place = str(folder) if folder.is_dir() else name
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(place)
             loaded = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)

@@ -31,10 +31,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.prompts import render
 
-OUT = ROOT / "data/students/micro"
+OUT = project.BUNDLED / "data/students/micro"
 TEMPLATE = (
     "{% for message in messages %}{{ ('<|assistant|>' + message.content + '<|end|>') if "
     "message.role == 'assistant' else ('<|user|>' + message.content) }}{% endfor %}{% if "
@@ -63,7 +63,7 @@ WARMUP = 100
 
 def literals(split: str) -> list[str]:
     """The bundled literal sentences of one split."""
-    lines = (ROOT / f"data/literals/{split}.jsonl").read_text("utf-8").splitlines()
+    lines = (project.BUNDLED / f"data/literals/{split}.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line)["text"] for line in lines]
 
 

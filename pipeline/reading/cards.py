@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline import TEMPLATES, prompts
+from pipeline import project, prompts
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.reading import comparison, variety
@@ -253,4 +253,4 @@ def _render(name: str, values: dict[str, Any]) -> str:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(**values)
+    return environment.from_string((project.TEMPLATES / name).read_text("utf-8")).render(**values)

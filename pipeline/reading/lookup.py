@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.errors import ConfigError, DataError
 from pipeline.rows.jsonl import read
 from pipeline.rows.records import LiteralText
@@ -108,7 +108,7 @@ def sources(run: Run) -> list[Source]:
 def literal_files(run: Run) -> list[Path]:
     """The files of literals that the run's configuration names."""
     settings = read_json(run.folder / SETTINGS) or {}
-    return [ROOT / name for name in settings.get("literals", {}).get("files", [])]
+    return [project.path(name) for name in settings.get("literals", {}).get("files", [])]
 
 
 def literals(run: Run) -> dict[str, LiteralText]:

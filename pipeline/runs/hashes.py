@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.config.whole import Config
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
@@ -18,7 +18,7 @@ def student_folder(config: Config) -> Path | None:
 
 def local_folder(model: str) -> Path | None:
     """The folder of a model that is local, None for a Hub id."""
-    folder = ROOT / model
+    folder = project.path(model)
     return folder if folder.is_dir() else None
 
 

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.jsonl import read
 from pipeline.rows.records import LiteralText
-from pipeline.vocabulary import SPLITS, Split
+from pipeline.vocabulary import SHARES, SPLITS, Split
 
 
 def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
@@ -35,7 +35,10 @@ def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
                 yield row
     if not counts:
         files = ", ".join(config.literals.files)
-        raise DataError(f"{files}: no literal in them. Make some: humor-distill import FILE")
+        raise DataError(
+            f"{files}: no literal in them. Make some: humor-distill import FILE --split-shares "
+            f"{SHARES} --out {config.literals.files[0]}"
+        )
 
 
 def _limits(config: Config) -> dict[Split, int]:
@@ -48,11 +51,11 @@ def _limits(config: Config) -> dict[Split, int]:
 
 def literal_files(config: Config) -> list[Path]:
     """The literals' files; a missing one raises DataError."""
-    paths = [ROOT / name for name in config.literals.files]
+    paths = [project.path(name) for name in config.literals.files]
     for path in paths:
         if not path.is_file():
             raise DataError(
-                f"{path}: no such file (literals.files). Make it: humor-distill import FILE --out "
-                f"{path}"
+                f"{path}: no such file (literals.files). Make it: humor-distill import FILE "
+                f"--split-shares {SHARES} --out {path}"
             )
     return paths

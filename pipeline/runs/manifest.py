@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import __version__, project
 
 Manifest = dict[str, Any]
 Recipe = dict[str, Any]
@@ -92,7 +92,7 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
 
 def made_with() -> dict[str, Any]:
     """Versions and git state; recorded, never compared."""
-    versions = {}
+    versions = {"humor-distill": __version__}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
@@ -108,7 +108,12 @@ def made_with() -> dict[str, Any]:
 
 def _git() -> dict[str, Any] | None:
     """The commit of the project's folder, and whether anything in it was changed."""
-    options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 10}
+    options: dict[str, Any] = {
+        "cwd": project.folder(),
+        "capture_output": True,
+        "text": True,
+        "timeout": 10,
+    }
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **options)
         status = subprocess.run(["git", "status", "--porcelain"], **options)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import OPTIONAL_STAGES, data_folder
+from pipeline import OPTIONAL_STAGES, project
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError, DataError, StageError
+from pipeline.errors import ConfigError, DataError, StageError, meant
 from pipeline.runs.files import MANIFEST, SETTINGS, read_json
 from pipeline.runs.manifest import complaint
 from pipeline.runs.step import Step, last_steps, round_steps
@@ -79,7 +79,7 @@ class Run:
         numbers = [len(rounds)]
         for path in self.folder.glob("round-*"):
             digits = path.name.removeprefix("round-")
-            if digits.isdigit():
+            if digits.isdecimal():
                 numbers.append(int(digits))
         steps = [Step("teacher"), Step("sft")]
         for number in range(1, max(numbers) + 1):
@@ -106,7 +106,7 @@ class Run:
 
 
 def runs_folder() -> Path:
-    return data_folder() / "runs"
+    return project.data() / "runs"
 
 
 def run_names() -> list[str]:
@@ -122,7 +122,9 @@ def existing(name: str) -> Run:
     run = Run(name)
     if not run.folder.is_dir():
         there = ", ".join(run_names()) or "none"
-        raise StageError(f"No run {name!r} in {run.folder.parent}. There are: {there}.")
+        raise StageError(
+            f"No run {name!r} in {run.folder.parent}. There are: {there}.{meant(name, run_names())}"
+        )
     return run
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline import prompts as templates
 from pipeline.config.whole import Agreement, Config
 from pipeline.errors import DataError
@@ -66,7 +66,7 @@ def run(context: Context) -> Iterator[Verdict]:
 def _labels(context: Context) -> list[Label]:
     """The pairs of agreement.labels; a pair that is there twice counts once, and is dropped."""
     settings = context.config.agreement or Agreement(labels="")
-    path = ROOT / settings.labels
+    path = project.path(settings.labels)
     labels: dict[str, Label] = {}
     lines = path.read_text("utf-8").split("\n")  # JSON may hold what splitlines would split at
     for number, line in enumerate(lines[: settings.limit], 1):

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline import ROOT
+from pipeline import project
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
@@ -72,7 +72,8 @@ def code(config: Config, round: int | None) -> Code | None:
 def _may_be_encoder_decoder(config: Config) -> bool:
     """As the model's own config.json says; true where it is not here to be read."""
     try:
-        settings = json.loads((ROOT / config.student.model / "config.json").read_text("utf-8"))
+        path = project.path(config.student.model) / "config.json"
+        settings = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return True
     return not isinstance(settings, dict) or bool(settings.get("is_encoder_decoder"))

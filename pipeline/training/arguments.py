@@ -1,5 +1,6 @@
 """A trainer's arguments from its table in the configuration, checked before any model is loaded."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from trl import DPOConfig, SFTConfig
 
 from pipeline.config.rounds import TRL_LOSSES, EarlyStopping, Round
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, meant
 from pipeline.models import student, teacher
 from pipeline.runs.files import CHECKPOINTS
 from pipeline.training.losses.preference import LOSSES
@@ -149,6 +150,9 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     except (TypeError, ValueError) as error:
         unknown = f"{name}.__init__() got an unexpected keyword argument "
         known = str(error).replace(unknown, "unknown key ")
+        if unknown in str(error):
+            key = str(error).split("'")[1]
+            known += f".{meant(key, inspect.signature(kind).parameters)}"
         raise ConfigError(
             f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}"
         ) from None

@@ -27,10 +27,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
+from tests import ROOT
 
 HERE = Path(__file__).parent
 TURNS = 3

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import data_folder
+from pipeline import project
 from pipeline.execution.execute import put
 from pipeline.rows import jsonl, records
 from pipeline.rows.records import Joke, Verdict
@@ -36,7 +36,7 @@ def commands() -> None:
     subprocess.run(
         [sys.executable, "-c", make.format(LITERALS)], check=True
     )  # a small parent, for honest peaks
-    folder = data_folder() / "runs/large"
+    folder = project.data() / "runs/large"
     preference = next(jsonl.read(folder / "round-1/dpo/records.jsonl", records.Preference)).id
     asked = {
         "show ID": ["show", preference, "--run", "large"],

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from statistics import mean
 
-from pipeline import ROOT, data_folder, standin
+from pipeline import project, standin
 from pipeline.__main__ import main as distil
 from pipeline.config.file import load, validate
 from pipeline.config.student import Generation
@@ -28,6 +28,7 @@ from pipeline.rows.records import Joke, LiteralText, Verdict
 from pipeline.runs.files import ANSWERS, RECORDS
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
+from tests import ROOT
 
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
 CONFIG, PORT, JOKES = ROOT / "tests/bench/logits.toml", 18417, 3
@@ -61,14 +62,14 @@ def run(*argv: object, **settings: object) -> None:
 
 
 def weights(name: str, step: str) -> Path:
-    return data_folder() / f"runs/{name}/{step}/weights"
+    return project.data() / f"runs/{name}/{step}/weights"
 
 
 def paths() -> dict[str, object]:
     """What the configuration leaves open."""
     taught = weights(TEACHER, "sft")
-    files = [str(data_folder() / "literals/self_dialogue.jsonl")]
-    student = data_folder() / "students/nano"
+    files = [str(project.data() / "literals/self_dialogue.jsonl")]
+    student = project.data() / "students/nano"
     return {
         "literals__files": files,
         "student__model": student,
@@ -210,7 +211,7 @@ def train(method: str, seed: int, rate: float, name: str, *stages: str) -> None:
 def told() -> dict[str, list[str]]:
     """The teacher's jokes by literal."""
     found: dict[str, list[str]] = {}
-    for joke in jsonl.load(data_folder() / "runs/logits-0/teacher" / RECORDS, Joke):
+    for joke in jsonl.load(project.data() / "runs/logits-0/teacher" / RECORDS, Joke):
         found.setdefault(joke.literal_id, []).append(joke.text)
     return found
 
@@ -271,7 +272,7 @@ def bleu(answers: dict[str, str]) -> float:
 def row(name: str, who: str, folders: list[Path], runs: list[str], teacher: object) -> str:
     """One line of the table, over as many runs as there are seeds."""
     answers, judged = [], []
-    for folder in (data_folder() / f"runs/{run}/evaluate" for run in runs):
+    for folder in (project.data() / f"runs/{run}/evaluate" for run in runs):
         jokes = [joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == who]
         answers.append({joke.literal_id: joke.text for joke in jokes})
         ids = {joke.id for joke in jokes}

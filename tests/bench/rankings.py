@@ -28,7 +28,7 @@ def build(name):
         Qwen2ForCausalLM,
     )
 
-    from pipeline import ROOT
+    from tests import ROOT
 
     torch.manual_seed(0)
     if name == "micro":

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline import ROOT, data_folder
+from pipeline import project
 from pipeline.__main__ import main as distil
 from pipeline.judging import metrics
 from pipeline.reading.made import as_made
@@ -29,6 +29,7 @@ from pipeline.rows.training import Retrieval
 from pipeline.runs.files import ANSWERS, RECORDS
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
+from tests import ROOT
 
 TRAINER = "max_steps=300, per_device_train_batch_size=32, learning_rate=0.05, logging_steps=20, save_steps=100"
 LEVELS = {
@@ -75,7 +76,7 @@ def quality(seeds: int) -> str:
             for stage in ("retriever", "evaluate"):
                 run(stage, *flags, "--set", 'evaluate.splits=["test"]')
             ranks.append(held_out_ranks(Run(name)))
-            folder = data_folder() / f"runs/{name}/evaluate"
+            folder = project.data() / f"runs/{name}/evaluate"
             answers = [
                 joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == "retriever"
             ]

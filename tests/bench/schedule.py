@@ -11,10 +11,11 @@ import random
 import statistics
 from itertools import combinations
 
-from pipeline import ROOT, prompts, standin
+from pipeline import prompts, standin
 from pipeline.judging import swiss
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
+from tests import ROOT
 
 LITERALS = 250
 CANDIDATES = (6, 8, 12, 16)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 
-from pipeline import ROOT, data_folder
+from pipeline import project
+from tests import ROOT
 
 CONFIGS = {"paper's order": "demo", "card's order": "card-order"}
 
@@ -37,7 +38,7 @@ def main() -> None:
             seconds = time.monotonic() - began
             metrics = [
                 json.loads(line)
-                for line in (data_folder() / f"runs/{name}/evaluate/metrics.jsonl").open()
+                for line in (project.data() / f"runs/{name}/evaluate/metrics.jsonl").open()
             ]
             test = {
                 (row["contestant"], row["vs"]): row for row in metrics if row["split"] == "test"

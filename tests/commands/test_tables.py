@@ -5,13 +5,13 @@ import io
 
 import pytest
 
-from pipeline import ROOT
 from pipeline.commands import tables
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.judging import metrics
 from pipeline.reading import our_figures
 from pipeline.reading.paper_tables import Figure, markdown
 from pipeline.reading.published import DATA, EXPERIMENTS, METHODS, OUT_OF_DOMAIN, SEEDS
+from tests import ROOT
 from tests.conftest import rows
 from tests.judging.test_critic import LABELS, labelled
 from tests.synthetic import make_run

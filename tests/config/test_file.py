@@ -1,9 +1,9 @@
 import pytest
 
-from pipeline import ROOT
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.errors import ConfigError
 from pipeline.runs.step import steps
+from tests import ROOT
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import shutil
 
 import pytest
 
-from pipeline import ROOT
-from pipeline.execution.recipe import PIPELINE
+from pipeline import project
 from pipeline.execution.syntax import syntax_hash
 from pipeline.runs.manifest import seal
 from pipeline.runs.recipes import FORMER_LOSSES
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from pipeline.stages import teacher
+from tests import ROOT
 from tests.conftest import rows
 
 BEFORE = ROOT / "tests/execution/before"
@@ -67,7 +67,7 @@ def test_losses_are_what_they_were():
     """Where one changes for good, runs that learned by it are no longer complete: say so here."""
     files = ("preference", "reward", "divergence", "retrieval")
     for file, then in zip(files, FORMER_LOSSES.values(), strict=True):
-        path = PIPELINE / f"training/losses/{file}.py"
+        path = project.PACKAGE / f"training/losses/{file}.py"
         assert then == {name: syntax_hash(path, name) for name in then}
 
 

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from pipeline import ROUND_STAGES, STAGES
-from pipeline.execution.recipe import PIPELINE
+from pipeline import ROUND_STAGES, STAGES, project
 from pipeline.execution.stage import Asks, Coded, Expects, Learns, OfRound, Stage, stage_of
 from pipeline.runs.step import Step
 
@@ -41,8 +40,8 @@ def test_those_that_train_learn():
 
 def test_modules_are_found_by_name_in_two_places():
     finding = {
-        str(path.relative_to(PIPELINE))
-        for path in PIPELINE.rglob("*.py")
+        str(path.relative_to(project.PACKAGE))
+        for path in project.PACKAGE.rglob("*.py")
         if re.search(r"import_module|__import__", path.read_text())
     }
     assert finding == {"__main__.py", "execution/stage.py"}

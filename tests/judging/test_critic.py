@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pipeline import ROOT, prompts, standin
+from pipeline import prompts, standin
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
@@ -16,6 +16,7 @@ from pipeline.llm.call import Answer
 from pipeline.llm.door import Door
 from pipeline.rows.records import Joke
 from pipeline.rows.row import make
+from tests import ROOT
 from tests.conftest import rows
 from tests.llm.conftest import impatient  # noqa: F401 - a fixture
 from tests.llm.test_door import served

@@ -1,6 +1,4 @@
-import pytest
-
-from pipeline.judging.pairs import candidates, choose, edit_distance, ngrams
+from pipeline.judging.pairs import candidates, choose, ngrams
 from pipeline.rows.records import Joke
 from pipeline.rows.row import make
 
@@ -8,20 +6,6 @@ from pipeline.rows.row import make
 def jokes(*texts):
     common = {"literal_id": "l_1", "literal": "The kettle is on", "author": "sft", "call": None}
     return [make(Joke, text=text, index=index, **common) for index, text in enumerate(texts)]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "distance"),
-    [
-        ("", "", 0),
-        ("kitten", "sitting", 3),
-        ("abc", "", 3),
-        (["a b", "b c"], ["a b", "b d"], 1),
-        ("ab", "ba", 2),
-    ],
-)
-def test_edit_distance(a, b, distance):
-    assert edit_distance(a, b) == distance
 
 
 def test_ngrams():
@@ -32,6 +16,16 @@ def test_ngrams():
 def test_farthest_is_the_pair_with_the_largest_distance():
     found = choose(jokes("a b c d", "a b c x", "p q r s t"), "farthest", 1)
     assert [(a.text, b.text) for a, b in found] == [("a b c d", "p q r s t")]
+
+
+def test_the_distance_is_in_ngrams_and_the_first_of_equal_pairs_is_taken():
+    a, b, c = "a b c d", "a b d c", "x b c d"
+    words = choose(jokes(a, b, c), "farthest", 1)  # 2 between a and b, 1, 3 between b and c
+    assert [(one.text, other.text) for one, other in words] == [(b, c)]
+    pairs = choose(jokes(a, b, c), "farthest", 2)  # of 3 pairs: 2, 1, 3
+    assert [(one.text, other.text) for one, other in pairs] == [(b, c)]
+    equal = choose(jokes("a b", "c d", "e f"), "farthest", 1)
+    assert [(one.text, other.text) for one, other in equal] == [("a b", "c d")]
 
 
 def test_all_is_every_pair_of_different_candidates():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ROOT
+from tests import ROOT
 from tests.bench import door
 from tests.conftest import rows
 

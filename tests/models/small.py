@@ -20,7 +20,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from pipeline import ROOT
+from tests import ROOT
 
 MICRO = ROOT / "data/students/micro"
 

@@ -11,11 +11,11 @@ from transformers import (
     GenerationConfig,
 )
 
-from pipeline import ROOT
 from pipeline.config.file import validate
 from pipeline.config.student import Generation
 from pipeline.errors import StudentError
 from pipeline.models import generation, student, student_prompt
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, needs_stories
 

@@ -14,13 +14,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
-from pipeline import ROOT, standin
+from pipeline import standin
 from pipeline.judging import swiss
 from pipeline.reading.made import as_made
 from pipeline.retrieval import encoder, index
 from pipeline.retrieval.searcher import Searcher
 from pipeline.runs.run import Run
 from pipeline.training.losses import retrieval
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
 from tests.training.test_dpo_trainer import log_probability

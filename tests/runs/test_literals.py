@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from pipeline import ROOT
 from pipeline.rows.jsonl import read
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
+from tests import ROOT
 
 COUNTS = {"train": 1200, "validation": 100, "test": 400, "ood": 100}
 

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from pipeline import ROOT
 from pipeline.config.file import validate
 from pipeline.errors import StudentError
 from pipeline.models import student
 from pipeline.training import callbacks, fit, imitation
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, manifest, needs_stories, run
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline import ROOT, standin
+from pipeline import standin
+from tests import ROOT
 from tests.conftest import rows
 from tests.synthetic import make_run
 

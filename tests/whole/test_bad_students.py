@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import ROOT
 from pipeline.rows.jsonl import write
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 from pipeline.runs.step import Step
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import run
 from tests.synthetic import Synthetic

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from pipeline import ROOT
+from tests import ROOT
 from tests.pages import README, block
 from tests.small_run import run
 

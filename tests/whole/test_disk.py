@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from pipeline import ROOT
 from pipeline.errors import storage
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
 from pipeline.runs.files import write_json
+from tests import ROOT
 
 CAN_MOUNT = (
     shutil.which("unshare")
@@ -83,12 +83,14 @@ def test_every_small_writer_says_enospc_and_leaves_the_old_file(tmp_path):
         write_json(tmp_path / "manifest.json", {"a": 1})
     assert path.read_text() == "old"
     assert not (tmp_path / "manifest.json").exists()
-    assert "below /data: No space left on device. Make room" in str(storage(error.value, "/data"))
+    assert "below /data: No space left on device. Make room" in str(
+        storage(error.value, lambda: "/data")
+    )
 
 
 def test_what_is_not_the_disk_s_is_no_storage_error():
-    assert storage(FileNotFoundError(2, "No such file or directory", "x"), "/data") is None
-    assert storage(ValueError("a bug"), "/data") is None
+    assert storage(FileNotFoundError(2, "No such file or directory", "x"), lambda: "/data") is None
+    assert storage(ValueError("a bug"), lambda: "/data") is None
 
 
 SOMEBODY = 65534

@@ -16,7 +16,8 @@ from contextlib import closing
 
 import pytest
 
-from pipeline import ROOT, standin
+from pipeline import standin
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import SMALL, run
 

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from pipeline import ROOT
 from pipeline.training import feedback
+from tests import ROOT
 from tests.conftest import rows
 from tests.models import small
 from tests.small_run import manifest, run

@@ -9,10 +9,10 @@ import datasets
 import pandas
 import pytest
 
-from pipeline import ROOT
 from pipeline.rows.jsonl import read
 from pipeline.rows.records import Joke, LiteralText, Metric, Verdict
 from pipeline.rows.training import Imitation, Preference
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
 

@@ -3,7 +3,7 @@ with the stand-in."""
 
 import pytest
 
-from pipeline import ROOT
+from tests import ROOT
 from tests.conftest import rows
 from tests.models import small
 from tests.small_run import manifest, run

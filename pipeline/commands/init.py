@@ -1,0 +1,33 @@
+"""init: a project's folder, for who installed the package and has no clone."""
+
+import argparse
+import shlex
+import shutil
+
+from pipeline import project
+from pipeline.errors import ConfigError
+
+COPIED = ("configs", "prompts")
+"""Of the package, for people to edit."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the folder and say what comes next; ConfigError where it would write over anything."""
+    folder = args.folder
+    templates = sorted((project.TEMPLATES / "project").iterdir())
+    names = [*COPIED, *(path.name for path in templates)]
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"init: {folder} is a file; name a folder.")
+    there = [name for name in names if (folder / name).exists()]
+    if there:
+        raise ConfigError(
+            f"init: {folder} has {', '.join(there)} already, and nothing is written over. Name "
+            "another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        shutil.copytree(project.BUNDLED / name, folder / name)
+    for path in templates:
+        shutil.copyfile(path, folder / path.name)
+    print(f"{folder}: {', '.join(names)}")
+    print(f"Next: cd {shlex.quote(str(folder))} && make demo")
