@@ -126,8 +126,8 @@ def subparsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def flags() -> dict[str, set[str]]:
-    """The flags of every command."""
-    known = {}
+    """The flags of every command, and those of none by the name "humor-distill"."""
+    known = {"humor-distill": set(parser()._option_string_actions)}
     for name, command in subparsers().items():
         known[name] = set()
         for action in command._actions:

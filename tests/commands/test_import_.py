@@ -1,7 +1,11 @@
+import hashlib
 import json
+from collections import Counter
 
 import pytest
 
+from pipeline.vocabulary import SHARES
+from tests import ROOT
 from tests.conftest import rows
 
 TEXTS = [
@@ -156,3 +160,119 @@ def test_a_hub_id_that_cannot_be_reached_is_named(cli, tmp_path):
         "import", "nobody/nothing", "--out", tmp_path / "out.jsonl", "--split", "train", code=5
     )
     assert "nobody/nothing: neither a file nor a data set" in said
+
+
+TALK = [row["text"] for row in rows(ROOT / "data/literals/train.jsonl")[::40]]
+"""Thirty of the bundled sentences."""
+
+
+def dealt(cli, tmp_path, texts, *flags, shares=SHARES):
+    """What became of a plain list: the split of each sentence, and what was said."""
+    (tmp_path / "list.txt").write_text("\n".join(texts), "utf-8")
+    out = tmp_path / "out.jsonl"
+    said = cli("import", tmp_path / "list.txt", "--out", out, "--split-shares", shares, *flags)
+    return {row["text"]: row["split"] for row in rows(out)}, said
+
+
+def plain(number):
+    """Sentences that have nothing in common but small words."""
+    words = [hashlib.sha256(f"{number} {place}".encode()).hexdigest()[:7] for place in range(6)]
+    return "the " + " ".join(words)
+
+
+def test_a_plain_list_is_dealt_out_by_its_content(cli, tmp_path):
+    texts = [plain(number) for number in range(2000)]
+    splits, said = dealt(cli, tmp_path, texts)
+    counts = Counter(splits.values())
+    assert (
+        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test" in said
+    )
+    assert abs(counts["train"] - 1600) < 60
+    assert abs(counts["validation"] - 100) < 35
+    assert abs(counts["test"] - 300) < 55
+    others = [plain(number) for number in range(2000, 2400)]
+    again, _ = dealt(cli, tmp_path, others + texts[::-1])
+    assert {text: again[text] for text in texts} == splits
+    same, _ = dealt(cli, tmp_path, texts, shares="test=0.15, train=0.8,validation=0.05")
+    assert same == splits
+
+
+def test_sentences_that_are_added_at_the_end_move_none(cli, tmp_path):
+    first, _ = dealt(cli, tmp_path, TALK)
+    added = [text.replace("the", "a") + " Really." for text in TALK]
+    more, _ = dealt(cli, tmp_path, TALK + added)
+    assert {text: more[text] for text in TALK} == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        lambda text: text.removesuffix("."),
+        lambda text: text + "!!",
+        lambda text: text.replace("o", "ó"),
+        lambda text: text.replace("e", "", 1),
+        lambda text: "Oh " + text,
+        lambda text: text.replace(" ", "  ") + " \u2026",
+    ],
+    ids=["case", "full stop", "marks", "accents", "typo", "a word more", "spaces"],
+)
+def test_near_duplicates_go_together(cli, tmp_path, change):
+    splits, said = dealt(cli, tmp_path, TALK + [change(text) for text in TALK])
+    for text in TALK:
+        near = " ".join(change(text).split())
+        assert splits.get(near, splits[text]) == splits[text], near
+    followed = len(splits) - len(TALK)
+    if followed:
+        assert f"{followed} went where an earlier sentence went that they nearly repeat" in said
+
+
+def test_writing_without_spaces_has_near_duplicates_too(cli, tmp_path):
+    texts = [
+        "昨日は雨が降っていたので家で本を読んでいました",
+        "今朝の電車はとても混んでいて座れませんでした",
+    ]
+    flags = ("--min-words", "1")
+    splits, said = dealt(cli, tmp_path, [*texts, *(text + "。" for text in texts)], *flags)
+    assert "2 went where an earlier sentence went" in said
+    for text in texts:
+        assert splits[text] == splits[text + "。"]
+
+
+def test_a_split_that_got_nothing_is_named(cli, tmp_path):
+    _, said = dealt(cli, tmp_path, TALK[:1], shares="train=1,test=1,validation=1")
+    assert said.count("no sentence went to") == 2, said
+    assert "they all nearly repeat others" in said
+
+
+@pytest.mark.parametrize(
+    "shares", ["train=80,ood=20", "train=0,test=1", "train=-1", "train=nan", "train=x", "test=inf"]
+)
+def test_shares_that_are_none_are_refused(cli, tmp_path, shares):
+    (tmp_path / "list.txt").write_text("The kettle is on.")
+    flags = ("--out", tmp_path / "out.jsonl", "--split-shares", shares)
+    said = cli("import", tmp_path / "list.txt", *flags, code=3)
+    assert f"--split-shares {shares}: write SPLIT=SHARE with shares above 0" in said
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_plain_list_s_first_command_is_proposed(cli, tmp_path):
+    (tmp_path / "list.txt").write_text("The kettle is on.")
+    out = ("--out", tmp_path / "out.jsonl")
+    said = cli("import", tmp_path / "list.txt", *out, code=3)
+    assert "--split-shares train=80,validation=5,test=15 (a plain list)" in said
+    said = cli(
+        "import",
+        tmp_path / "list.txt",
+        *out,
+        "--split",
+        "train",
+        "--split-shares",
+        "test=1",
+        code=3,
+    )
+    assert "in one way" in said
+    said = cli(
+        "import", tmp_path / "list.txt", *out, "--split", "train", "--limit", "train=²", code=3
+    )
+    assert "write SPLIT=NUMBER" in said
