@@ -48,7 +48,7 @@ bench-density: setup ## how dense the code is to read, and who imports whom
 	.venv/bin/python tests/bench/density.py pipeline
 	.venv/bin/python tests/bench/rooms.py
 
-bench-large: setup ## show, status, diff, verify and report on 12,000 literals
+bench-large: setup ## show, status, diff, verify, report, farthest pairs and near-duplicates on 12,000 literals
 	.venv/bin/python -m tests.bench.large
 
 bench-seeds: setup ## the demo for three seeds, in both orders

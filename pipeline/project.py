@@ -3,6 +3,7 @@
 A clone is one; `humor-distill init` makes another. What a project lacks, the package has.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -18,20 +19,24 @@ TEMPLATES = PACKAGE / "templates"
 
 
 def folder() -> Path:
-    """The environment variable HUMOR_DISTILL_HOME, or the nearest folder upwards that is a project.
+    """The project's folder.
 
-    That is one with configs/ and prompts/. Outside of any, a clone's program takes its clone;
-    ConfigError where there is none.
+    It is what the environment variable HUMOR_DISTILL_HOME says, or the nearest folder upwards that
+    has configs/ and prompts/. Outside of any, a clone's program takes its clone; ConfigError where
+    there is none.
     """
-    home = os.environ.get("HUMOR_DISTILL_HOME")
+    return _folder(os.environ.get("HUMOR_DISTILL_HOME"), os.getcwd())
+
+
+@functools.lru_cache(maxsize=8)
+def _folder(home: str | None, here: str) -> Path:
     if home:
         if not os.path.isdir(home):
             raise ConfigError(
                 f"HUMOR_DISTILL_HOME={home}: no such folder. Make it: humor-distill init {home}"
             )
         return Path(home).resolve()
-    here = Path.cwd()
-    for place in (here, *here.parents, PACKAGE.parent):
+    for place in (Path(here), *Path(here).parents, PACKAGE.parent):
         if _is_project(place):
             return place
     raise ConfigError(
@@ -50,8 +55,10 @@ def path(name: str | Path) -> Path:
     In the project; else in the package, if it is there; else where the project would have it.
     """
     own = folder() / name
+    if os.path.exists(own):
+        return own
     bundled = BUNDLED / name
-    return bundled if not own.exists() and bundled.exists() else own
+    return bundled if bundled.exists() else own
 
 
 def data() -> Path:

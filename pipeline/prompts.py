@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import json
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +14,32 @@ from pipeline.errors import ConfigError
 
 CRITIC = ("critic", "cloze")
 """The critic's, whichever its method."""
+UNESCAPED = json.JSONEncoder(ensure_ascii=False)
+LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def text(name: str) -> str:
     """The template itself."""
-    try:
-        return _path(name).read_text("utf-8")
-    except FileNotFoundError:
-        raise _missing(name) from None
+    return Path(_found(name)[0]).read_text("utf-8")
 
 
-def _path(name: str) -> Path:
-    return project.path(f"prompts/{name}.j2")
-
-
-def _missing(name: str) -> ConfigError:
-    return ConfigError(
-        f"{_path(name)}: this prompt is missing. Write it, or restore it: git checkout "
+def _found(name: str) -> tuple[str, int]:
+    """The path of a template, and when it last changed; ConfigError where it is missing."""
+    places = _places(project.folder(), name)
+    for place in places:
+        with suppress(FileNotFoundError):
+            return place, os.stat(place).st_mtime_ns
+    raise ConfigError(
+        f"{places[0]}: this prompt is missing. Write it, or restore it: git checkout "
         f"prompts/{name}.j2"
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _places(folder: Path, name: str) -> tuple[str, str]:
+    """Where a prompt may be: in the project, else in the package."""
+    file = f"prompts/{name}.j2"
+    return str(folder / file), str(project.BUNDLED / file)
 
 
 def digest(name: str) -> str:
@@ -47,11 +56,9 @@ def render(name: str, **values: Any) -> str:
     """
     from jinja2 import TemplateError
 
-    path = _path(name)
+    path, changed = _found(name)
     try:
-        return str(_template(path, path.stat().st_mtime_ns).render(**values)).strip()
-    except FileNotFoundError:
-        raise _missing(name) from None
+        return str(_template(path, changed).render(values)).strip()
     except TemplateError as error:
         number = getattr(error, "lineno", None)
         line = f":{number}" if number else ""
@@ -72,7 +79,7 @@ def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def _template(path: Path, changed: int) -> Any:
+def _template(path: str, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""
     from jinja2 import Environment, StrictUndefined
 
@@ -80,10 +87,10 @@ def _template(path: Path, changed: int) -> Any:
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quoted"] = _quoted
-    return environment.from_string(path.read_text("utf-8"))
+    return environment.from_string(Path(path).read_text("utf-8"))
 
 
 def _quoted(value: Any) -> str:
     """A JSON string on one line: what some take for the end of a line is escaped as well."""
-    quoted = json.dumps(str(value), ensure_ascii=False)
-    return re.sub("[\x85\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", quoted)
+    quoted = UNESCAPED.encode(str(value))
+    return LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", quoted)

@@ -10,6 +10,9 @@ NEAR = 90.0
 which two folded texts are near-duplicates."""
 RAREST = 3
 """A text is compared with those that share one of so many of its words, the rarest."""
+MOST = 300
+"""And with so many of them, for each word and length: a list of one sentence in many variants has
+no rare words."""
 FEW = 3
 """With fewer words than this (as in writing without spaces), pairs of characters stand for them."""
 WORDS = re.compile(r"\w+")
@@ -26,7 +29,7 @@ def fold(text: str) -> str:
 
 
 class NearDuplicates:
-    """Texts that differ, and which of them a new one nearly repeats.
+    """Texts, and which of them a new one nearly repeats.
 
     Texts are folded. Comparing all with all would take time with the square of their number, so a
     text is compared with those of about its length that share one of its rarest words.
@@ -50,7 +53,7 @@ class NearDuplicates:
         places: set[int] = set()
         for length in range(math.ceil(shortest), math.floor(longest) + 1):
             for word in known[:RAREST]:
-                places.update(self._places.get((word, length), ()))
+                places.update(self._places.get((word, length), ())[:MOST])
         order = sorted(places)
         texts = [self._texts[place] for place in order]
         nearest = process.extractOne(text, texts, scorer=fuzz.ratio, score_cutoff=NEAR)

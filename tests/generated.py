@@ -3,10 +3,13 @@
 The help texts of docs/commands.md and the tables of docs/configuration.md.
 """
 
+import ast
+import inspect
 import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -55,12 +58,13 @@ def title(section: str) -> str:
 
 def keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, str]]:
     """(key, default, documentation); the keys of an endpoint are given once."""
+    said = documentation(section)
     for name, field in section.model_fields.items():
         inner = section_of(field.annotation)
         key = f"{before}{name}"
         if inner and getattr(field.annotation, "__origin__", None) is list:
             key += "[]"
-        text = " ".join((field.description or "").split()).replace("|", "\\|")
+        text = " ".join(said.get(name, "").split()).replace("|", "\\|")
         if inner is None:
             yield key, shown_default(field.default), text
         elif inner is Endpoint and key != "teacher.endpoint":
@@ -69,6 +73,19 @@ def keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, s
             if text:
                 yield key, "", text
             yield from keys(inner, f"{key}.")
+
+
+def documentation(section: type[Section]) -> dict[str, str]:
+    """The strings under a section's keys, its own and those that it inherits."""
+    said: dict[str, str] = {}
+    for kind in reversed(section.__mro__):
+        if not issubclass(kind, Section):
+            continue
+        (definition,) = ast.parse(inspect.getsource(kind)).body
+        for key, after in pairwise(definition.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(after, ast.Expr):
+                said[key.target.id] = ast.literal_eval(after.value)
+    return said
 
 
 def shown_default(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.errors import ConfigError, DataError, meant
+from pipeline.progress import Progress
 from pipeline.reading.shares import Shares
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
     split_map = _mapping(args.split_map, "--split-map")
     shares = _shares(args.split_shares) if args.split_shares else None
     dropped: Counter[str] = Counter()
+    if shares:
+        rows = _counted(list(rows))
     kept = list(literals(rows, args, split_map, shares, limits, dropped))
     if not kept:
         raise DataError(
@@ -65,6 +68,14 @@ def run(args: argparse.Namespace) -> None:
             print(f"  no sentence went to {split}: there are few, or they all nearly repeat others")
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
+
+
+def _counted(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows, shown as they go: to look for near-duplicates takes a while among many."""
+    with Progress("import", len(rows)) as progress:
+        for row in rows:
+            yield row
+            progress.advance()
 
 
 def literals(

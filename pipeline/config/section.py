@@ -12,7 +12,7 @@ Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 class Section(BaseModel):
     """A table of the configuration, every key known; the strings under its keys document them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     in_no_recipe: ClassVar[frozenset[str]] = frozenset()
     """Its keys that change neither an answer nor a weight."""
 

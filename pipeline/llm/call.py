@@ -5,9 +5,14 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
+
 from pipeline import standin
 from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.llm.faults import Unusable, plain
+
+SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+"""How a body is written for the key of its answer: other bytes would be other keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
     """
     usage = Usage()
     try:
-        body = json.loads(raw)
+        body = _json(raw)
         usage = _usage(body.get("usage") or {})
         answer = read(key, body)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -70,6 +75,14 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
     ):
         raise Unusable(f"the message has no content (finish_reason {answer.finish!r})", usage)
     return answer, usage
+
+
+def _json(text: str) -> Any:
+    """What a server wrote; what only Python takes for JSON, such as NaN, is read as well."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def read(key: str, body: dict[str, Any]) -> Answer:
@@ -144,7 +157,7 @@ def prepare(endpoint: Endpoint, request: dict[str, Any]) -> Call:
         body[endpoint.max_tokens_key] = body.pop("max_tokens")
     for name in endpoint.omit:
         body.pop(name, None)
-    text = json.dumps(body, ensure_ascii=False, sort_keys=True)
+    text = SORTED.encode(body)
     place = endpoint.base_url
     if place == STANDIN:  # its answers are those of its code
         place += standin.version()

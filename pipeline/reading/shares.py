@@ -19,17 +19,18 @@ class Shares:
         self._shares = dict(sorted(shares.items()))
         self._near = NearDuplicates()
         self._splits: list[str] = []
-        """Of the sentences that repeat none."""
+        """Of the sentences so far."""
         self.followed = 0
         """How many went where an earlier one had gone."""
 
     def split(self, text: str) -> str:
         folded = fold(text)
         place = self._near.find(folded)
-        if place is not None:
+        if place is None:
+            split = self._of_hash(folded)
+        else:
+            split = self._splits[place]
             self.followed += 1
-            return self._splits[place]
-        split = self._of_hash(folded)
         self._near.add(folded)
         self._splits.append(split)
         return split

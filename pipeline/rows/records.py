@@ -41,7 +41,7 @@ class Joke(Row):
 class Order(BaseModel):
     """One presentation of a pair: `ab` shows a first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     shown: Literal["ab", "ba"]
     p_a: float | None
     """Probability that a is better: from the answer token's logprobs, else 1 or 0 (0.5 for a stated

@@ -10,20 +10,22 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+UNESCAPED = json.JSONEncoder(ensure_ascii=False)
+
 
 def content_id(letter: str, *parts: object) -> str:
     """`letter`_ and 12 hex digits.
 
     Parts are JSON-encoded, so no two lists of parts run together.
     """
-    digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(UNESCAPED.encode(parts).encode("utf-8", "surrogatepass"))
     return f"{letter}_{digest.hexdigest()[:12]}"
 
 
 class Row(BaseModel):
     """A row knows its kind (`schema`) and its id."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     kind: ClassVar[str]
     identity: ClassVar[tuple[str, ...]]
     """The letter of its ids, and the fields whose content they are of."""

@@ -108,17 +108,19 @@ def made_with() -> dict[str, Any]:
 
 def _git() -> dict[str, Any] | None:
     """The commit of the project's folder, and whether anything in it was changed."""
-    options: dict[str, Any] = {
-        "cwd": project.folder(),
-        "capture_output": True,
-        "text": True,
-        "timeout": 10,
-    }
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **options)
-        status = subprocess.run(["git", "status", "--porcelain"], **options)
+        status = subprocess.run(
+            ["git", "status", "--porcelain=v2", "--branch"],
+            cwd=project.folder(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
-    if commit.returncode != 0:
+    lines = status.stdout.splitlines()
+    commits = [line.split()[2] for line in lines if line.startswith("# branch.oid ")]
+    if not commits or commits == ["(initial)"]:
         return None
-    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+    changed = any(not line.startswith("#") for line in lines)
+    return {"commit": commits[0], "changed": changed}

@@ -2,23 +2,36 @@
 bench-large`.
 
 A synthetic run of 12,000 literals and 72,000 samples; medians of whole processes, and their peak
-memory.
+memory. Then the farthest pair of each literal's candidates, and the near-duplicates among 12,000
+sentences (real ones where they are there), beside pure Python and all pairs.
 """
 
+import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import combinations
 from pathlib import Path
+
+from rapidfuzz import fuzz, process
 
 from pipeline import project
 from pipeline.execution.execute import put
+from pipeline.judging import pairs
 from pipeline.rows import jsonl, records
 from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import make
+from pipeline.similarity import NEAR, NearDuplicates, fold
+from tests import ROOT
 
 LITERALS, TURNS = 12_000, 5
+REAL = ROOT.parent / "shared/data/literals/self_dialogue.jsonl"
+SAMPLED = 20
+"""Of so many, pure Python does one, and its time is multiplied."""
 
 
 def timed(*argv: str) -> tuple[float, float]:
@@ -87,8 +100,89 @@ def rows(folder: Path) -> None:
         )
 
 
+def sentences() -> list[str]:
+    """12,000 sentences: real people's, else pairs of the bundled ones."""
+    path = REAL if REAL.exists() else ROOT / "data/literals/train.jsonl"
+    texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
+    rng = random.Random(0)
+    while len(texts) < LITERALS:
+        texts.append(f"{rng.choice(texts)} {rng.choice(texts)}")
+    return texts[:LITERALS]
+
+
+def levenshtein(a: list[str], b: list[str]) -> int:
+    """Pure Python, as the pairs were found before rapidfuzz."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            above = row[j]
+            row[j] = min(above + 1, row[j - 1] + 1, diagonal + (left != right))
+            diagonal = above
+    return row[-1]
+
+
+def farthest(texts: list[str]) -> None:
+    rng = random.Random(0)
+    common = {"literal_id": "l", "literal": "x", "author": "sft", "call": None}
+    for k in (6, 24):
+        literals = [
+            [
+                make(Joke, text=f"{text} {rng.choice(texts)}", index=index, **common)
+                for index in range(k)
+            ]
+            for text in texts
+        ]
+        began = time.perf_counter()
+        chosen = [pairs.choose(jokes, "farthest", 1)[0] for jokes in literals]
+        ours = time.perf_counter() - began
+        began = time.perf_counter()
+        for jokes, pair in list(zip(literals, chosen, strict=True))[::SAMPLED]:
+            grams = {joke.id: pairs.ngrams(joke.text, 1) for joke in jokes}
+            before = max(
+                combinations(jokes, 2),
+                key=lambda pair: levenshtein(grams[pair[0].id], grams[pair[1].id]),
+            )
+            assert before == pair
+        pure = (time.perf_counter() - began) * SAMPLED
+        print(
+            f"farthest pair, k = {k:<3} {LITERALS:,} literals: {ours:6.2f} s; pure Python "
+            f"{pure:6.1f} s (one in {SAMPLED} timed, the same pairs)"
+        )
+
+
+def near(texts: list[str]) -> None:
+    folded = list(dict.fromkeys(fold(text) for text in texts))
+    began = time.perf_counter()
+    known = NearDuplicates()
+    found = set()
+    for text in folded:
+        if known.find(text) is not None:
+            found.add(text)
+        known.add(text)
+    ours = time.perf_counter() - began
+    began = time.perf_counter()
+    every = set()
+    for place, text in enumerate(folded):
+        if process.extractOne(text, folded[:place], scorer=fuzz.ratio, score_cutoff=NEAR):
+            every.add(text)
+    pairwise = time.perf_counter() - began
+    began = time.perf_counter()
+    for text in folded[-5:]:
+        for other in folded:
+            levenshtein(list(text), list(other))
+    pure = (time.perf_counter() - began) / 5 * len(folded) / 2
+    print(
+        f"near-duplicates among {len(folded):,} sentences: {ours:.2f} s, {len(found)} found; "
+        f"rapidfuzz on all pairs {pairwise:.1f} s, {len(every)} found, {len(every & found)} of them "
+        f"ours; pure Python on all pairs about {pure / 60:.0f} minutes (5 sentences timed)"
+    )
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as data:
         os.environ["HUMOR_DISTILL_DATA"] = data
         commands()
         rows(Path(data) / "runs/large")
+    farthest(sentences())
+    near(sentences())

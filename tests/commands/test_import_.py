@@ -227,6 +227,17 @@ def test_near_duplicates_go_together(cli, tmp_path, change):
         assert f"{followed} went where an earlier sentence went that they nearly repeat" in said
 
 
+def test_a_chain_of_near_duplicates_goes_together(cli, tmp_path):
+    """The last is like the middle one, and unlike the first."""
+    words = "the old grey kettle on our kitchen stove sang all through the long dark night"
+    chain = [words, words.replace("kettle", "kettles"), words.replace("kettle", "kettles, oh")]
+    chain.append(chain[-1].replace("stove", "stoves").replace("night", "nights") + " ah")
+    for start in range(12):
+        texts = [f"{plain(start)[:20]} {text}" for text in chain]
+        splits, _ = dealt(cli, tmp_path, texts, shares="train=1,test=1")
+        assert len(set(splits.values())) == 1
+
+
 def test_writing_without_spaces_has_near_duplicates_too(cli, tmp_path):
     texts = [
         "昨日は雨が降っていたので家で本を読んでいました",
