@@ -33,9 +33,13 @@ def test_it_is_the_nearest_folder_upwards_with_configs_and_prompts(installed, mi
     assert project.folder() == mine
     assert project.data() == mine / "data"
     (mine / "deep/configs").mkdir()
+    monkeypatch.chdir(mine / "deep")
     assert project.folder() == mine
-    (mine / "deep/prompts").mkdir()
-    assert project.folder() == mine / "deep"
+    (mine / "deep/er/configs").mkdir()
+    (mine / "deep/er/prompts").mkdir()
+    (mine / "deep/er/still").mkdir()
+    monkeypatch.chdir(mine / "deep/er/still")
+    assert project.folder() == mine / "deep/er"
 
 
 def test_a_variable_names_it_from_anywhere(installed, mine, tmp_path, monkeypatch):

@@ -9,6 +9,9 @@ every 100 ms. Parts:
     large     100,000 rows: time for each row and memory, against 10,000
     kills     5,000 rows, killed 100 times: answers lost, paid twice
     peers     curator, distilabel and Data Designer on 2,000 rows (`make bench-peers`)
+
+`--against FOLDER` times the teacher stage of another checkout as well; with `--half` the clients
+have half of one core, whose other half a busy process has, and the server has another core.
 """
 
 import argparse
@@ -43,7 +46,13 @@ PEERS = {
     "data-designer 0.9.6": ("peer_data_designer.py", ["data-designer==0.9.6"]),
 }
 """A script of the same job, and what to install for it."""
-CLIENTS = ("reference", "AsyncOpenAI, aiohttp", "AsyncOpenAI, httpx", "humor-distill")
+OURS = "humor-distill"
+BEFORE = "humor-distill, before"
+CLIENTS = ["reference", "AsyncOpenAI, aiohttp", "AsyncOpenAI, httpx", OURS]
+CHECKOUTS = {OURS: ROOT}
+"""Where the clients of ours are; --against adds one."""
+PINNED: list[str] = []
+"""What stands before a client's command; --half fills it."""
 
 
 @contextlib.contextmanager
@@ -103,17 +112,20 @@ def start(client: str, folder: Path, url: str, rows: int) -> subprocess.Popen[by
             str(ROOT / ".venv-peers" / client.partition(" ")[0] / "bin/python"),
             str(HERE / PEERS[client][0]),
         ]
-    elif client == "humor-distill":
+    elif client in CHECKOUTS:
         command = prepare(folder, url, rows)
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet)
+    place = CHECKOUTS.get(client, ROOT)
+    return subprocess.Popen(
+        [*PINNED, *command], cwd=place, env=environment, stdout=quiet, stderr=quiet
+    )
 
 
 def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
     """One whole process: seconds, CPU seconds, peak MB, rows that came out of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if client == "humor-distill":
+        if client in CHECKOUTS:
             prepare(folder, url, rows)
             options["numbered"] = 3  # what a teacher answers
         reset(url, **options)
@@ -123,14 +135,14 @@ def timed(client: str, url: str, rows: int, **options: Any) -> dict[str, float]:
         took = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         out = folder / "out.jsonl"
-        if client == "humor-distill":  # a step with a failed call is left open
+        if client in CHECKOUTS:  # a step with a failed call is left open
             out = max(
                 (folder / "runs/bench/teacher").glob("records.jsonl*"),
                 key=lambda path: path.stat().st_size,
             )
         done = set()
         if out.exists():
-            key = "literal_id" if client == "humor-distill" else "row"
+            key = "literal_id" if client in CHECKOUTS else "row"
             with out.open() as file:
                 done = {json.loads(line)[key] for line in file}
         return {
@@ -151,7 +163,7 @@ def speed(url: str) -> None:
     for _ in range(TURNS):
         for rows in (2_000, 10_000):
             for client in CLIENTS:
-                if rows == 2_000 or client in ("reference", "humor-distill"):
+                if rows == 2_000 or client == "reference" or client in CHECKOUTS:
                     found.setdefault((client, rows), []).append(timed(client, url, rows))
     print(
         f"{'2,000 rows, 64 at a time, 50 ms':<34}{'s':>7}{'MB':>7}{'CPU ms/row':>12}  at the margin"
@@ -165,12 +177,14 @@ def speed(url: str) -> None:
         if (client, 10_000) in found:
             line += f"{margin(found, client):>15.2f}"
         print(line)
-    ours, floor = medians(found["humor-distill", 2_000]), medians(found["reference", 2_000])
-    ratio = margin(found, "humor-distill") / margin(found, "reference")
-    print(
-        f"humor-distill / reference: {ours['seconds'] / floor['seconds']:.2f} whole, {ratio:.2f} "
-        "CPU at the margin"
-    )
+    floor = medians(found["reference", 2_000])
+    for client in CHECKOUTS:
+        ours = medians(found[client, 2_000])
+        ratio = margin(found, client) / margin(found, "reference")
+        print(
+            f"{client} / reference: {ours['seconds'] / floor['seconds']:.2f} whole, "
+            f"{ours['cpu'] / floor['cpu']:.2f} CPU, {ratio:.2f} CPU at the margin"
+        )
 
 
 def margin(found: Any, client: str) -> float:
@@ -290,8 +304,23 @@ PARTS = {"speed": speed, "rates": rates, "large": large, "kills": kills, "peers"
 def main() -> None:
     parser = argparse.ArgumentParser(description="The teacher stage beside other clients.")
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all but peers)")
-    with served() as url:
-        for part in parser.parse_args().parts or [name for name in PARTS if name != "peers"]:
+    parser.add_argument("--against", type=Path, help="another checkout, whose stage is timed too")
+    parser.add_argument("--half", action="store_true", help="clients have half of one core")
+    args = parser.parse_args()
+    if args.against:
+        CHECKOUTS[BEFORE] = args.against.resolve()
+        CLIENTS.append(BEFORE)
+    parts = args.parts or [name for name in PARTS if name != "peers"]
+    with contextlib.ExitStack() as stack:
+        if args.half:
+            client_core, server_core = sorted(os.sched_getaffinity(0))[:2]
+            os.sched_setaffinity(0, {server_core})
+            PINNED[:] = ["taskset", "-c", str(client_core)]
+            busy = [*PINNED, sys.executable, "-c", "while True: pass"]
+            process = stack.enter_context(subprocess.Popen(busy))
+            stack.callback(process.kill)
+        url = stack.enter_context(served())
+        for part in parts:
             PARTS[part](url)
 
 
