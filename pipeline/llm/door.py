@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 EARLY = 1024
 """Answers that wait in memory for an earlier one; more of them wait in the call cache."""
-TOGETHER = 0.005
+TOGETHER = 0.04
 """Seconds for which answers are gathered before the caller gets them: to wake it for each would
 cost more than one."""
-BEHIND = 100
+BEHIND = 25
 """So many gatherings that the caller has not taken yet, and nothing more is asked."""
 AHEAD = 20_000
 """So many answers that wait for an earlier one, and nothing more is asked: memory ends

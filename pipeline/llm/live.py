@@ -1,6 +1,7 @@
 """Requests one by one as a continuous stream: so many in flight, each with its attempts."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ BREATH = 64
 WAITING = 16
 """Requests that wait for another attempt, for each that may be in flight, before they keep others
 from being sent."""
+READY = 32
+"""Requests that are made at a time: one by one, between answers, each takes twice as long."""
 BREAK = 0.005
 """Seconds between looks at whether the caller has caught up."""
 
@@ -77,7 +80,7 @@ class Live:
         be mended by trying again halts the stream; those on their way are awaited and kept, then it
         raises.
         """
-        pending = enumerate(requests)
+        pending = self._calls(requests)
         tasks: set[asyncio.Task[None]] = set()
 
         def start() -> None:
@@ -97,9 +100,19 @@ class Live:
         if self._first_error:
             raise self._first_error
 
+    def _calls(
+        self, requests: Iterable[tuple[Any, dict[str, Any]]]
+    ) -> Iterator[tuple[int, Any, Call]]:
+        """The requests with their places and tags, a few of them made ready at a time."""
+        numbered = enumerate(requests)
+        while some := list(itertools.islice(numbered, READY)):
+            calls = [prepare(self.endpoint, request) for _, (_, request) in some]
+            for call, (place, (tag, _)) in zip(calls, some, strict=True):
+                yield place, tag, call
+
     async def _work(
         self,
-        pending: Iterator[tuple[int, tuple[Any, dict[str, Any]]]],
+        pending: Iterator[tuple[int, Any, Call]],
         done: Callable[[Done], None],
         behind: Callable[[], bool],
         halt: Callable[[], None],
@@ -110,8 +123,7 @@ class Live:
         """
         try:
             while not self._halted() and self._working <= self._most:
-                place, (tag, request) = next(pending)
-                call = prepare(self.endpoint, request)
+                place, tag, call = next(pending)
                 answer = await self._answer(call)
                 done(Done(place, tag, call.key, answer))
                 while behind():
