@@ -5,6 +5,7 @@ A clone is one; `humor-distill init` makes another. What a project lacks, the pa
 
 import functools
 import os
+import shlex
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -31,11 +32,13 @@ def folder() -> Path:
 @functools.lru_cache(maxsize=8)
 def _folder(home: str | None, here: str) -> Path:
     if home:
-        if not os.path.isdir(home):
+        place = Path(here, home).resolve()
+        if not (place / "configs").is_dir() and not (place / "prompts").is_dir():
             raise ConfigError(
-                f"HUMOR_DISTILL_HOME={home}: no such folder. Make it: humor-distill init {home}"
+                f"HUMOR_DISTILL_HOME={home}: no folder with configs/ or prompts/. Make one: "
+                f"humor-distill init {shlex.quote(home)}"
             )
-        return Path(home).resolve()
+        return place
     for place in (Path(here), *Path(here).parents, PACKAGE.parent):
         if _is_project(place):
             return place

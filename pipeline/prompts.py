@@ -20,7 +20,14 @@ LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 def text(name: str) -> str:
     """The template itself."""
-    return Path(_found(name)[0]).read_text("utf-8")
+    return _read(_found(name)[0])
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from None
 
 
 def _found(name: str) -> tuple[str, int]:
@@ -87,7 +94,7 @@ def _template(path: str, changed: int) -> Any:
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quoted"] = _quoted
-    return environment.from_string(Path(path).read_text("utf-8"))
+    return environment.from_string(_read(path))
 
 
 def _quoted(value: Any) -> str:

@@ -9,17 +9,20 @@ import tomllib
 
 import pytest
 
-from pipeline import standin
+from pipeline import STAGES, standin
 from pipeline.config.whole import Config
+from pipeline.execution.stage import stage_of
 from pipeline.llm.call import parse as parse_answer
 from pipeline.prompts import render
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
+from pipeline.runs.step import Step
 from pipeline.stages import teacher
 from tests import ROOT, generated
 from tests.generated import GENERATED
 from tests.pages import (
+    CHANGELOG,
     CONTRIBUTING,
     DOCS,
     FENCED,
@@ -240,3 +243,11 @@ def test_layers_are_those_that_the_linter_holds():
     contracts = settings["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     assert block(CONTRIBUTING.read_text(), "layers").splitlines() == layers
+
+
+def test_every_raise_of_a_stage_s_version_is_in_the_changes():
+    """As "`teacher` 2"."""
+    text = CHANGELOG.read_text()
+    for name in STAGES:
+        for version in range(2, stage_of(Step(name)).VERSION + 1):
+            assert f"`{name}` {version}" in text

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
-from pipeline import STAGES
+from pipeline import STAGES, __version__
+from pipeline.__main__ import main
+from tests import ROOT
 
 HEAVY = "torch transformers trl peft datasets openai pandas bitsandbytes sentence_transformers faiss".split()
 
@@ -54,3 +56,49 @@ def test_a_misspelt_key_ends_before_anything_is_made(cli, data):
         "teacher", "--run", "v1", "--set", "teacher.joks=2", code=3
     )
     assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["teachr", "--run", "v1"], "Did you mean 'teacher'?"),
+        (["teacher", "--rnu", "v1"], "Did you mean '--run'?"),
+        (
+            ["teacher", "--run", "v1", "--forse"],
+            "unrecognized arguments: --forse. Did you mean '--force'?",
+        ),
+        (["teacher", "--run", "v1", "--sett=seed=1"], "Did you mean '--set'?"),
+        (["show", "--run", "v1", "--stage", "critc"], "Did you mean 'critic'?"),
+        (["show", "--run", "v1", "--outcome", "inconsistant"], "Did you mean 'inconsistent'?"),
+    ],
+)
+def test_a_misspelt_command_flag_or_value_is_answered(capsys, argv, meant):
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    assert error.value.code == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_flags_may_be_shortened_and_values_look_like_flags(cli):
+    assert "seed: unknown" not in cli("teacher", "--run", "v1", "--dry", "--set", "seed=1")
+    said = cli("teacher", "--run", "v1", "--dry-run", "--set=--sede=1", code=3)
+    assert "--sede: unknown key" in said
+
+
+def test_a_misspelt_value_or_run_is_answered(cli, data):
+    said = cli("teacher", "--run", "v1", "--set", "critic.aspect=humour", code=3)
+    assert (
+        "critic.aspect: Input should be 'overall', 'humor' or 'consistency'. Did you mean 'humor'?"
+        in said
+    )
+    (data / "runs/demo").mkdir(parents=True)
+    assert "There are: demo. Did you mean 'demo'?" in cli("status", "--run", "dmeo", code=4)
+    said = cli("teacher", "--run", "v1", "--from", "dmeo", code=4)
+    assert "There are: demo. Did you mean 'demo'? Make it: humor-distill all --run dmeo" in said
+
+
+def test_the_version_is_said_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"humor-distill {__version__}\n"
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()

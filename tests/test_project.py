@@ -47,7 +47,9 @@ def test_a_variable_names_it_from_anywhere(installed, mine, tmp_path, monkeypatc
     monkeypatch.setenv("HUMOR_DISTILL_HOME", "mine")
     assert project.folder() == mine
     monkeypatch.setenv("HUMOR_DISTILL_HOME", "yours")
-    with pytest.raises(ConfigError, match="no such folder. Make it: humor-distill init yours"):
+    with pytest.raises(
+        ConfigError, match="no folder with configs/ or prompts/. Make one: humor-distill init yours"
+    ):
         project.folder()
 
 
@@ -89,4 +91,9 @@ def test_init_makes_a_folder_to_edit_and_writes_nothing_over(cli, tmp_path, monk
     )
     assert (folder / "prompts/student.j2").read_text() == "mine"
     (tmp_path / "file").touch()
-    assert "is a file; name a folder" in cli("init", tmp_path / "file", code=3)
+    assert "is no folder; name another" in cli("init", tmp_path / "file", code=3)
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert "is no folder; name another" in cli("init", tmp_path / "dangling", code=3)
+    assert "cannot be made" in cli("init", tmp_path / "file/below", code=3)
+    with pytest.raises(SystemExit):  # as "$UNSET" gives
+        cli("init", "")

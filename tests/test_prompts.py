@@ -49,3 +49,11 @@ def test_braces_in_a_joke_are_only_braces():
 def test_a_missing_prompt_names_the_file():
     with pytest.raises(ConfigError, match=r"prompts/poem\.j2"):
         prompts.text("poem")
+
+
+def test_a_prompt_that_is_not_utf_8_is_named(tmp_path, monkeypatch):
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/student.j2").write_bytes("é {{ literal }}".encode("latin-1"))
+    monkeypatch.setenv("HUMOR_DISTILL_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"student\.j2: not UTF-8"):
+        prompts.render("student", literal="x")

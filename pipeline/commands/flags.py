@@ -129,7 +129,13 @@ def _run(command: argparse.ArgumentParser) -> None:
 
 
 def _init(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+    command.add_argument("folder", type=_folder, metavar="FOLDER", help="the folder to make")
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as a variable that is not set gives
+        raise argparse.ArgumentTypeError("it has no name")
+    return Path(text)
 
 
 def _status(command: argparse.ArgumentParser) -> None:

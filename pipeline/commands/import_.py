@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline import project
 from pipeline.errors import ConfigError, DataError, meant
 from pipeline.progress import Progress
 from pipeline.reading.shares import Shares
@@ -38,9 +39,8 @@ def run(args: argparse.Namespace) -> None:
             "--split-field COLUMN (a column says it), or --split train (all of them)."
         )
     limits = _limits(args.limit)
-    if args.out.is_dir():
-        raise ConfigError(f"import: --out {args.out} is a folder; name a file in it.")
     source = Path(args.source)
+    _check_out(args.out, source)
     if source.is_file() or (not source.exists() and source.suffix in ENDINGS):
         rows = _file(source)
     else:
@@ -53,11 +53,37 @@ def run(args: argparse.Namespace) -> None:
     kept = list(literals(rows, args, split_map, shares, limits, dropped))
     if not kept:
         raise DataError(
-            f"{args.source}: no sentence is left. Dropped: "
-            f"{dict(dropped) or 'nothing; the source is empty'}"
+            f"{args.source}: no sentence is left. Dropped: {_listed(dropped)}"
+            f"{'' if dropped else 'nothing; the source is empty'}."
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     jsonl.write(args.out, kept)
+    _tell(args, kept, shares, dropped)
+
+
+def _check_out(out: Path, source: Path) -> None:
+    """ConfigError where --out would write over anything but imported sentences."""
+    if out.is_dir():
+        raise ConfigError(f"import: --out {out} is a folder; name a file in it.")
+    if not out.exists():
+        return
+    why = "is the source itself"
+    if out.resolve() != source.resolve():
+        try:
+            next(jsonl.read(out, LiteralText), None)
+            return
+        except DataError:
+            why = "holds something else than imported sentences"
+    raise ConfigError(
+        f"import: --out {out} {why}, and is not written over. Name another file, such as "
+        "data/literals/mine.jsonl."
+    )
+
+
+def _tell(
+    args: argparse.Namespace, kept: list[LiteralText], shares: Shares | None, dropped: Counter[str]
+) -> None:
+    """Say what was written, what was left out, and what comes next."""
     counts: Counter[str] = Counter(row.split for row in kept)
     written = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
     print(f"{args.out}: {written}")
@@ -68,6 +94,20 @@ def run(args: argparse.Namespace) -> None:
             print(f"  no sentence went to {split}: there are few, or they all nearly repeat others")
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
+    print(f"In a configuration: [literals] files = [{json.dumps(_in_project(args.out))}]")
+
+
+def _in_project(path: Path) -> str:
+    """The path as a configuration names it: relative to the project, where it is in one."""
+    whole = path.resolve()
+    try:
+        return str(whole.relative_to(project.folder()))
+    except (ConfigError, ValueError):
+        return str(whole)
+
+
+def _listed(dropped: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
 
 
 def _counted(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -126,12 +166,17 @@ def _split(
     columns: dict[str, Any], args: argparse.Namespace, split_map: dict[str, str], where: str
 ) -> str:
     """The split that a row goes into; DataError where that is none of ours."""
-    split = args.split or str(columns.get(args.split_field))
-    split = split_map.get(split, split)
+    if not args.split and args.split_field not in columns:
+        raise DataError(
+            f"{where}: no column {args.split_field!r}; there are {', '.join(columns)}. Use "
+            f"--split-field COLUMN.{meant(args.split_field, columns)}"
+        )
+    named = args.split or str(columns[args.split_field])
+    split = split_map.get(named, named)
     if split not in SPLITS:
         raise DataError(
-            f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Use --split-map "
-            f"{split}=train (or another)."
+            f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Say which of them it is: "
+            f"--split-map {named}=...{meant(split, SPLITS)}"
         )
     return split
 

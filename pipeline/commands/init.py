@@ -16,15 +16,18 @@ def run(args: argparse.Namespace) -> None:
     folder = args.folder
     templates = sorted((project.TEMPLATES / "project").iterdir())
     names = [*COPIED, *(path.name for path in templates)]
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"init: {folder} is a file; name a folder.")
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise ConfigError(f"init: {folder} is no folder; name another.")
     there = [name for name in names if (folder / name).exists()]
     if there:
         raise ConfigError(
             f"init: {folder} has {', '.join(there)} already, and nothing is written over. Name "
             "another folder."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"init: {folder} cannot be made: {error.strerror}.") from None
     for name in COPIED:
         shutil.copytree(project.BUNDLED / name, folder / name)
     for path in templates:

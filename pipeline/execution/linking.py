@@ -22,8 +22,8 @@ def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed
         there = ", ".join(run_names()) or "none"
         make = "make demo" if source.name == "demo" else f"humor-distill all --run {source.name}"
         raise StageError(
-            f"--from {source.name}: no such run. There are: {there}. Make it: {make}"
-            f"{meant(source.name, run_names())}"
+            f"--from {source.name}: no such run. There are: {there}."
+            f"{meant(source.name, run_names())} Make it: {make}"
         )
     agree = same_but_seed if but_seed else same
     for step in wanted:

@@ -1,5 +1,6 @@
 """The sentences that a configuration names."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,6 @@ def literal_files(config: Config) -> list[Path]:
         if not path.is_file():
             raise DataError(
                 f"{path}: no such file (literals.files). Make it: humor-distill import FILE "
-                f"--split-shares {SHARES} --out {path}"
+                f"--split-shares {SHARES} --out {shlex.quote(str(path))}"
             )
     return paths

@@ -120,7 +120,7 @@ def test_jsonl(cli, tmp_path):
             "in.jsonl",
             b'{"text": "a b c", "s": "dev"}\n',
             ["--split-field", "s"],
-            "--split-map dev=train",
+            "--split-map dev=...",
             5,
         ),
         ("in.txt", b"\xff\xfe", ["--split", "train"], "not UTF-8", 5),
@@ -287,3 +287,46 @@ def test_a_plain_list_s_first_command_is_proposed(cli, tmp_path):
         "import", tmp_path / "list.txt", *out, "--split", "train", "--limit", "train=²", code=3
     )
     assert "write SPLIT=NUMBER" in said
+
+
+def test_it_writes_over_imported_sentences_alone(cli, tmp_path):
+    source = tmp_path / "list.txt"
+    source.write_text("The kettle is on.")
+    flags = ("--split", "train")
+    said = cli("import", source, "--out", source, *flags, code=3)
+    assert f"--out {source} is the source itself, and is not written over" in said
+    (tmp_path / "mine.toml").write_text("seed = 1\n")
+    said = cli("import", source, "--out", tmp_path / "mine.toml", *flags, code=3)
+    assert "mine.toml holds something else than imported sentences" in said
+    assert source.read_text() == "The kettle is on."
+    assert (tmp_path / "mine.toml").read_text() == "seed = 1\n"
+    (tmp_path / "out.jsonl").touch()
+    for _ in range(2):
+        cli("import", source, "--out", tmp_path / "out.jsonl", *flags)
+    assert len(rows(tmp_path / "out.jsonl")) == 1
+
+
+def test_it_says_what_to_write_into_a_configuration(cli, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("The kettle is on.")
+    out = ("--out", tmp_path / 'a "list".jsonl', "--split", "train")
+    quoted = str(tmp_path).replace('"', "") + '/a \\"list\\".jsonl'
+    assert f'In a configuration: [literals] files = ["{quoted}"]' in (
+        cli("import", tmp_path / "list.txt", *out)
+    )
+    monkeypatch.setenv("HUMOR_DISTILL_HOME", str(tmp_path))
+    (tmp_path / "configs").mkdir()
+    assert '[literals] files = ["a \\"list\\".jsonl"]' in cli("import", tmp_path / "list.txt", *out)
+
+
+def test_a_misspelt_column_or_split_is_answered_with_what_it_may_mean(cli, tmp_path):
+    (tmp_path / "in.csv").write_text("text,part\nThe kettle is on.,tset\n")
+    out = ("--out", tmp_path / "out.jsonl")
+    said = cli("import", tmp_path / "in.csv", *out, "--split-field", "prat", code=5)
+    assert (
+        "no column 'prat'; there are text, part. Use --split-field COLUMN. Did you mean 'part'?"
+        in said
+    )
+    said = cli("import", tmp_path / "in.csv", *out, "--split-field", "part", code=5)
+    assert "--split-map tset=... Did you mean 'test'?" in said
+    said = cli("import", tmp_path / "in.csv", *out, "--field", "txt", "--split", "test", code=5)
+    assert "Did you mean 'text'?" in said
