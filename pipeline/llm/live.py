@@ -104,11 +104,12 @@ class Live:
         self, requests: Iterable[tuple[Any, dict[str, Any]]]
     ) -> Iterator[tuple[int, Any, Call]]:
         """The requests with their places and tags, a few of them made ready at a time."""
-        numbered = enumerate(requests)
-        while some := list(itertools.islice(numbered, READY)):
-            calls = [prepare(self.endpoint, request) for _, (_, request) in some]
-            for call, (place, (tag, _)) in zip(calls, some, strict=True):
-                yield place, tag, call
+        every = (
+            (place, tag, prepare(self.endpoint, request))
+            for place, (tag, request) in enumerate(requests)
+        )
+        while ready := list(itertools.islice(every, READY)):
+            yield from ready
 
     async def _work(
         self,
