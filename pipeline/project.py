@@ -26,7 +26,11 @@ def folder() -> Path:
     has configs/ and prompts/. Outside of any, a clone's program takes its clone; ConfigError where
     there is none.
     """
-    return _folder(os.environ.get("HUMOR_DISTILL_HOME"), os.getcwd())
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        here = "/"
+    return _folder(os.environ.get("HUMOR_DISTILL_HOME"), here)
 
 
 @functools.lru_cache(maxsize=8)
@@ -55,10 +59,11 @@ def _is_project(place: Path) -> bool:
 def path(name: str | Path) -> Path:
     """Where a path is that a configuration gives relative to the project.
 
-    In the project; else in the package, if it is there; else where the project would have it.
+    In the project; else in the package, if it is there; else where the project would have it. A
+    link that leads nowhere is there: it is not what the package has that was meant.
     """
     own = folder() / name
-    if os.path.exists(own):
+    if os.path.lexists(own):
         return own
     bundled = BUNDLED / name
     return bundled if bundled.exists() else own

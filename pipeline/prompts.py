@@ -36,6 +36,8 @@ def _found(name: str) -> tuple[str, int]:
     for place in places:
         with suppress(FileNotFoundError):
             return place, os.stat(place).st_mtime_ns
+        if os.path.islink(place):  # it leads nowhere
+            break
     raise ConfigError(
         f"{places[0]}: this prompt is missing. Write it, or restore it: git checkout "
         f"prompts/{name}.j2"

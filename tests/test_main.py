@@ -79,6 +79,27 @@ def test_a_misspelt_command_flag_or_value_is_answered(capsys, argv, meant):
     assert meant in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["teacher", "--run", "x", "--conf", "c", "--zzz"], "unrecognized arguments: --zzz\n"),
+        (["teacher", "--run", "x", "--set", "--foo=1"], "argument --set: expected one argument\n"),
+        (["try", "--", "--rnu"], "the following arguments are required: --run\n"),
+    ],
+)
+def test_what_is_not_misspelt_is_not_answered(capsys, argv, said):
+    with pytest.raises(SystemExit):
+        main(argv)
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_what_was_typed_in_a_shell_is_answered(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["humor-distill", "--versoin"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Did you mean '--version'?" in capsys.readouterr().err
+
+
 def test_flags_may_be_shortened_and_values_look_like_flags(cli):
     assert "seed: unknown" not in cli("teacher", "--run", "v1", "--dry", "--set", "seed=1")
     said = cli("teacher", "--run", "v1", "--dry-run", "--set=--sede=1", code=3)

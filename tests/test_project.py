@@ -97,3 +97,27 @@ def test_init_makes_a_folder_to_edit_and_writes_nothing_over(cli, tmp_path, monk
     assert "cannot be made" in cli("init", tmp_path / "file/below", code=3)
     with pytest.raises(SystemExit):  # as "$UNSET" gives
         cli("init", "")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/prompts").symlink_to("nowhere")
+    assert "has prompts already" in cli("init", tmp_path / "half", code=3)
+    assert [path.name for path in (tmp_path / "half").iterdir()] == ["prompts"]
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced_by_the_package_s(installed, mine, monkeypatch):
+    monkeypatch.chdir(mine)
+    (mine / "prompts/student.j2").symlink_to("/nowhere/student.j2")
+    with pytest.raises(ConfigError, match="this prompt is missing"):
+        prompts.text("student")
+    (installed / "bundled/sentences.jsonl").touch()
+    (mine / "sentences.jsonl").symlink_to("/nowhere/sentences.jsonl")
+    assert project.path("sentences.jsonl") == mine / "sentences.jsonl"
+
+
+def test_a_folder_that_was_deleted_is_none(installed, mine, cli, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "no project here" in cli("status", code=3)
+    monkeypatch.setenv("HUMOR_DISTILL_HOME", str(mine))
+    assert "No runs yet" in cli("status")
+    monkeypatch.chdir(mine)

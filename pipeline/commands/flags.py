@@ -1,8 +1,10 @@
 """The flags of every command, and nothing heavier than argparse."""
 
 import argparse
+import itertools
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,14 +33,14 @@ class Parser(argparse.ArgumentParser):
     """Those of a parser of commands."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if args is not None:
-            self.given = args
+        self.given = sys.argv[1:] if args is None else args
         return super().parse_known_args(args, namespace)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = self.commands.choices[parsed.command]
+            command.given = unknown
             command.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed
 
@@ -47,13 +49,19 @@ class Parser(argparse.ArgumentParser):
         choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
         if choice:
             hints = meant(choice[1], re.findall(r"[\w-]+", choice[2]))
-        for word in self.given:
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and flag not in self._option_string_actions:
-                hints += meant(flag, self._option_string_actions)
+        elif message.startswith(("unrecognized", "the following arguments")):
+            hints = "".join(meant(flag, self._option_string_actions) for flag in self._unknown())
         if hints:
             message = f"{message}.{hints}"
         super().error(message)
+
+    def _unknown(self) -> Iterator[str]:
+        """The flags that were given and are none, nor the start of one."""
+        known = self._option_string_actions
+        for word in itertools.takewhile(lambda word: word != "--", self.given):
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and not any(name.startswith(flag) for name in known):
+                yield flag
 
 
 def parser() -> Parser:

@@ -87,11 +87,13 @@ def _tell(
     counts: Counter[str] = Counter(row.split for row in kept)
     written = ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split])
     print(f"{args.out}: {written}")
-    if shares is not None and shares.followed:
-        print(f"  {shares.followed} went where an earlier sentence went that they nearly repeat")
-    for split in _mapping(args.split_shares, "--split-shares"):
-        if not counts[split]:
-            print(f"  no sentence went to {split}: there are few, or they all nearly repeat others")
+    if shares is not None:
+        if shares.followed:
+            print(
+                f"  {shares.followed} went where an earlier sentence went that they nearly repeat"
+            )
+        for split in shares.empty():
+            print(f"  no sentence went to {split}: there are few, or all nearly repeat others")
     for reason, count in sorted(dropped.items()):
         print(f"  dropped: {count} {reason}")
     print(f"In a configuration: [literals] files = [{json.dumps(_in_project(args.out))}]")
@@ -139,6 +141,7 @@ def literals(
                 f"COLUMN.{meant(args.field, columns)}"
             )
         text = " ".join(str(columns[args.field] or "").split())
+        split = "" if shares else _split(columns, args, split_map, where)
         words = len(text.split())
         folded = text.casefold()
         if not text:
@@ -152,11 +155,12 @@ def literals(
         elif folded in seen:
             dropped["duplicate"] += 1
         else:
-            split = shares.split(text) if shares else _split(columns, args, split_map, where)
+            seen.add(folded)
+            if shares:
+                split = shares.split(text)
             if counts[split] >= limits.get(split, UNLIMITED):
                 dropped[f"over the limit of {limits[split]} {split}"] += 1
                 continue
-            seen.add(folded)
             counts[split] += 1
             source = args.source_name or Path(args.source).name
             yield make(LiteralText, text=text, split=split, source=source, licence=args.licence)
@@ -203,8 +207,10 @@ def _shares(text: str) -> Shares:
             shares[split] = float(share)
         except ValueError:
             raise wrong from None
-        if split not in DEALT or not 0 < shares[split] < math.inf:
+        if split not in DEALT or not shares[split] > 0:
             raise wrong
+    if not shares or not math.isfinite(sum(shares.values())):
+        raise wrong
     return Shares(shares)
 
 
@@ -223,6 +229,8 @@ def _mapping(text: str, flag: str) -> dict[str, str]:
         name, _, value = part.partition("=")
         if not value:
             raise ConfigError(f"import: {flag} {text}: write NAME=VALUE, separated by commas.")
+        if name.strip() in mapping:
+            raise ConfigError(f"import: {flag} {text}: {name.strip()} is there twice.")
         mapping[name.strip()] = value.strip()
     return mapping
 

@@ -1,6 +1,7 @@
 """init: a project's folder, for who installed the package and has no clone."""
 
 import argparse
+import os
 import shlex
 import shutil
 
@@ -18,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     names = [*COPIED, *(path.name for path in templates)]
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise ConfigError(f"init: {folder} is no folder; name another.")
-    there = [name for name in names if (folder / name).exists()]
+    there = [name for name in names if os.path.lexists(folder / name)]
     if there:
         raise ConfigError(
             f"init: {folder} has {', '.join(there)} already, and nothing is written over. Name "
@@ -29,7 +30,9 @@ def run(args: argparse.Namespace) -> None:
     except OSError as error:
         raise ConfigError(f"init: {folder} cannot be made: {error.strerror}.") from None
     for name in COPIED:
-        shutil.copytree(project.BUNDLED / name, folder / name)
+        (folder / name).mkdir()
+        for path in sorted((project.BUNDLED / name).iterdir()):
+            shutil.copyfile(path, folder / name / path.name)
     for path in templates:
         shutil.copyfile(path, folder / path.name)
     print(f"{folder}: {', '.join(names)}")

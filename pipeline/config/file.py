@@ -74,6 +74,8 @@ def validate(data: dict[str, Any], where: str) -> Config:
 def _complaint(error: Any) -> str:
     """What pydantic says of one key, with its full name; of an unknown one, what may be meant."""
     path = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":  # pydantic names the alternatives of a union as well
+        path = [part for part in path if re.fullmatch(r"\w+", part)]
     name = ".".join(path) or "configuration"
     if error["type"] == "literal_error":
         known = re.findall("'(.*?)'", error["ctx"]["expected"])

@@ -35,6 +35,10 @@ class Shares:
         self._splits.append(split)
         return split
 
+    def empty(self) -> list[str]:
+        """The splits that no sentence went into."""
+        return [split for split in self._shares if split not in self._splits]
+
     def _of_hash(self, text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         drawn = int.from_bytes(digest[:8]) / 2**64 * sum(self._shares.values())

@@ -107,11 +107,13 @@ def made_with() -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any] | None:
-    """The commit of the project's folder, and whether anything in it was changed."""
+    """The commit of a clone's program, and whether anything in it was changed."""
+    if project.PACKAGE.parent != project.BUNDLED:
+        return None
     try:
         status = subprocess.run(
             ["git", "status", "--porcelain=v2", "--branch"],
-            cwd=project.folder(),
+            cwd=project.PACKAGE,
             capture_output=True,
             text=True,
             timeout=10,

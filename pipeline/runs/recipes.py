@@ -39,11 +39,17 @@ FORMER_LOSSES: dict[str, dict[str, str]] = {
 recorded now."""
 
 
+FORMERLY_LEFT_OUT = frozenset(
+    "price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split()
+)
+"""Names that recipes of 0.1.0 lack at any depth, in extra_body and in trainers' tables as well."""
+
+
 def same(had: Recipe, wanted: Recipe) -> bool:
     """Whether two recipes ask for the same rows and weights, of whatever version of the stage."""
-    version = version_of(wanted)
-    had = {**_as_now(had, wanted), "version": version}
-    return had == {**_as_now(wanted, had), "version": version}
+    left = _as_now(had, wanted)
+    right = _as_now(wanted, had)
+    return {**left, "version": None} == {**right, "version": None}
 
 
 def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
@@ -71,15 +77,21 @@ def difference(had: Recipe, wanted: Recipe) -> list[str]:
 
 
 def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
-    """A recipe of an earlier version as this one would have written it, for another's losses.
+    """A recipe of an earlier version as this one would have written it, to compare with another.
 
-    A key that it lacks, as it is newer than the recipe, is at its default.
+    A key or a section that it lacks, as it is newer than the recipe, is at its default.
     """
     now = {"version": version_of(recipe), **recipe}
     for name, values in recipe.items():
         section = _section(name)
         if section is not None and isinstance(values, dict):
             now[name] = _with_defaults(values, section)
+    for name in other:
+        field = Config.model_fields.get(name)
+        if name not in recipe and field is not None and not field.is_required():
+            now[name] = to_jsonable_python(field.get_default(call_default_factory=True))
+    if "version" not in recipe or "version" not in other:
+        now = _without(now, FORMERLY_LEFT_OUT)
     losses = recipe.get("losses")
     named = other.get("losses")
     if isinstance(losses, str) and isinstance(named, dict) and losses in FORMER_LOSSES:
@@ -108,6 +120,15 @@ def _with_defaults(values: dict[str, Any], section: type[Section]) -> dict[str, 
             default = field.get_default(call_default_factory=True)
             whole[name] = to_jsonable_python(default)
     return whole
+
+
+def _without(values: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Nested tables without the keys of these names."""
+    kept = {}
+    for name, value in values.items():
+        if name not in names:
+            kept[name] = _without(value, names) if isinstance(value, dict) else value
+    return kept
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

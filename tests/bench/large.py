@@ -22,9 +22,10 @@ from rapidfuzz import fuzz, process
 from pipeline import project
 from pipeline.execution.execute import put
 from pipeline.judging import pairs
-from pipeline.rows import jsonl, records
+from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import make
+from pipeline.rows.training import Preference
 from pipeline.similarity import NEAR, NearDuplicates, fold
 from tests import ROOT
 
@@ -50,7 +51,7 @@ def commands() -> None:
         [sys.executable, "-c", make.format(LITERALS)], check=True
     )  # a small parent, for honest peaks
     folder = project.data() / "runs/large"
-    preference = next(jsonl.read(folder / "round-1/dpo/records.jsonl", records.Preference)).id
+    preference = next(jsonl.read(folder / "round-1/dpo/records.jsonl", Preference)).id
     asked = {
         "show ID": ["show", preference, "--run", "large"],
         "show --stage": [

@@ -12,7 +12,7 @@ import pytest
 from pipeline import project
 from pipeline.execution.syntax import syntax_hash
 from pipeline.runs.manifest import seal
-from pipeline.runs.recipes import FORMER_LOSSES
+from pipeline.runs.recipes import FORMER_LOSSES, same
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from pipeline.stages import teacher
@@ -142,10 +142,27 @@ def test_a_key_that_a_recipe_lacks_is_at_its_default(cli, old):
 
 def test_only_a_section_s_own_keys_are_left_out_of_its_recipe(cli, old):
     """extra_body may hold anything, by any name."""
+    cli("critic", "--run", "rooms", "--force")  # its recipe left those names out everywhere
     body = "critic.endpoint.extra_body={mode='fast', replicas=2}"
     said = cli("critic", "--run", "rooms", "--set", body, code=4)
     assert "+ critic.endpoint.extra_body.mode = 'fast'" in said
     cli("critic", "--run", "rooms", "--set", "critic.endpoint.requests_per_minute=9")
+
+
+def test_names_that_0_1_0_left_out_at_any_depth_stay_out_of_its_recipes():
+    """A trainer's own key may have the name of an endpoint's."""
+    had = {"seed": 0, "sft": {"trainer": {"lr_scheduler_kwargs": {"factor": 0.5}}}}
+    now = {"seed": 0, "sft": {"trainer": {"lr_scheduler_kwargs": {"mode": "max", "factor": 0.5}}}}
+    assert same(had, {**now, "version": 1})
+    assert not same({**had, "version": 1}, {**now, "version": 1})
+
+
+def test_a_section_that_a_recipe_lacks_is_at_its_default():
+    assert same({"seed": 0}, {"seed": 0, "version": 1, "sft": {"trainer": {}}, "retriever": None})
+    assert not same({"seed": 0}, {"seed": 0, "version": 1, "sft": {"trainer": {"beta": 1}}})
+    off = {"seed": 0, "student": {"model": "x", "lora": None}}
+    assert same({"seed": 0, "student": {"model": "x"}}, off)
+    assert not same(off, {"seed": 0, "student": {"model": "x", "lora": {}}})
 
 
 def lose(recipe, *path):
