@@ -1,15 +1,10 @@
 """The flags of every command, and nothing heavier than argparse."""
 
 import argparse
-import itertools
-import re
-import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 from pipeline import ROUND_STAGES, STAGES, __version__
-from pipeline.errors import meant
+from pipeline.commands.parser import Parser
 from pipeline.vocabulary import OUTCOMES, SHARES, SPLITS
 
 STAGE_HELP = {
@@ -23,45 +18,6 @@ STAGE_HELP = {
     "agreement": "the critic judges pairs that people judged",
     "all": "every stage that is not complete, in order",
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's, which also says what a misspelt command, flag or value may have meant."""
-
-    given: Sequence[str] = ()
-    commands: Any = None
-    """Those of a parser of commands."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.given = sys.argv[1:] if args is None else args
-        return super().parse_known_args(args, namespace)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            command = self.commands.choices[parsed.command]
-            command.given = unknown
-            command.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        hints = ""
-        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        if choice:
-            hints = meant(choice[1], re.findall(r"[\w-]+", choice[2]))
-        elif message.startswith(("unrecognized", "the following arguments")):
-            hints = "".join(meant(flag, self._option_string_actions) for flag in self._unknown())
-        if hints:
-            message = f"{message}.{hints}"
-        super().error(message)
-
-    def _unknown(self) -> Iterator[str]:
-        """The flags that were given and are none, nor the start of one."""
-        known = self._option_string_actions
-        for word in itertools.takewhile(lambda word: word != "--", self.given):
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and not any(name.startswith(flag) for name in known):
-                yield flag
 
 
 def parser() -> Parser:

@@ -1,30 +1,24 @@
-"""import: a user's own sentences as literal/1 rows.
-
-They come from JSONL, CSV, TSV, plain text or the Hub.
-"""
+"""import: a user's own sentences as literal/1 rows, each in a split."""
 
 import argparse
-import csv
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pipeline import project
 from pipeline.errors import ConfigError, DataError, meant
 from pipeline.progress import Progress
+from pipeline.reading import sentences
+from pipeline.reading.sentences import Sentence
 from pipeline.reading.shares import Shares
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
 from pipeline.vocabulary import SHARES, SPLITS
 
-ENDINGS = (".jsonl", ".csv", ".tsv", ".txt")
-"""What a file's name may end in; what is no file and ends otherwise is a data set."""
-LONGEST_FIELD = 2**31 - 1
-"""Characters of a CSV field, the most that every platform takes; Python's own limit is 131,072."""
 UNLIMITED = 10**12
 """Rows of a split without a --limit."""
 DEALT = ("train", "validation", "test")
@@ -39,12 +33,8 @@ def run(args: argparse.Namespace) -> None:
             "--split-field COLUMN (a column says it), or --split train (all of them)."
         )
     limits = _limits(args.limit)
-    source = Path(args.source)
-    _check_out(args.out, source)
-    if source.is_file() or (not source.exists() and source.suffix in ENDINGS):
-        rows = _file(source)
-    else:
-        rows = _hub(args.source, args.hub_split)
+    _check_out(args.out, Path(args.source))
+    rows = sentences.rows(args.source, args.hub_split)
     split_map = _mapping(args.split_map, "--split-map")
     shares = _shares(args.split_shares) if args.split_shares else None
     dropped: Counter[str] = Counter()
@@ -112,7 +102,7 @@ def _listed(dropped: Counter[str]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
 
 
-def _counted(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _counted(rows: list[Sentence]) -> Iterator[Sentence]:
     """The rows, shown as they go: to look for near-duplicates takes a while among many."""
     with Progress("import", len(rows)) as progress:
         for row in rows:
@@ -121,7 +111,7 @@ def _counted(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict
 
 
 def literals(
-    rows: Iterable[tuple[str, dict[str, Any]]],
+    rows: Iterable[Sentence],
     args: argparse.Namespace,
     split_map: dict[str, str],
     shares: Shares | None,
@@ -233,67 +223,3 @@ def _mapping(text: str, flag: str) -> dict[str, str]:
             raise ConfigError(f"import: {flag} {text}: {name.strip()} is there twice.")
         mapping[name.strip()] = value.strip()
     return mapping
-
-
-def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file:line, columns) of a file; its name's ending says what it is."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix in (".csv", ".tsv"):
-                yield from _table(path, file)
-            elif path.suffix == ".jsonl":
-                yield from _objects(path, file)
-            elif path.suffix == ".txt":
-                for number, line in enumerate(file, 1):
-                    yield f"{path}:{number}", {"text": line}
-            else:
-                raise DataError(
-                    f"{path}: cannot tell what this is. Known endings: .jsonl, .csv, .tsv and .txt."
-                )
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}). Convert it: iconv -t utf-8 {path}") from None
-
-
-def _table(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of CSV, or of TSV, which knows no quotes."""
-    csv.field_size_limit(LONGEST_FIELD)
-    if path.suffix == ".csv":
-        table = csv.DictReader(file)
-    else:
-        table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    for row in table:
-        yield f"{path}:{table.line_num}", row
-
-
-def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON objects of a file, one a line."""
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            yield where, _object(line, where)
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: not a JSON object.")
-    return row
-
-
-def _hub(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name:row, columns) of a data set on the Hub or in a folder."""
-    import datasets
-
-    try:
-        data = datasets.load_dataset(name, split=split)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{name}: neither a file nor a data set that can be loaded from the Hub: {error}"
-        ) from None
-    for number, row in enumerate(data, 1):
-        yield f"{name}:{number}", row
