@@ -12,7 +12,7 @@ import pytest
 from pipeline import STAGES, standin
 from pipeline.config.whole import Config
 from pipeline.execution.stage import stage_of
-from pipeline.llm.call import parse as parse_answer
+from pipeline.llm.answer import parse as parse_answer
 from pipeline.prompts import render
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText

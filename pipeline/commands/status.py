@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.llm.cache import cache_path, usage
 from pipeline.runs.files import MANIFEST, PARTIAL, RECORDS, STARTED, read_json
-from pipeline.runs.manifest import Manifest, complaint, misshapen, stale
+from pipeline.runs.manifest import Manifest, complaint, failures, misshapen, stale
 from pipeline.runs.run import Run, existing, run_names
 from pipeline.runs.step import Step
 
@@ -46,7 +46,10 @@ def line(run: Run, step: Step, manifests: list[Manifest]) -> str:
     wrong = complaint(manifest)
     if wrong:
         return f"{step!s:<18} {'damaged':<11} {wrong}"
-    dropped = ", ".join(f"{count} {reason}" for reason, count in manifest["dropped"].items())
+    left_out = [f"{count} {reason}" for reason, count in manifest["dropped"].items()]
+    if failures(manifest):
+        left_out.insert(0, failures(manifest))
+    dropped = ", ".join(left_out)
     state = "complete"
     if folder.is_symlink():
         state = "linked"

@@ -1,6 +1,6 @@
 """Who compares jokes, and how: the sections [critic] and [judge] of the configuration."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,6 +22,9 @@ class Judging(Section):
 
 
 class Critic(Judging):
+    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """A tie is a probability within this of 0.5 in both orders. Where it is not given, it is 0 for
+    cloze, whose probabilities are all near 0.5."""
     method: Literal["choice", "cloze"] = "choice"
     """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with
     each."""
@@ -36,6 +39,13 @@ class Critic(Judging):
     """swiss: of all pairs, how many."""
     ngram: Positive = 1
     """n of the n-gram edit distance."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def cloze_has_no_band(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("method") == "cloze":
+            return {"tie_band": 0.0, **given}
+        return given
 
     @model_validator(mode="after")
     def cloze_is_live(self) -> "Critic":

@@ -89,6 +89,15 @@ class Sample(Generation):
         return self
 
     @model_validator(mode="after")
+    def beams_are_ours(self) -> "Sample":
+        if self.num_beams and self.endpoint:
+            raise ValueError(
+                "sample.num_beams is no key of the OpenAI protocol: leave it out where the student "
+                "is served"
+            )
+        return self
+
+    @model_validator(mode="after")
     def top_k_is_ours(self) -> "Sample":
         if self.top_k and self.endpoint:
             raise ValueError(

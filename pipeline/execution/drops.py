@@ -11,6 +11,8 @@ from pipeline.rows.row import make
 
 WAITING = 1000
 """Rows that wait in memory before they are written."""
+QUOTED = 300
+"""Characters of a text that a person is shown."""
 
 
 class Drops:
@@ -22,6 +24,8 @@ class Drops:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.reasons: Counter[str] = Counter()
+        self.example = ""
+        """The first text that was left out, or its beginning."""
         self._of: Counter[int] = Counter()
         self._waiting: list[bytes] = []
 
@@ -41,6 +45,7 @@ class Drops:
         self._of[number] += 1
         self.reasons[reason] += 1
         self._waiting.append(row.line())
+        self.example = self.example or " ".join((text or "").split())[:QUOTED]
         if len(self._waiting) >= WAITING:
             self._write()
 

@@ -42,6 +42,7 @@ from pipeline.runs.manifest import (
     MANIFEST_SCHEMA,
     Manifest,
     Recipe,
+    failures,
     made_with,
     seal,
 )
@@ -158,9 +159,7 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     written = _write(context)
     _settle(context, flags)
     if not written:
-        raise StageError(
-            f"{step}: no row is left. {_listed(context.drops.reasons) or 'Its inputs are empty.'}"
-        )
+        raise StageError(_no_row(context))
     (folder / PARTIAL).replace(folder / RECORDS)
     if isinstance(stage, Learns):
         context.learning = True
@@ -173,8 +172,29 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     for name in (STARTED, KEPT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    dropped = _listed(context.drops.reasons)
-    print(f"{step}: {written} rows in {seconds} s" + (f"; dropped: {dropped}" if dropped else ""))
+    print(f"{step}: {written} rows in {seconds} s{_left_out(context)}")
+
+
+def _left_out(context: Context) -> str:
+    """What a step's last line says of what failed or was dropped."""
+    parts = [failures(context.facts)]
+    if context.drops.reasons:
+        parts.append(f"dropped: {_listed(context.drops.reasons)}")
+    return "".join(f"; {part}" for part in parts if part)
+
+
+def _no_row(context: Context) -> str:
+    """Why a step has no row, with a text that was left out and where the others are."""
+    drops = context.drops
+    if not drops.reasons:
+        return f"{context.step}: no row is left. Its inputs are empty."
+    path = context.folder / DROPPED
+    drops.close(path)
+    quoted = f"\nOne was: {drops.example!r}" if drops.example else ""
+    return (
+        f"{context.step}: no row is left. Dropped: {_listed(drops.reasons)}.{quoted}\n"
+        f"All of them are in {path}."
+    )
 
 
 def _write(context: Context) -> int:

@@ -17,8 +17,9 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Asks, Expects, stage_of
 from pipeline.llm import money
+from pipeline.llm.answer import Usage
 from pipeline.llm.cache import SCHEMA, cache_path, open_cache, storage_errors
-from pipeline.llm.call import Usage, prepare
+from pipeline.llm.call import prepare
 from pipeline.runs.files import RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run

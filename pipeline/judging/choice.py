@@ -6,7 +6,6 @@ from the answer that line states ("Small But Funny", arXiv 2402.18113, critique 
 answer alone and reports the order bias).
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -15,18 +14,20 @@ from typing import Any
 from pipeline import prompts
 from pipeline.config.judging import Judging
 from pipeline.judging.verdict import SHOWN, Pair, Role, Shown, side, verdict
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
+from pipeline.llm.said import FENCE, Found, said, speaks_until, structures, without_fences
+from pipeline.llm.tokens import Token, spelled
 from pipeline.rows.records import Order, Verdict
 from pipeline.vocabulary import Aspect
 
 MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
-STATED = re.compile(r"[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
+STATED = re.compile(r"(?:attempt )?[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
+LINE = re.compile(r"[^\n]+")
 REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
 IN_JSON = re.compile(r'(?<!\\)"answer"\s*:\s*')
 """A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the
 answer."""
-REASON_IN_JSON = re.compile(r'(?<!\\)"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 SCHEMA = prompts.json_object(
     "verdict", reason={"type": "string"}, answer={"type": "string", "enum": ["1", "2"]}
 )
@@ -45,7 +46,7 @@ def verdicts(
     for (pair, shown), answer in door.ask(
         settings.endpoint, requests(role, settings, pairs, aspect)
     ):
-        orders.append(read_order(answer, shown))
+        orders.append(read_order(answer, shown, settings.endpoint.json_schema))
         if shown == SHOWN[-1]:
             yield verdict(role, aspect, pair, orders, settings.tie_band)
             orders = []
@@ -86,19 +87,18 @@ def request(
     return body
 
 
-def read_order(answer: Answer, shown: Shown) -> Order:
-    """One presentation's Order from the critic's answer.
+def read_order(answer: Answer, shown: Shown, schema: bool = False) -> Order:
+    """One presentation's Order from the critic's answer, which JSON was asked of, or a last line.
 
     p_a is None, with the error, where it gave no valid one.
     """
     p_first = None
-    error = None
-    if answer.text is None:
-        error = _why_no_text(answer)
-    elif answer.finish == "length":
-        error = "the answer was cut at max_tokens"
-    else:
-        p_first = _preference(answer.text, answer.tokens)
+    reason = None
+    error = _why_none(answer)
+    if error is None:
+        text = said(answer.text or "").text
+        reason = _reason(text, schema)
+        p_first = _preference(text, answer.tokens, schema)
         if p_first is None:
             error = "no answer: no last line 'Answer: 1' or 'Answer: 2'"
     p_a = p_first
@@ -108,106 +108,154 @@ def read_order(answer: Answer, shown: Shown) -> Order:
         shown=shown,
         p_a=p_a,
         answer=None if p_a is None else side(p_a),
-        reason=_reason(answer.text or ""),
+        reason=reason,
         raw=answer.text,
         call=answer.id,
         error=error,
     )
 
 
-def _why_no_text(answer: Answer) -> str:
+def _why_none(answer: Answer) -> str | None:
+    """Why an answer holds no verdict, whatever it says; None where it may."""
     if answer.error is not None:
         return answer.error
-    if answer.refusal:
-        return f"refused: {answer.refusal}"
-    return "the message has no content"
+    if answer.refusal or answer.ended == "filtered":
+        return f"refused: {answer.refusal or 'by a filter'}"
+    if answer.ended == "cut":
+        return "the answer was cut at max_tokens"
+    if answer.text is None:
+        return "the message has no content"
+    return None
 
 
-def _preference(raw: str, tokens: list[dict[str, Any]] | None) -> float | None:
+def _preference(text: str, tokens: list[Token] | None, schema: bool) -> float | None:
     """P(attempt 1) from the answer token's logprobs, else from what the answer states.
 
-    None where it has neither.
+    None where the text has no answer: a thought that never ends has tokens all the same.
     """
-    p_first = probability(tokens) if tokens else None
-    return stated(raw) if p_first is None else p_first
+    answer = stated(text, schema)
+    in_json = bool(_objects(text, schema))
+    if not tokens or (answer is None and (in_json or _mark(text) is None)):
+        return answer
+    p_first = probability(tokens, in_json)
+    return answer if p_first is None else p_first
 
 
-def _reason(raw: str) -> str | None:
+def _reason(text: str, schema: bool) -> str | None:
     """What the answer gives as its reason."""
-    pattern = REASON_IN_JSON if raw.lstrip().startswith("{") else REASON
-    reason = pattern.search(raw)
+    for found in _objects(text, schema):
+        reason = found.value.get("reason")
+        return reason.strip() if isinstance(reason, str) else None
+    reason = REASON.search(text)
     return reason[1].strip() if reason else None
 
 
-def stated(raw: str) -> float | None:
-    """1.0, 0.0 or (for a tie) 0.5, if the last line is "Answer:" and one answer, else None."""
-    answer = _stated_in_json(raw) if raw.lstrip().startswith("{") else _stated_in_text(raw)
-    return {"1": 1.0, "2": 0.0, "tie": 0.5}.get(answer)
+def stated(text: str, schema: bool = False) -> float | None:
+    """1.0, 0.0 or (for a tie) 0.5, if an answer states one, else None.
+
+    It states it in a JSON object, at the key "answer", or in its last line, "Answer: 1". Where they
+    disagree, as one may be quoted, it states none.
+    """
+    answers = {_plain(found.value["answer"]) for found in _objects(text, schema)}
+    in_words = _in_last_line(text)
+    if in_words or not answers:
+        answers.add(in_words)
+    answer = answers.pop()
+    return None if answers else {"1": 1.0, "2": 0.0, "tie": 0.5}.get(answer)
 
 
-def _stated_in_json(raw: str) -> str:
-    try:
-        answer = json.loads(raw)["answer"]
-    except (ValueError, LookupError, TypeError):
-        return ""
-    return answer if isinstance(answer, str) else ""
+def _objects(text: str, schema: bool) -> list[Found]:
+    """The JSON objects that answer.
+
+    Among other words they count only where JSON was asked for: a reason may quote a joke that looks
+    like one.
+    """
+    objects = []
+    for found in structures(text):
+        if isinstance(found.value, dict) and "answer" in found.value:
+            objects.append(found)
+    if objects and not schema:
+        around = text[: objects[0].start] + text[objects[-1].end :]
+        if len(objects) > 1 or without_fences(around).strip():
+            return []
+    return objects
 
 
-def _stated_in_text(raw: str) -> str:
-    end = _after_mark(raw)
-    if end is None:
-        return ""
-    answer = STATED.fullmatch(raw, end)
+def _plain(answer: Any) -> str:
+    """An answer in JSON as it is in words."""
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return str(answer)
+    words = STATED.fullmatch(answer.strip()) if isinstance(answer, str) else None
+    return words[1].lower() if words else ""
+
+
+def _in_last_line(text: str) -> str:
+    mark = _mark(text)
+    answer = STATED.fullmatch(text[slice(*mark)].strip()) if mark else None
     return answer[1].lower() if answer else ""
 
 
-def _after_mark(text: str) -> int | None:
-    """Where the last line's "Answer:" ends, or the key "answer" of a JSON object.
+def _mark(text: str) -> tuple[int, int] | None:
+    """Where the "Answer:" of the last line ends that says anything, and where that line does.
 
     None if it is not there.
     """
-    if not text.lstrip().startswith("{"):
-        last_line = text.rstrip().rfind("\n") + 1
-        mark = MARK.match(text, last_line)
-        return mark.end() if mark else None
-    end = None
-    for key in IN_JSON.finditer(text):
-        end = key.end()
-    return end
+    start, end = 0, 0
+    for line in LINE.finditer(text):
+        if line[0].strip() and not FENCE.fullmatch(line[0]):
+            start, end = line.span()
+    mark = MARK.match(text, start, end)
+    return (mark.end(), end) if mark else None
 
 
-def probability(tokens: list[dict[str, Any]]) -> float | None:
+def probability(tokens: list[Token], in_json: bool = False) -> float | None:
     """P(attempt 1) = p("1") / (p("1") + p("2")) at the answer token.
 
     None if the mark or the token is not there.
     """
-    token = _answer_token(tokens)
+    token = _answer_token(tokens, in_json)
     if token is None:
         return None
     weight = {"1": 0.0, "2": 0.0}
-    for top in token.get("top_logprobs") or [token]:
-        answer = _bare(top["token"])
+    for text, logprob in token.alternatives():
+        answer = _bare(spelled(text))
         if answer in weight:
-            weight[answer] += math.exp(top["logprob"])
+            weight[answer] += math.exp(logprob)
     total = sum(weight.values())
     return weight["1"] / total if total > 0 else None
 
 
-def _answer_token(tokens: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _answer_token(tokens: list[Token], in_json: bool) -> Token | None:
     """The first token after the mark that says anything, if that is 1 or 2."""
-    text = "".join(token["token"] for token in tokens)
-    end = _after_mark(text)
+    texts = [spelled(token.text) for token in tokens]
+    text = "".join(texts)
+    text = text[: speaks_until(text)]
+    if in_json:
+        end = _after_key(text)
+    else:
+        mark = _mark(text)
+        end = mark[0] if mark else None
     if end is None:
         return None
-    mark = len(text[:end].rstrip(" *_"))
+    after = len(text[:end].rstrip(" *_"))
     position = 0
-    for token in tokens:
-        position += len(token["token"])
-        answer = _bare(token["token"])
-        if position > mark and answer:
+    for token, shown in zip(tokens, texts, strict=True):
+        position += len(shown)
+        answer = _bare(shown)
+        if position > after and answer:
             return token if answer in ("1", "2") else None
     return None
 
 
+def _after_key(text: str) -> int | None:
+    """Where the key "answer" of the last JSON object that has it ends."""
+    end = None
+    for found in structures(text):
+        if isinstance(found.value, dict) and "answer" in found.value:
+            for key in IN_JSON.finditer(text, found.start, found.end):
+                end = key.end()
+    return end
+
+
 def _bare(token: str) -> str:
-    return token.rpartition(":")[2].strip(" \t\n*_#\"'([")
+    return token.rpartition(":")[2].strip(" \t\n*_#\"'([{")

@@ -14,8 +14,9 @@ from pipeline import prompts
 from pipeline.config.endpoint import LOCAL, Endpoint
 from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
+from pipeline.errors import EndpointError
 from pipeline.judging.verdict import SHOWN, Pair, side, verdict
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Order, Verdict
@@ -24,6 +25,9 @@ BATCH = 32
 """Sentences that a local model reads at a time."""
 STEEP = 700.0
 """The largest difference in nats whose exponential a float holds."""
+
+UNECHOED = "no log-probabilities of the prompt: the endpoint does not echo them"
+"""Why there is no score where a server ignores `echo`."""
 
 Which = Literal["a", "b"]
 Tag = tuple[Pair, Which]
@@ -99,9 +103,18 @@ def requests(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, dict[str, Any]]]:
 
 
 def asked(door: Door, endpoint: Endpoint, pairs: Iterable[Pair]) -> Iterator[tuple[Tag, Score]]:
-    """Scores from an endpoint."""
+    """Scores from an endpoint; EndpointError where it answers and has never echoed."""
+    echoes = False
     for tag, answer in door.ask(endpoint, requests(pairs)):
-        yield tag, read(answer)
+        score = read(answer)
+        if score.error == UNECHOED and not echoes:
+            raise EndpointError(
+                f"{endpoint.base_url} gives {score.error}. The cloze critic needs a server whose "
+                "/completions knows `echo` with `logprobs`, such as vLLM's, or a model that is "
+                'loaded here: critic.endpoint.base_url = "local:".'
+            )
+        echoes = echoes or score.error is None
+        yield tag, score
 
 
 def read(answer: Answer) -> Score:
@@ -114,13 +127,20 @@ def read(answer: Answer) -> Score:
         return Score(None, answer.id, answer.error)
     tokens = answer.tokens or []
     written = 1 if answer.written is None else answer.written
-    echoed = tokens[: len(tokens) - written]
-    known = [float(token["logprob"]) for token in echoed if token["logprob"] is not None]
+    echoed = tokens[: max(0, len(tokens) - written)]
+    known = [math.nan if token.logprob is None else token.logprob for token in echoed]
+    if known and math.isnan(known[0]):
+        known.pop(0)
     if not known:
-        return Score(
-            None, answer.id, "no log-probabilities of the prompt: the endpoint does not echo them"
-        )
-    return Score(sum(known) / len(known), answer.id)
+        return Score(None, answer.id, UNECHOED)
+    return _score(sum(known) / len(known), answer.id)
+
+
+def _score(mean: float, call: str | None = None) -> Score:
+    """A score, if it is a number: NaN and infinities are an error, and no certain verdict."""
+    if not math.isfinite(mean):
+        return Score(None, call, f"the log-probabilities of the sentence are {mean}")
+    return Score(mean, call)
 
 
 def local(
@@ -135,7 +155,7 @@ def local(
         batch = jokes[start : start + BATCH]
         means = model.mean_log_probabilities([sentence(joke) for _, joke in batch])
         for (tag, _), mean in zip(batch, means, strict=True):
-            yield tag, Score(mean)
+            yield tag, _score(mean)
         progress.advance(rows=len(batch))
 
 

@@ -10,11 +10,17 @@ Every answer is kept in the call cache, and nothing is paid twice.
     hosts        the addresses of an endpoint: who is asked next, and how fast
     client       one HTTP request
     faults       every way that one can fail
-    call         what is asked, the key of its answer, and what came back
+    call         what is asked, and the key of its answer
+    answer       what came back, checked
+    tokens       its tokens with their log-probabilities
+    said         what it says: without thoughts and stop tokens; JSON in it
+    lists        the items of a list in it
+    items        what of an item is the joke
+    silence      tells that nothing comes
     account      what a step asks and pays
     cache        every answer ever paid for
     money        prices and caps
     quarantine   requests that failed for good, with all their attempts
 
-Stages know Door and Answer, and nothing else of it.
+Stages know Door and Answer, and what reads an answer's text: said and lists.
 """

@@ -11,9 +11,10 @@ from typing import Any
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
+from pipeline.llm.answer import Answer, Usage, call_id, parse
 from pipeline.llm.cache import Cache
-from pipeline.llm.call import Answer, Call, Usage, call_id, parse
-from pipeline.llm.faults import Refused, Retry, plain
+from pipeline.llm.call import Call
+from pipeline.llm.faults import Filtered, Forbidden, Refused, Retry, plain
 from pipeline.llm.money import Purse, cost
 from pipeline.llm.quarantine import Quarantine
 
@@ -72,8 +73,10 @@ class Account:
             raise
         self.answers = 0
         """How many came and were kept."""
+        self.hits = 0
+        """How many the cache had."""
         self._alone = 0
-        """How many requests have failed for the first time since the last of them."""
+        """How many requests have failed for the first time since the last answer."""
 
     def keep(
         self,
@@ -106,9 +109,7 @@ class Account:
         It stands in the ledger where no one finds it.
         """
         if usage.prompt is not None or usage.completion is not None:
-            self._pay(
-                f"{key}:{uuid.uuid4().hex[:8]}", text, raw, usage, seconds, payer or self.payer
-            )
+            self._pay(_wasted(key), text, raw, usage, seconds, payer or self.payer)
 
     def _pay(
         self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer
@@ -130,28 +131,50 @@ class Account:
             self.purse.settle(paid)
 
     def cached(self, key: str) -> Answer | None:
-        """The answer, if it was paid for before; one that cannot be read is none."""
+        """The answer, if it was paid for before.
+
+        One that cannot be read, as an older version may have kept it, is none: it stays in the
+        ledger, where no one finds it.
+        """
+        answer = self._read(key)
+        if answer is not None:
+            self.hits += 1
+            self.tally.cached += 1
+        return answer
+
+    def has(self, key: str) -> bool:
+        """Whether the answer was paid for before."""
+        return self._read(key) is not None
+
+    def _read(self, key: str) -> Answer | None:
         raw = self.cache.answer(key)
         if raw is None:
             return None
         try:
             answer, _ = parse(key, raw)
         except Retry:
+            self.cache.rename(key, _wasted(key))
             return None
-        self.tally.cached += 1
         return answer
 
     def fail(
-        self, call: Call, error: Exception, attempts: list[dict[str, Any]], since: int = -1
+        self,
+        call: Call,
+        error: Refused | Retry,
+        attempts: list[dict[str, Any]],
+        since: int = -1,
     ) -> Answer:
         """No attempt was answered: the row's failure; EndpointError where it is not the row's.
 
         `since` is what `answers` was when the request was first sent: if others were answered
         meanwhile, or the request failed at an earlier start, its failure says nothing of the
-        endpoint.
+        endpoint. What a filter refused is no failure, but a refusal.
         """
+        identity = call_id(call.key)
+        if isinstance(error, Filtered):
+            return Answer(id=identity, refusal=plain(str(error)), ended="filtered")
         self.tally.failed += 1
-        failed_before = self.quarantine is not None and call_id(call.key) in self.quarantine.before
+        failed_before = self.quarantine is not None and identity in self.quarantine.before
         if since == self.answers and not failed_before:
             self._alone += 1
         if self._alone >= FAILED_BEFORE_STOP:
@@ -162,11 +185,17 @@ class Account:
                 "again; no answer is lost."
             ) from None
         if self.quarantine:
-            self.quarantine.add(call_id(call.key), call.body, attempts)
+            self.quarantine.add(identity, call.body, attempts)
+        if isinstance(error, Forbidden) and not failed_before and not self.answers + self.hits:
+            raise error.of_all from None
         what = "unavailable" if isinstance(error, Retry) else "bad_request"
-        assert isinstance(error, (Refused, Retry))
-        return Answer(id=call_id(call.key), error=plain(f"{what}: {error}"))
+        return Answer(id=identity, error=plain(f"{what}: {error}"))
 
     def close(self) -> None:
         self.purse.close()
         self.cache.close()
+
+
+def _wasted(key: str) -> str:
+    """A key under which no one looks for an answer."""
+    return f"{key}:{uuid.uuid4().hex[:8]}"

@@ -21,9 +21,10 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm.account import Account, Payer
-from pipeline.llm.batch_client import BatchClient, Missing
-from pipeline.llm.call import Answer, Call, Done, parse, prepare
-from pipeline.llm.faults import Refused, Retry, Unusable
+from pipeline.llm.answer import Answer, parse
+from pipeline.llm.batch_client import BatchClient, Missing, answer_line, response_of
+from pipeline.llm.call import Call, Done, prepare
+from pipeline.llm.faults import Carried, Refused, Retry, Unusable
 from pipeline.llm.hosts import pause
 from pipeline.llm.jobs import Job, Jobs, Request
 
@@ -59,7 +60,7 @@ class BatchApi:
         """Of the requests that are asked here, and nobody else's."""
         self._broken: EndpointError | None = None
         """Of one line of an answer: no request can succeed before a person has mended something."""
-        self._failed: dict[str, Exception] = {}
+        self._failed: dict[str, Refused | Retry] = {}
         """By key, why a request is not sent again."""
         self._told: dict[str, str] = {}
         """The last line that a person was shown of each job, by its name."""
@@ -221,10 +222,11 @@ class BatchApi:
         left = self.jobs.requests(job.name)
         again: list[Request] = []
 
-        def take(line: dict[str, Any]) -> None:
-            request = left.pop(line.get("custom_id", ""), None)
+        def take(line: bytes) -> None:
+            answered = answer_line(line)
+            request = left.pop(answered.get("custom_id", ""), None)
             if request is not None:
-                again.extend(self._read(line, request, batch.id, payer))
+                again.extend(self._read(answered, request, batch.id, payer))
 
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -239,15 +241,15 @@ class BatchApi:
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""
         key = line["custom_id"]
-        response = line.get("response")
         raw = ""
         try:
-            if response is None:
-                raise Retry(str((line.get("error") or {}).get("message") or "no response"))
-            raw = json.dumps(response["body"])
-            if response["status_code"] != 200:
-                raise self.client.fault(response["status_code"], None, raw.encode())
-            _, usage = parse(key, raw)
+            status, raw = response_of(line)
+            if status != 200:
+                raise self.client.fault(status, None, raw.encode())
+            try:
+                _, usage = parse(key, raw)
+            except Carried as error:
+                raise self.client.fault(error.status, None, raw.encode()) from None
         except EndpointError as error:  # of one line: the others are paid for, and taken first
             self._broken = error
             return self._again(key, request, job, Retry(str(error)))
@@ -258,7 +260,7 @@ class BatchApi:
         self.account.keep(key, request, raw, usage, 0.0, payer)
         return []
 
-    def _again(self, key: str, request: str, job: str, error: Exception) -> list[Request]:
+    def _again(self, key: str, request: str, job: str, error: Refused | Retry) -> list[Request]:
         """Note an attempt that failed; the request, if it may be sent again."""
         attempt = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),

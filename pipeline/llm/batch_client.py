@@ -13,6 +13,7 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm import client
+from pipeline.llm.client import MOST_BYTES
 from pipeline.llm.faults import Busy, Gone, Retry, by_status
 from pipeline.llm.hosts import pause
 from pipeline.llm.jobs import URL
@@ -51,7 +52,7 @@ class BatchClient:
             default_headers=self._identity.headers,
             max_retries=0,
             timeout=max(runtime.timeout, FILE_TIMEOUT),
-            http_client=openai.DefaultAioHttpClient(),
+            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
         )
 
     async def send(self, path: Path, name: str) -> str:
@@ -92,14 +93,22 @@ class BatchClient:
         """A job as it is now."""
         return await self._tried(lambda: self._api.batches.retrieve(identity))
 
-    async def read(self, file: str, take: Callable[[dict[str, Any]], None]) -> None:
-        """Give each line of a file to `take`; after a broken download, all of them once more."""
+    async def read(self, file: str, take: Callable[[bytes], None]) -> None:
+        """Give each line of a file to `take`; after a broken download, all of them once more.
+
+        A line ends in a newline alone: others may stand in an answer. One that is longer than any
+        answer is given by its beginning.
+        """
 
         async def download() -> None:
+            rest = b""
             async with self._api.files.with_streaming_response.content(file) as response:
-                async for line in response.iter_lines():
-                    if line.strip():
-                        take(json.loads(line))
+                async for part in response.iter_bytes():
+                    *lines, rest = (rest + part).split(b"\n")
+                    rest = rest[:MOST_BYTES]
+                    for line in lines:
+                        take(line)
+            take(rest)
 
         await self._tried(download)
 
@@ -148,3 +157,27 @@ class BatchClient:
         url = self.endpoint.base_url
         hidden = self._identity.hidden(body)
         return by_status(self.endpoint, url, status, wait, hidden, time.time())
+
+
+def answer_line(line: bytes) -> dict[str, Any]:
+    """A line of a job's file; empty where it is none, so that its request stays unanswered."""
+    try:
+        answered = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(answered, dict) or not isinstance(answered.get("custom_id"), str):
+        return {}
+    return answered
+
+
+def response_of(line: dict[str, Any]) -> tuple[int, str]:
+    """The status and the body of a line's response; Retry where it has none."""
+    response = line.get("response")
+    if not isinstance(response, dict):
+        error = line.get("error")
+        why = error.get("message") if isinstance(error, dict) else error
+        raise Retry(str(why or "the line has no response"))
+    status = response.get("status_code")
+    if isinstance(status, bool) or not isinstance(status, int) or "body" not in response:
+        raise Retry("the line's response has no status_code, or no body")
+    return status, json.dumps(response["body"])

@@ -117,6 +117,10 @@ class Cache:
         row = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
         return None if row is None else str(row[0])
 
+    def rename(self, key: str, new: str) -> None:
+        """Keep an answer under another key."""
+        self.connection.execute("UPDATE calls SET key = ? WHERE key = ?", [new, key])
+
     def keep(
         self,
         key: str,

@@ -16,15 +16,21 @@ from typing import Any, Protocol
 from pipeline import standin
 from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.errors import ConfigError, EndpointError
-from pipeline.llm.faults import Gone, Retry, by_status
+from pipeline.llm.faults import STREAM, Gone, Retry, by_status
 
 CONNECT = 30.0
 """Seconds at most to reach a server, which is no matter of how long its answer is."""
+MOST_BYTES = 1 << 25
+"""The longest body that is read, unpacked: many times the longest answer with all log-probabilities
+that can be asked for."""
 
 
 class Client(Protocol):
     async def send(self, path: str, payload: bytes) -> bytes:
         """The body of a 200; every other outcome is an exception of faults.py, or EndpointError."""
+
+    def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
+        """What a status other than 200 means, with its Retry-After header and body."""
 
     async def close(self) -> None: ...
 
@@ -105,7 +111,7 @@ class Http:
             async with self._session.post(
                 self._paths[path], data=payload, proxy=self._proxy, allow_redirects=False
             ) as response:
-                body = await response.read()
+                body = await _body(response)
                 if response.status == 200:
                     return body
                 wait = response.headers.get("Retry-After")
@@ -121,12 +127,28 @@ class Http:
         except (self._lost, OSError) as error:  # its own words may show headers, and so keys
             what = f"{type(error).__name__} {getattr(error, 'status', '')}"
             raise Retry(f"the connection broke: {what}".strip()) from None
-        raise by_status(
-            self.endpoint, self.url, response.status, wait, self._identity.hidden(body), time.time()
-        )
+        raise self.fault(response.status, wait, body)
+
+    def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
+        hidden = self._identity.hidden(body)
+        return by_status(self.endpoint, self.url, status, wait, hidden, time.time())
 
     async def close(self) -> None:
         await self._session.close()
+
+
+async def _body(response: Any) -> bytes:
+    """A body of at most MOST_BYTES; Retry where it is longer, or a stream."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        if not parts and response.content_type == "text/event-stream" and part[:1] != b"{":
+            raise Retry(STREAM)
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise Retry(f"the answer is longer than {MOST_BYTES >> 20} MiB")
+    return b"".join(parts)
 
 
 def proxy(url: str) -> str | None:
@@ -157,7 +179,10 @@ class InProcess:
         body = json.dumps(answer).encode()
         if status == 200:
             return body
-        raise by_status(self.endpoint, STANDIN, status, None, body, 0.0)
+        raise self.fault(status, None, body)
+
+    def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
+        return by_status(self.endpoint, STANDIN, status, wait, body, 0.0)
 
     async def close(self) -> None:
         pass

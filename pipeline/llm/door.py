@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.llm.account import Account, Payer, Tally
+from pipeline.llm.answer import Answer, parse
 from pipeline.llm.cache import Cache, storage_errors
-from pipeline.llm.call import Answer, Done, parse
+from pipeline.llm.call import Done
 from pipeline.llm.quarantine import Quarantine
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Door:
             if isinstance(gathered, BaseException):
                 raise gathered
             for done in gathered:
-                in_cache = len(early) >= EARLY and done.answer.error is None
+                in_cache = len(early) >= EARLY and done.answer.text is not None
                 early[done.place] = Early(done.tag, done.key, None if in_cache else done.answer)
             while due in early:
                 tag, key, answer = early.pop(due)

@@ -1,8 +1,11 @@
 """Every way that a request can fail, and what each asks for.
 
 Refused    this request cannot be answered, the others can: quarantine it
+Filtered   a Refused by a filter of what is said: an answer, and it is no
+Forbidden  a 403, a Refused once anybody was answered; before, nobody's key may be good
 Retry      the same request may succeed later, and uses up an attempt
 Unusable   a Retry that was paid
+Carried    a Retry: a 200 that carries an error, which stands for another status
 Busy       a 429: later, and no attempt is used up
 Gone       this address answers nobody: ask the endpoint's other addresses
 errors.EndpointError    no request can succeed before a person has mended something
@@ -10,14 +13,39 @@ errors.EndpointError    no request can succeed before a person has mended someth
 
 import email.utils
 import json
+import re
 from typing import Any
 
 from pipeline.config.endpoint import Endpoint
 from pipeline.errors import EndpointError
 
+FILTER = re.compile(
+    r"content[ _-]?(filter|policy|management|moderation)|ContentPolicyViolation"
+    r"|ResponsibleAIPolicyViolation|moderation_blocked|prohibited_content|safety[ _](system|filter)"
+    r"|blocked by .{0,20}(safety|moderation|guardrail)|data_inspection_failed",
+    re.IGNORECASE,
+)
+"""What servers call it that a filter refused a request, in an error's code, type or words."""
+STREAM = (
+    "the answer came as a stream, which nobody asked for: take `stream` out of extra_body, or "
+    "switch it off at the server"
+)
+
 
 class Refused(Exception):
     """This request cannot be answered; the others can."""
+
+
+class Filtered(Refused):
+    """A filter refused what this request says, as another may refuse it again."""
+
+
+class Forbidden(Refused):
+    """HTTP 403: of this request alone, or of everybody's, as `of_all` then says."""
+
+    def __init__(self, why: str, of_all: EndpointError) -> None:
+        super().__init__(why)
+        self.of_all = of_all
 
 
 class Retry(Exception):
@@ -36,6 +64,14 @@ class Unusable(Retry):
         self.usage = usage
 
 
+class Carried(Retry):
+    """A 200 whose body is an error; `status` is the one that it stands for."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the body of a 200 is an error ({status})")
+        self.status = status
+
+
 class Busy(Retry):
     """HTTP 429: the server is alive and wants fewer requests."""
 
@@ -52,16 +88,19 @@ def by_status(
     `wait` is its Retry-After header, `now` seconds since 1970.
     """
     message = " ".join(_message(body).split())[:300]
+    if status in (400, 403, 422, 451) and FILTER.search(_error(body)):
+        return Filtered(f"HTTP {status}: {message}")
     if status in (401, 403):
         refused = "a request without a key"
         mend = "Set api_key_env in its section"
         if endpoint.api_key_env:
             refused = f"the key in {endpoint.api_key_env}"
             mend = f"export {endpoint.api_key_env}=..."
-        return EndpointError(
+        of_all = EndpointError(
             f"{url} refused {refused} (HTTP {status}): {message}\n"
             f"{mend} and run the same command again; no answer is lost."
         )
+        return of_all if status == 401 else Forbidden(f"HTTP 403: {message}", of_all)
     if status == 404:
         return EndpointError(
             f"{url} has no model {endpoint.model!r} (HTTP 404): {message}\nMend base_url or model."
@@ -100,6 +139,15 @@ def plain(text: str | None) -> str | None:
     return None if text is None else str.encode(text, "utf-8", "replace").decode()
 
 
+def _error(body: bytes) -> str:
+    """The error in a body as JSON, with its codes; empty where it is in no form that is known."""
+    try:
+        error = json.loads(body)["error"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return json.dumps(error)
+
+
 def _message(body: bytes) -> str:
     """What an error's body says: error.message where it is OpenAI's kind, else the body."""
     text = body.decode("utf-8", "replace")
@@ -108,5 +156,5 @@ def _message(body: bytes) -> str:
         if isinstance(error, dict):
             error = error["message"]
         return str(error)
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return text

@@ -56,11 +56,8 @@ class Jobs:
 
     def is_asked(self, key: str) -> bool:
         """Whether a request is answered, or in a job."""
-        row = self.sql.execute(
-            "SELECT 1 FROM calls WHERE key = ?1 UNION ALL SELECT 1 FROM batch_calls WHERE key = ?1",
-            [key],
-        ).fetchone()
-        return row is not None
+        row = self.sql.execute("SELECT 1 FROM batch_calls WHERE key = ?", [key]).fetchone()
+        return row is not None or self.account.has(key)
 
     def holder(self, key: str) -> str | None:
         """The id of the job that a request is in, or words in its place; None: it is in none."""

@@ -12,10 +12,12 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm import money
 from pipeline.llm.account import Account
-from pipeline.llm.call import Answer, Call, Done, parse, prepare
-from pipeline.llm.faults import Busy, Gone, Refused, Retry, Unusable, plain
+from pipeline.llm.answer import Answer, Usage, parse
+from pipeline.llm.call import Call, Done, prepare
+from pipeline.llm.faults import Busy, Carried, Gone, Refused, Retry, Unusable, plain
 from pipeline.llm.hosts import Halted, Host, Hosts, jitter, unreachable
 from pipeline.llm.jobs import Jobs
+from pipeline.llm.silence import Silence
 
 PATIENCE = 900.0
 """Seconds that one request waits in all for an endpoint that answers 429."""
@@ -66,6 +68,7 @@ class Live:
         self._start: Callable[[], None] = lambda: None
         """Sets another worker to work."""
         self._first_error: BaseException | None = None
+        self._silence = Silence(account.payer.step, endpoint.base_url, runtime.timeout)
 
     async def serve(
         self,
@@ -93,8 +96,10 @@ class Live:
         try:
             for _ in range(self._most):
                 start()
+            watcher = asyncio.create_task(self._silence.watch(lambda: len(self._flying)))
             while tasks:
                 await asyncio.wait(tasks)
+            watcher.cancel()
         finally:
             await self.hosts.close()
         if self._first_error:
@@ -173,6 +178,7 @@ class Live:
                 since = self.account.answers
             return await self._ask(call, attempts)
         except (Refused, Retry) as error:
+            self._silence.end(str(error))
             return self.account.fail(call, error, attempts, since)
         finally:
             purse.release(reserved)
@@ -201,7 +207,7 @@ class Live:
             raw = ""
             try:
                 raw = (await host.client.send(call.path, payload)).decode("utf-8-sig", "replace")
-                answer, usage = parse(call.key, raw)
+                answer, usage = _read(host, call.key, raw)
             except EndpointError as error:
                 attempts.append(_attempt(host, error, began))
                 self.hosts.lose(host, error)
@@ -211,6 +217,7 @@ class Live:
                 raise
             except Retry as error:
                 attempts.append(_attempt(host, error, began))
+                self._silence.trouble = str(error)
                 if isinstance(error, Unusable):
                     self._waste(call, raw, error, began)
                 if not isinstance(error, Busy):
@@ -227,6 +234,7 @@ class Live:
             else:
                 host.answered(busy=False)
                 host.failed = 0
+                self._silence.end()
                 host.tokens.take((usage.prompt or 0) + (usage.completion or 0) - expected)
                 self.account.keep(call.key, call.text, raw, usage, time.monotonic() - began)
                 return answer
@@ -261,6 +269,14 @@ class Live:
         elif asked is None:
             asked = min(8.0, BACKOFF * 2**spent)
         return jitter(min(max(asked, SHORTEST_WAIT), LONGEST_WAIT))
+
+
+def _read(host: Host, key: str, raw: str) -> tuple[Answer, Usage]:
+    """The answer in the body of a 200; what the error means that it may carry is raised."""
+    try:
+        return parse(key, raw)
+    except Carried as error:
+        raise host.client.fault(error.status, None, raw.encode()) from None
 
 
 def _attempt(host: Host, error: Exception, began: float) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import IO, Any, NamedTuple
 from pipeline.config.endpoint import STANDIN, Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError
+from pipeline.llm.answer import Usage
 from pipeline.llm.cache import Cache
-from pipeline.llm.call import Usage
 from pipeline.llm.hosts import Hosts
 
 UNKNOWN_LENGTH = 4096

@@ -1,7 +1,7 @@
 """The student writes: batches of answers, sampled, greedy or by beams."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +47,8 @@ class Writing(NamedTuple):
     been."""
     kept: Sequence[Joke] = ()
     """What an interrupted attempt has written."""
+    drop_cut: bool = False
+    """Leave out answers that came to no end within max_new_tokens."""
 
 
 def write_jokes(
@@ -67,22 +69,51 @@ def write_jokes(
     fitting = _by_length(writing, tokenizer, tasks, texts, settings)
     size = config.runtime.generate_batch
     tokens = 0
+    stops = stop_tokens(model, tokenizer)
+    finished = _finished(fitting, done, size)
     with Progress(f"{writing.step}, on {model.device}", len(fitting)) as progress:
         for start in range(0, len(fitting), size):
             batch = fitting[start : start + size]
             keys = [task.key for task in batch]
-            if all(key in done for key in keys):
-                yield from (done[key] for key in keys)
+            if start < finished:
+                for task in batch:
+                    if task.key in done:
+                        yield done[task.key]
+                    else:
+                        _drop_cut(writing, task, task.author)
                 progress.advance(rows=len(batch))
                 continue
             seeds = [int(content_id("s", config.seed, *key)[2:], 16) for key in keys]
             prompts = [texts[task.literal.id] for task in batch]
             numbers = [task.number for task in batch]
-            answers = generate(model, tokenizer, prompts, settings, seeds, numbers)
-            for task, (text, count) in zip(batch, answers, strict=True):
-                tokens += count
-                yield _joke(task, text)
+            ids = tokenizer(prompts)["input_ids"]
+            written = write(model, tokenizer, ids, settings, seeds, numbers)
+            answers = tokenizer.batch_decode(written, skip_special_tokens=True)
+            for task, answer, text in zip(batch, written, answers, strict=True):
+                tokens += len(answer)
+                if writing.drop_cut and answer[-1] not in stops:
+                    _drop_cut(writing, task, text.strip())
+                else:
+                    yield _joke(task, text.strip())
             progress.advance(f"{tokens / progress.seconds:.0f} tokens/s", rows=len(batch))
+
+
+def _finished(tasks: Sequence[Task], done: Container[Any], size: int) -> int:
+    """How many tasks an interrupted attempt has finished, in whole batches.
+
+    Those without a row, in a batch before another's row, were dropped then.
+    """
+    written = [place for place, task in enumerate(tasks) if task.key in done]
+    if not written:
+        return 0
+    last = written[-1] // size * size
+    whole = all(task.key in done for task in tasks[last : last + size])
+    return last + size if whole else last
+
+
+def _drop_cut(writing: Writing, task: Task, text: str) -> None:
+    """Leave out an answer that was cut; its text, or whose it was, where that is not known."""
+    writing.drop(task.literal.id, task.literal.id, "cut at max_new_tokens", text)
 
 
 def _by_length(

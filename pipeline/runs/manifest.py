@@ -90,6 +90,15 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
     return lines
 
 
+def failures(manifest: Manifest) -> str:
+    """How much of a step's judging failed, and why; empty where nothing did."""
+    judging = manifest.get("judging")
+    if not judging:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in judging["reasons"].items())
+    return f"{judging['failed']} of {judging['verdicts']} verdicts failed: {reasons}"
+
+
 def made_with() -> dict[str, Any]:
     """Versions and git state; recorded, never compared."""
     versions = {"humor-distill": __version__}

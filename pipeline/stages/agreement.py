@@ -14,7 +14,7 @@ from pipeline.config.whole import Agreement, Config
 from pipeline.errors import DataError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
-from pipeline.judging import critic, metrics
+from pipeline.judging import critic, metrics, tally
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -23,7 +23,7 @@ from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
-VERSION = 1
+VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -53,7 +53,8 @@ def run(context: Context) -> Iterator[Verdict]:
     context.files.append(context.folder / LABELS)
     verdicts: list[Verdict] = []
     with Progress(str(context.step), 2 * len(labels)) as progress:
-        for verdict in critic.verdicts(context, progress, _pairs(labels)):
+        judged = critic.verdicts(context, progress, _pairs(labels))
+        for verdict in tally.counted(context, context.config.critic, judged):
             verdicts.append(verdict)
             yield verdict
     figures = metrics.agreement(verdicts, labels)

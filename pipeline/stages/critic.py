@@ -12,14 +12,14 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
-from pipeline.judging import critic, pairs
+from pipeline.judging import critic, pairs, tally
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row
 from pipeline.runs.step import Step
 
-VERSION = 1
+VERSION = 2
 ROUND_KEYS = ("rankings",)
 
 
@@ -61,9 +61,12 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 
 def run(context: Context) -> Iterator[Verdict]:
     groups = _candidates(context)
-    if _which(context.config, context.step.round) == "swiss":
-        yield from _swiss(context, groups)
-        return
+    judge = _swiss if _which(context.config, context.step.round) == "swiss" else _chosen
+    yield from tally.counted(context, context.config.critic, judge(context, groups))
+
+
+def _chosen(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
+    """Pairs that are known beforehand."""
     chosen = _pairs(context, groups)
     with Progress(str(context.step), 2 * len(chosen)) as progress:
         yield from critic.verdicts(context, progress, chosen)

@@ -13,7 +13,7 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
-from pipeline.judging import best_of, choice, metrics
+from pipeline.judging import best_of, choice, metrics, tally
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText, Metric, Verdict
@@ -21,7 +21,7 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION
 from pipeline.runs.step import Step
 
-VERSION = 1
+VERSION = 2
 Verdicts = dict[tuple[str, str], list[Verdict]]
 """The judge's, by aspect and contestant."""
 
@@ -72,12 +72,13 @@ def run(context: Context) -> Iterator[Verdict]:
     author_of = {joke.id: joke.author for joke in answers}
     verdicts: Verdicts = defaultdict(list)
     with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects)) as progress:
-        for aspect in settings.aspects:
-            for verdict in choice.verdicts(
-                "judge", settings, context.door(progress), pairs, aspect
-            ):
-                verdicts[aspect, author_of[verdict.a]].append(verdict)
-                yield verdict
+        judged = chain.from_iterable(
+            choice.verdicts("judge", settings, context.door(progress), pairs, aspect)
+            for aspect in settings.aspects
+        )
+        for verdict in tally.counted(context, settings, judged):
+            verdicts[verdict.aspect, author_of[verdict.a]].append(verdict)
+            yield verdict
     train = {literal.id for literal in context.literals("train")}
     trained_on = {joke.text for joke in teacher if joke.literal_id in train}
     rows = list(

@@ -6,6 +6,8 @@ They are from the student that the round starts from, the untrained one, or the 
 the student.
 """
 
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +15,18 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
+from pipeline.llm.said import said
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.step import Step, student_step
 
-VERSION = 1
+VERSION = 2
+CUT = "cut at max_new_tokens"
+"""Why an answer that came to no end is no candidate."""
+LOOKED_AT = 5
+"""Sentences after whose candidates it is plain whether a server samples."""
 ROUND_KEYS = ("candidates",)
 
 
@@ -89,7 +96,9 @@ def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
         tasks += [generation.Task(literal, author, index) for index in range(config.sample.k)]
     tokenizer = student.load_tokenizer(config)
     model = student.load(config, weights)
-    writing = generation.Writing(config, str(context.step), context.drop, context.kept(Joke))
+    writing = generation.Writing(
+        config, str(context.step), context.drop, context.kept(Joke), drop_cut=True
+    )
     yield from generation.write_jokes(writing, model, tokenizer, tasks, config.sample)
 
 
@@ -115,30 +124,64 @@ def _served(context: Context, author: str) -> Iterator[Joke]:
     if sample.endpoint is None:
         return
     calls = len(context.literals(*sample.splits)) * sample.k
+    alike = _Alike(context)
     with Progress(str(context.step), calls) as progress:
         for (literal, index), answer in context.door(progress).ask(
             sample.endpoint, _bodies(context)
         ):
-            if not answer.text:
-                context.drop(
-                    literal.id,
-                    literal.id,
-                    f"no answer: {_why(answer)}",
-                    answer.error or answer.refusal,
-                )
+            text, after = said(answer.text or "")
+            why = _why_none(answer, text)
+            if why:
+                left_out = answer.error or answer.refusal or answer.text
+                context.drop(literal.id, literal.id, why, left_out)
                 continue
+            if after:
+                context.drop(literal.id, literal.id, "after the answer's end", after)
+            alike.note(literal.id, text)
             yield make(
                 Joke,
                 literal_id=literal.id,
                 literal=literal.text,
-                text=answer.text.strip(),
+                text=text,
                 author=author,
                 index=index,
                 call=answer.id,
             )
 
 
-def _why(answer: Answer) -> str:
+def _why_none(answer: Answer, text: str) -> str | None:
+    """Why an answer is no candidate; None where it is one."""
     if answer.error:
-        return answer.error.partition(":")[0]
-    return "refused" if answer.refusal else "empty"
+        return f"no answer: {answer.error.partition(':')[0]}"
+    if answer.refusal or answer.ended == "filtered":
+        return "no answer: refused"
+    if answer.ended == "cut":
+        return CUT
+    return None if text else "no answer: empty"
+
+
+class _Alike:
+    """Tells once, after a few literals, that a server samples nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._sample = context.config.sample
+        self._step = context.step
+        self._texts: dict[str, set[str]] = defaultdict(set)
+        self._counts: Counter[str] = Counter()
+
+    def note(self, literal: str, text: str) -> None:
+        """A candidate came."""
+        if self._sample.temperature == 0 or self._sample.k == 1 or len(self._counts) > LOOKED_AT:
+            return
+        self._texts[literal].add(text)
+        self._counts[literal] += 1
+        if len(self._counts) < LOOKED_AT or self._counts[literal] < self._sample.k:
+            return
+        if all(len(texts) == 1 for texts in self._texts.values()):
+            print(
+                f"{self._step}: the server gives {self._sample.k} equal candidates for each of the "
+                f"first {LOOKED_AT} sentences at temperature {self._sample.temperature:g}. It does "
+                "not sample, and equal ones cannot be compared: `transformers serve`, for example, "
+                "needs do_sample = true in the model's generation_config.json.",
+                file=sys.stderr,
+            )

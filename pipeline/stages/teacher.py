@@ -4,7 +4,6 @@
 top_p 1.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,18 +12,19 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
-from pipeline.llm.call import Answer
+from pipeline.llm import lists
+from pipeline.llm.answer import Answer
+from pipeline.llm.lists import Listed
+from pipeline.llm.said import said
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, make
 from pipeline.runs.literals import literals
 from pipeline.runs.step import Step
 
-ITEM = re.compile(r"^[\s*_#>-]*\(?(\d{1,3})[.):\]](?:\*\*|__)?\s*(.*)$")
 SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
 WORDS = re.compile(r"\w+")
-THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 REFUSAL = re.compile(
     r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i "
     r"(can't|cannot|can not|won't) "
@@ -40,7 +40,7 @@ WARNING = re.compile(
     re.IGNORECASE,
 )
 
-VERSION = 1
+VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -106,31 +106,52 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
     """The jokes in a teacher's answer, at most n, and (reason, text) of what was left out.
 
     Reasons for a whole answer: bad request, unavailable, refused, warned, cut at max_tokens, no
-    list. Reasons for a joke: empty, copy of the literal, same joke twice, more than asked; `fewer
-    than asked` once for each missing joke.
+    list. Reasons for a joke: empty, copy of the literal, same joke twice, more than asked, no text
+    (in JSON), cut at max_tokens; `fewer than asked` once for each missing joke. Reasons for what is
+    no joke: title, explanation, beside the list, after its end.
     """
     if answer.error:
         return [], [(answer.error.partition(":")[0].replace("_", " "), answer.error)]
-    text = THOUGHT.sub("", answer.text or "")
-    if answer.refusal or answer.finish == "content_filter":
+    if answer.refusal or answer.ended == "filtered":
         return [], [("refused", answer.refusal or answer.text)]
-    items, beside = in_json(text) if text.lstrip().startswith("{") else split_list(text)
-    if (
-        not items
-        and n == 1
-        and text.strip()
-        and "\n" not in text.strip()
-        and not REFUSAL.search(text)
-    ):
-        items, beside = [clean(text)], ""
-    if not items or (len(items) < n and REFUSAL.search(items[0])):
-        return [], [("refused" if REFUSAL.search(text) else "no list", text)]
-    if WARNING.search(beside) or REFUSAL.search(beside):
-        return [], [("warned", text)]
-    dropped: list[tuple[str, str | None]] = []
-    if answer.finish == "length":
+    text, after = said(answer.text or "")
+    listed = lists.read(text, n)
+    if not listed.items and n == 1 and text and "\n" not in text and not REFUSAL.search(text):
+        listed = Listed([lists.clean(text)])
+    why = _none(answer, text, listed, n)
+    if why:
+        return [], [(why, answer.text)]
+    dropped: list[tuple[str, str | None]] = [*listed.left_out]
+    dropped += [("beside the list", listed.beside)] * bool(listed.beside)
+    dropped += [("after the answer's end", after)] * bool(after)
+    items = listed.items
+    if answer.ended == "cut":
         dropped.append(("cut at max_tokens", items[-1]))
         items = items[:-1]
+    kept, not_kept = _different(items, literal, n)
+    dropped += not_kept
+    dropped += [("fewer than asked", None)] * (n - len(kept))
+    return kept, dropped
+
+
+def _none(answer: Answer, text: str, listed: Listed, n: int) -> str | None:
+    """Why an answer gives no joke at all; None where it gives some."""
+    items = listed.items
+    if not items or (len(items) < n and REFUSAL.search(items[0])):
+        if REFUSAL.search(text):
+            return "refused"
+        return "cut at max_tokens" if answer.ended == "cut" else "no list"
+    around = "\n".join([listed.beside, *(left for _, left in listed.left_out)])
+    if WARNING.search(listed.beside) or REFUSAL.search(around):
+        return "warned"
+    return None
+
+
+def _different(
+    items: Sequence[str], literal: str, n: int
+) -> tuple[list[str], list[tuple[str, str | None]]]:
+    """Of the items of a list n that differ from each other and the literal, and the others."""
+    dropped: list[tuple[str, str | None]] = []
     kept: dict[str, str] = {}
     told = fold(literal)
     for item in items:
@@ -145,59 +166,7 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
             dropped.append(("more than asked", item))
         else:
             kept[folded] = item
-    dropped += [("fewer than asked", None)] * (n - len(kept))
     return list(kept.values()), dropped
-
-
-def in_json(text: str) -> tuple[list[str], str]:
-    """The items of a JSON object's list "jokes", as split_list gives them.
-
-    There are none where it is no such object.
-    """
-    try:
-        return [clean(str(item)) for item in json.loads(text)["jokes"]], ""
-    except (ValueError, LookupError, TypeError):
-        return [], text
-
-
-def split_list(text: str) -> tuple[list[str], str]:
-    """The items of a numbered list, and the text before and after it.
-
-    Numbers count up (or all say 1); an item runs on over the indented lines after it.
-    """
-    items: list[str] = []
-    beside: list[str] = []
-    inside = False
-    for line in text.splitlines():
-        found = ITEM.match(line)
-        if found and int(found[1]) in (1, len(items) + 1):
-            items.append(found[2])
-            inside = True
-        elif inside and line.strip() and line[0].isspace():
-            items[-1] += " " + line.strip()
-        else:
-            inside = False
-            beside.append(line)
-    return [clean(item) for item in items], "\n".join(beside)
-
-
-def clean(item: str) -> str:
-    """Without the quotes and the bold that models put around a list item."""
-    item = " ".join(item.split())
-    for mark in ("**", "__", "*", "_"):
-        if item.startswith(mark) and item.endswith(mark) and len(item) > 2 * len(mark):
-            item = item[len(mark) : -len(mark)].strip()
-    for left, right in ('""', "\u201c\u201d", "''"):
-        inner = item[1:-1]
-        if (
-            item.startswith(left)
-            and item.endswith(right)
-            and inner
-            and left not in inner
-            and right not in inner
-        ):
-            return inner.strip()
-    return item
 
 
 def fold(text: str) -> str:

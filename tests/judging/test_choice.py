@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import prompts, standin
 from pipeline.judging import choice
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 
 
 def tokens(*parts, top=None):
@@ -72,8 +72,8 @@ def test_probability_is_none_without_mark_or_answer_token():
         (Answer("c_1", error="unavailable: HTTP 500"), "unavailable: HTTP 500"),
         (Answer("c_1", refusal="No."), "refused: No."),
         (Answer("c_1"), "the message has no content"),
-        (Answer("c_1", text="Funny!", finish="stop"), "no answer"),
-        (Answer("c_1", text="Answer: 1", finish="length"), "cut at max_tokens"),
+        (Answer("c_1", text="Funny!", ended="whole"), "no answer"),
+        (Answer("c_1", text="Answer: 1", ended="cut"), "cut at max_tokens"),
     ],
 )
 def test_a_failure_is_an_error_and_never_a_score(answer, error):
@@ -84,7 +84,7 @@ def test_a_failure_is_an_error_and_never_a_score(answer, error):
 
 def test_in_the_second_order_the_answer_1_means_b():
     found = choice.read_order(
-        Answer("c_1", text="Reason: shorter.\nAnswer: 1", finish="stop"), "ba"
+        Answer("c_1", text="Reason: shorter.\nAnswer: 1", ended="whole"), "ba"
     )
     assert (found.p_a, found.answer, found.reason) == (0.0, "b", "shorter.")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline import prompts
 from pipeline.judging import choice, metrics, preferences
 from pipeline.judging.verdict import outcome
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Order, Verdict
 from pipeline.rows.row import make, true_id
@@ -165,7 +165,7 @@ def test_any_answer_of_a_critic_is_read_or_failed(text):
 @given(anything, st.integers(1, 4))
 def test_any_answer_of_a_teacher_is_jokes_and_reasons(text, n):
     jokes, dropped = teacher.parse(
-        Answer(id="c_1", text=text, finish="stop"), "The kettle is on.", n
+        Answer(id="c_1", text=text, ended="whole"), "The kettle is on.", n
     )
     assert len(jokes) <= n
     assert all(joke.strip() for joke in jokes)

@@ -12,7 +12,7 @@ from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
 from pipeline.judging import cloze
 from pipeline.judging.verdict import side
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
 from pipeline.rows.records import Joke
 from pipeline.rows.row import make

@@ -11,8 +11,8 @@ from pipeline import standin
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
+from pipeline.llm.answer import parse
 from pipeline.llm.cache import usage
-from pipeline.llm.call import read
 from pipeline.llm.door import Door
 from pipeline.llm.faults import retry_after
 from tests.llm.conftest import answers_of
@@ -398,4 +398,5 @@ def test_the_stand_in_is_the_same_in_process_and_on_a_port(tmp_path):
 
 def test_half_a_surrogate_in_a_refusal_becomes_a_question_mark():
     message = {"message": {"content": None, "refusal": "no \ud83e joke"}, "finish_reason": "stop"}
-    assert read("", {"choices": [message]}).refusal == "no ? joke"
+    answer, _ = parse("", json.dumps({"choices": [message]}))
+    assert answer.refusal == "no ? joke"

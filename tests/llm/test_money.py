@@ -9,8 +9,8 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError
 from pipeline.execution.forecast import Dry, Forecast, of_requests
 from pipeline.llm import money
+from pipeline.llm.answer import Usage
 from pipeline.llm.cache import usage
-from pipeline.llm.call import Usage
 from pipeline.llm.door import Door
 from pipeline.runs.step import Step
 from tests.bench.door import prepare

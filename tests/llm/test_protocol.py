@@ -12,7 +12,8 @@ from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.judging.choice import read_order, request
-from pipeline.llm.call import Answer, prepare
+from pipeline.llm.answer import Answer
+from pipeline.llm.call import prepare
 from pipeline.llm.client import proxy
 from pipeline.llm.door import Door
 from pipeline.rows.records import Joke
@@ -80,7 +81,7 @@ def test_a_critic_that_answers_by_schema():
     ],
 )
 def test_a_json_answer_counts_and_a_quoted_one_does_not(raw, p_a):
-    order = read_order(Answer(id="c_1", text=raw, finish="stop"), "ab")
+    order = read_order(Answer(id="c_1", text=raw, ended="whole"), "ab")
     assert order.p_a == p_a
     if p_a is not None:
         assert order.reason.startswith(("shorter", "it says"))
@@ -106,12 +107,12 @@ def test_the_probability_is_that_of_the_token_in_the_json():
     raw = "".join(token["token"] for token in spelled)
     assert json.loads(raw) == {"reason": "1 is old", "answer": "2"}
     assert read_order(
-        Answer(id="c_1", text=raw, finish="stop", tokens=spelled), "ab"
+        Answer(id="c_1", text=raw, ended="whole", tokens=spelled), "ab"
     ).p_a == pytest.approx(0.1, abs=1e-4)
 
 
 def test_a_teacher_that_answers_by_schema():
-    answer = Answer(id="c_1", text='{"jokes": ["One.", "Two.", "one", ""]}', finish="stop")
+    answer = Answer(id="c_1", text='{"jokes": ["One.", "Two.", "one", ""]}', ended="whole")
     texts, dropped = teacher.parse(answer, "It rains.", 3)
     assert texts == ["One.", "Two."]
     assert [reason for reason, _ in dropped] == ["same joke twice", "empty", "fewer than asked"]

@@ -2,14 +2,14 @@ from collections import Counter
 
 import pytest
 
-from pipeline.llm.call import Answer
+from pipeline.llm.answer import Answer
 from pipeline.stages.teacher import parse
 
 LITERAL = "The kettle is on."
 
 
-def parsed(text, n=3, finish="stop", **more):
-    jokes, dropped = parse(Answer("c_1", text=text, finish=finish, **more), LITERAL, n)
+def parsed(text, n=3, ended="whole", **more):
+    jokes, dropped = parse(Answer("c_1", text=text, ended=ended, **more), LITERAL, n)
     return jokes, dict(Counter(reason for reason, _ in dropped))
 
 
@@ -76,7 +76,7 @@ def test_a_joke_may_sound_like_a_refusal():
 
 def test_refusal_fields_of_the_protocol():
     assert parsed(None, refusal="No.") == ([], {"refused": 1})
-    assert parsed("1. One.", finish="content_filter") == ([], {"refused": 1})
+    assert parsed("1. One.", ended="filtered") == ([], {"refused": 1})
 
 
 def test_a_failed_request_is_no_joke():
@@ -100,7 +100,7 @@ def test_jokes_are_dropped_one_by_one():
         {"copy of the literal": 1, "same joke twice": 1, "empty": 1, "fewer than asked": 1},
     )
     assert parsed("1. One.\n2. Two.\n3. Three.", n=2) == (["One.", "Two."], {"more than asked": 1})
-    assert parsed("1. One.\n2. Two is cu", finish="length", n=2) == (
+    assert parsed("1. One.\n2. Two is cu", ended="cut", n=2) == (
         ["One."],
         {"cut at max_tokens": 1, "fewer than asked": 1},
     )
