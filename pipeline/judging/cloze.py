@@ -129,7 +129,7 @@ def read(answer: Answer) -> Score:
     written = 1 if answer.written is None else answer.written
     echoed = tokens[: max(0, len(tokens) - written)]
     known = [math.nan if token.logprob is None else token.logprob for token in echoed]
-    if known and math.isnan(known[0]):
+    while known and math.isnan(known[0]):
         known.pop(0)
     if not known:
         return Score(None, answer.id, UNECHOED)

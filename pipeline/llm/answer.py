@@ -139,9 +139,14 @@ def _first(choices: Any) -> dict[str, Any] | None:
 
 
 def _ended(reason: Any) -> Ended | None:
-    """How an answer ended by its finish_reason; None where that is not known."""
+    """How an answer ended by its finish_reason; None where it broke off.
+
+    Without any it is whole: some servers, such as KoboldCpp, have said nothing of whole answers.
+    """
     if isinstance(reason, dict):  # as SGLang keeps it
         reason = reason.get("type")
+    if reason in (None, "", "null"):
+        return "whole"
     if not isinstance(reason, str):
         return None
     word = reason.rpartition(".")[2].strip().lower().replace("-", "_").replace(" ", "_")

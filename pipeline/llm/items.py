@@ -1,4 +1,4 @@
-"""What of a list's item is the joke: not its title, not what explains it, not what ends the list."""
+"""What of a list's item is the joke: no title, no explanation, nothing that ends the list."""
 
 import re
 from dataclasses import dataclass, field

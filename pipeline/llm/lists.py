@@ -124,9 +124,7 @@ def _numbered(lines: list[str]) -> Listed:
         first = not blocks and number in (0, 1)
         if mark and (first or (blocks and (number == 1 or last < number <= last + 2))):
             last = number
-            rest = "" if mark["alone"] is not None else mark["marks"] + mark["rest"]
-            marked = "".join(sorted(set(mark["before"]) & set("*_#")))
-            blocks.append(Block(marked, [[rest.strip()] if rest.strip() else []]))
+            blocks.append(_begun(mark))
         elif not blocks:
             before.append(line)
         elif not line.strip() or RULE.match(line):
@@ -141,6 +139,17 @@ def _numbered(lines: list[str]) -> Listed:
     items = [clean(block.whole()) for block in blocks]
     beside = "\n".join([*before, *after]).strip()
     return Listed(items, beside, tuple(left_out))
+
+
+def _begun(mark: re.Match[str]) -> Block:
+    """The item that a line begins; what is bold is its number alone, or goes on after it."""
+    marks = mark["marks"] or ""
+    around = "".join(sorted(set(mark["before"]) & set("*_#")))
+    if marks and marks[0] in around:
+        around = around.replace(marks[0], "")
+        marks = ""
+    rest = (marks + (mark["rest"] or "")).strip()
+    return Block(around, [[rest] if rest else []])
 
 
 def _bulleted(lines: list[str], n: int) -> Listed:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from collections import Counter
 
 import pytest
 
@@ -122,12 +123,13 @@ def test_bad_literals_are_named(cli, config, tmp_path, content, complaint, code)
 
 
 def test_a_teacher_that_never_answers_with_a_list_leaves_no_rows_and_says_so(
-    cli, config, monkeypatch
+    cli, config, data, monkeypatch
 ):
     monkeypatch.setattr("pipeline.standin.teach", lambda prompt, seed: "What a lovely sentence.")
-    assert "teacher: no row is left. 40 no list" in cli(
-        "teacher", "--run", "v1", "--config", config, code=4
-    )
+    said = cli("teacher", "--run", "v1", "--config", config, code=4)
+    assert "teacher: no row is left. Dropped: 40 no list.\nOne was: 'What a lovely" in said
+    dropped = rows(data / "runs/v1/teacher/dropped.jsonl")
+    assert Counter(row["reason"] for row in dropped) == {"no list": 40}
 
 
 def test_two_jokes_instead_of_three_are_kept_and_counted(cli, config, data, monkeypatch):

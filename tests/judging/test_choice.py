@@ -5,6 +5,7 @@ import pytest
 from pipeline import prompts, standin
 from pipeline.judging import choice
 from pipeline.llm.answer import Answer
+from pipeline.llm.tokens import tokens as read_tokens
 
 
 def tokens(*parts, top=None):
@@ -13,7 +14,7 @@ def tokens(*parts, top=None):
         rows[index]["top_logprobs"] = [
             {"token": token, "logprob": math.log(p)} for token, p in pairs
         ]
-    return rows
+    return read_tokens({"content": rows})
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from pipeline import prompts, standin
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
+from pipeline.errors import EndpointError
 from pipeline.judging import cloze
 from pipeline.judging.verdict import side
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
+from pipeline.llm.tokens import Token, tokens
 from pipeline.rows.records import Joke
 from pipeline.rows.row import make
 from tests import ROOT
@@ -31,22 +33,22 @@ def jokes(*texts):
 
 def echoed(text, p, more=True):
     """What a completions endpoint says of a prompt: each word's log p, and a token of its own."""
-    tokens = re.findall(r"\s*\S+", text)
+    words = re.findall(r"\s*\S+", text)
     logprobs = [
         None,
-        *[math.log(p[SURPRISING] if SURPRISING in token else p["other"]) for token in tokens[1:]],
+        *[math.log(p[SURPRISING] if SURPRISING in token else p["other"]) for token in words[1:]],
     ]
-    tokens, logprobs = (tokens + [" and"], [*logprobs, -9.0]) if more else (tokens, logprobs)
+    words, logprobs = (words + [" and"], [*logprobs, -9.0]) if more else (words, logprobs)
     said = {
-        "tokens": tokens,
+        "tokens": words,
         "token_logprobs": logprobs,
         "top_logprobs": None,
-        "text_offset": [0] * len(tokens),
+        "text_offset": [0] * len(words),
     }
     choice = {"index": 0, "text": text + " and", "finish_reason": "length", "logprobs": said}
     return 200, {
         "choices": [choice],
-        "usage": {"prompt_tokens": len(tokens) - 1, "completion_tokens": 1},
+        "usage": {"prompt_tokens": len(words) - 1, "completion_tokens": 1},
     }
 
 
@@ -88,24 +90,21 @@ def test_the_model_s_own_token_is_not_the_prompt_s():
     text = "a b c"
     for more in (True, False):
         body = echoed(text, {"other": 0.25}, more)[1]["choices"][0]["logprobs"]
-        pairs = zip(body["tokens"], body["token_logprobs"], strict=True)
-        tokens = [{"token": token, "logprob": logprob} for token, logprob in pairs]
-        start = {"token": "<s>", "logprob": None}  # spelled, but no part of the text
-        answer = Answer("c_1", tokens=[start, *tokens], written=1 if more else 0)
+        start = Token("<s>", None)  # spelled, but no part of the text
+        echo = tokens(body) or []
+        answer = Answer("c_1", tokens=[start, *echo], written=1 if more else 0)
         assert cloze.read(answer)[0] == pytest.approx(math.log(0.25))
 
 
-def test_an_endpoint_that_echoes_nothing_gives_no_verdict(data):
+def test_an_endpoint_that_echoes_nothing_stops_the_step_with_the_way_out(data):
     def silent(body, n):
         return 200, {
             "choices": [{"index": 0, "text": "x", "finish_reason": "length", "logprobs": None}]
         }
 
-    with served(silent) as (url, _):
-        found = judged(url, data, [tuple(jokes("one", "two"))])
-    assert found[0].outcome == "failed"
-    assert found[0].p_a is None
-    assert "does not echo them" in found[0].orders[0].error
+    with served(silent) as (url, got), pytest.raises(EndpointError, match='base_url = "local:"'):
+        judged(url, data, [(joke, joke) for joke in jokes(*map(str, range(500)))])
+    assert len(got) < 100
 
 
 def test_a_joke_cannot_leave_its_quotes():

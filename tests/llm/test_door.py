@@ -1,3 +1,4 @@
+import gzip
 import json
 import socket
 import sqlite3
@@ -139,9 +140,17 @@ def test_an_unknown_price_stays_unknown(tmp_path):
         lambda: (200, {}, b'{"choices": []}'),
         lambda: (200, {}, b'{"choices": [{"message": null}]}'),
         lambda: (200, {}, b'{"choices": [{"message": "hi"}]}'),
-        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}}], "usage": [1]}'),
         lambda: (200, {}, b'{"choices": [{"message": {"content": 7}}]}'),
-        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}, "logprobs": [1]}]}'),
+        lambda: (200, {}, b'{"choices": [{"message": {"content": " \\n"}}]}'),
+        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}, "finish_reason": "abort"}]}'),
+        lambda: (200, {}, b'{"error": {"message": "no instance", "code": 502}}'),
+        lambda: (200, {}, b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'),
+        lambda: (200, {}, b'{"object": "error", "message": "busy", "code": 50301}'),
+        lambda: (200, {}, b"[" * 100_000),
+        lambda: (200, {}, b'data: {"choices": []}\n\ndata: [DONE]\n\n'),
+        lambda: (200, {"Content-Type": "text/event-stream"}, b"data: {}\n\n"),
+        lambda: (200, {}, b" " * (33 << 20)),
+        lambda: (200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * (200 << 20))),
         lambda: error(429, headers={"Retry-After": "0.01"}),
     ],
 )

@@ -104,10 +104,10 @@ def test_what_the_model_ended_is_typed_and_paid_once(tmp_path, server, fault):
     server.options = Options(latency_ms=1.0, poison={"3": fault})
     for _ in range(2):
         answer = ask(tmp_path, server.url)[3]
-        assert (answer.finish, answer.refusal) == {
-            "length": ("length", None),
-            "content_filter": ("content_filter", None),
-            "refusal": ("stop", "I would rather not."),
+        assert (answer.ended, answer.refusal) == {
+            "length": ("cut", None),
+            "content_filter": ("filtered", None),
+            "refusal": ("whole", "I would rather not."),
         }[fault]
     assert server.attempts[3] == 1
 

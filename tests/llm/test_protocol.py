@@ -13,6 +13,7 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.judging.choice import read_order, request
 from pipeline.llm.answer import Answer
+from pipeline.llm.tokens import tokens
 from pipeline.llm.call import prepare
 from pipeline.llm.client import proxy
 from pipeline.llm.door import Door
@@ -88,7 +89,7 @@ def test_a_json_answer_counts_and_a_quoted_one_does_not(raw, p_a):
 
 
 def test_the_probability_is_that_of_the_token_in_the_json():
-    tokens = [
+    texts = [
         ("{", 0),
         ('"reason"', 0),
         (': "', 0),
@@ -98,7 +99,7 @@ def test_the_probability_is_that_of_the_token_in_the_json():
         ('": "', 0),
         ("2", -0.1),
     ]
-    spelled = [{"token": token, "logprob": p, "top_logprobs": []} for token, p in tokens]
+    spelled = [{"token": token, "logprob": p, "top_logprobs": []} for token, p in texts]
     spelled[-1]["top_logprobs"] = [
         {"token": "2", "logprob": -0.105361},
         {"token": "1", "logprob": -2.302585},
@@ -107,7 +108,7 @@ def test_the_probability_is_that_of_the_token_in_the_json():
     raw = "".join(token["token"] for token in spelled)
     assert json.loads(raw) == {"reason": "1 is old", "answer": "2"}
     assert read_order(
-        Answer(id="c_1", text=raw, ended="whole", tokens=spelled), "ab"
+        Answer(id="c_1", text=raw, tokens=tokens({"content": spelled})), "ab"
     ).p_a == pytest.approx(0.1, abs=1e-4)
 
 

@@ -17,30 +17,150 @@ def parsed(text, n=3, ended="whole", **more):
     "text",
     [
         "1. One.\n2. Two.\n3. Three.",
-        "Here are three:\n\n1) One.\n2) Two.\n3) Three.\n\nLet me know if you want more!",
         '1. "One."\n\n2. "Two."\n\n3. "Three."',
         "**1.** One.\n**2.** Two.\n**3.** Three.",
+        "**1. One.**\n**2. Two.**\n**3. Three.**",
+        "__1. One.__\n__2. Two.__\n__3. Three.__",
+        "**1) One.**\n\n**2) Two.**\n\n**3) Three.**",
+        "*1. One.*\n*2. Two.*\n*3. Three.*",
+        "### 1. One.\n### 2. Two.\n### 3. Three.",
+        "> 1. One.\n> 2. Two.\n> 3. Three.",
         "1. **One.**\n2. *Two.*\n3. \u201cThree.\u201d",
         "(1) One.\n(2) Two.\n(3) Three.",
+        "1\\. One.\n2\\. Two.\n3\\. Three.",
+        "1 - One.\n2 - Two.\n3 - Three.",
+        "1.One.\n2.Two.\n3.Three.",
         "  1: One.\r\n  2: Two.\r\n  3: Three.",
         "1. One.\n1. Two.\n1. Three.",
-        "1. One.\n2. Two.\n3. Three.\nLet me know if you want more!",
+        "0. One.\n1. Two.\n2. Three.",
+        "1. One.\n2. Two.\n4. Three.",
+        "1.\nOne.\n2.\nTwo.\n3.\nThree.",
+        "1\nOne.\n2\nTwo.\n3\nThree.",
+        "**1**\nOne.\n**2**\nTwo.\n**3**\nThree.",
+        "Joke 1: One.\nJoke 2: Two.\nJoke 3: Three.",
+        "**Paraphrase 1:** One.\n**Paraphrase 2:** Two.\n**Paraphrase 3:** Three.",
+        "Joke #1\nOne.\n\nJoke #2\nTwo.\n\nJoke #3\nThree.",
+        "1. One. 2. Two. 3. Three.",
+        "1) One. 2) Two.\n3) Three.",
+        "(1) One. (2) Two. (3) Three.",
+        "\u0661. One.\n\u0662. Two.\n\u0663. Three.",
+        "\u0967. One.\n\u0968. Two.\n\u0969. Three.",
+        "\uff11\uff0eOne.\n\uff12\uff0eTwo.\n\uff13\uff0eThree.",
+        "\uff081\uff09One.\n\uff082\uff09Two.\n\uff083\uff09Three.",
+        "\u4e00\u3001One.\n\u4e8c\u3001Two.\n\u4e09\u3001Three.",
+        "\u2460 One.\n\u2461 Two.\n\u2462 Three.",
+        "1\ufe0f\u20e3 One.\n2\ufe0f\u20e3 Two.\n3\ufe0f\u20e3 Three.",
+        "\u200f1. One.\n\u200f2. Two.\n\u200f3. Three.",
+        "- One.\n- Two.\n- Three.",
         "```\n1. One.\n2. Two.\n3. Three.\n```",
-        "1. One.\n2. Two.\n3. Three.\n*Explanation: a pun.*",
+        "1. One.\n2. Two.\n3. Three.<|eot_id|>",
+        "1. One.\n2. Two.\n3. Three.</s></s>\n",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n1. One.\n2. Two.\n3. Three.<|eot_id|>",
+        "<answer>\n1. One.\n2. Two.\n3. Three.\n</answer>",
         "<think>\n1. Hm.\n2. No.\n</think>\n1. One.\n2. Two.\n3. Three.",
-        "Here are three lighthearted, non-offensive paraphrases:\n1. One.\n2. Two.\n3. Three.",
+        "1. Hm.\n2. No.\n</think>\n1. One.\n2. Two.\n3. Three.",
+        "[THINK]1. Hm.[/THINK]1. One.\n2. Two.\n3. Three.",
+        "\u25c1think\u25b71. Hm.\u25c1/think\u25b71. One.\n2. Two.\n3. Three.",
+        "analysisWe need three.1. Hm.assistantfinal1. One.\n2. Two.\n3. Three.",
+        '{"jokes": ["One.", "Two.", "Three."]}',
+        '{"jokes": ["1. One.", "2. Two.", "3. Three."]}',
+        '{"paraphrases": [{"text": "One."}, {"text": "Two."}, {"text": "Three."}]}',
+        '["One.", "Two.", "Three."]',
+        '```json\n{"jokes": ["One.", "Two.", "Three."]}\n```',
+        '<think>{"jokes": ["Hm."]}</think>{"jokes": ["One.", "Two.", "Three."]}',
     ],
 )
-def test_numbered_lists_as_models_write_them(text):
+def test_lists_as_models_write_them(text):
     assert parsed(text) == (["One.", "Two.", "Three."], {})
 
 
-def test_an_item_runs_on_over_lines():
-    assert parsed("1. One\n   and more.\n2. Two.", n=2) == (["One and more.", "Two."], {})
-    assert parsed("1. One at\n   10:30 sharp.\n2. Two.", n=2) == (
-        ["One at 10:30 sharp.", "Two."],
-        {},
-    )
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        (
+            "Here are three:\n\n1) One.\n2) Two.\n3) Three.\n\nLet me know if you want more!",
+            {"beside the list": 1},
+        ),
+        ("1. One.\n2. Two.\n3. Three.\nLet me know if you want more!", {"beside the list": 1}),
+        (
+            "Three lighthearted, non-offensive ones:\n1. One.\n2. Two.\n3. Three.",
+            {"beside the list": 1},
+        ),
+        ("1. One.\n2. Two.\n3. Three.\n\nMay they serve you well.", {"beside the list": 1}),
+        ('{"jokes": ["One.", "Two.", "Three."]}\n\nEnjoy!', {"beside the list": 1}),
+        ("1. One.\n2. Two.\n3. Three.\n*Explanation: a pun.*", {"explanation": 1}),
+        ("1. One.\n(A pun.)\n2. Two.\n3. Three.", {"explanation": 1}),
+        ("1. One.\n   - a pun\n2. Two.\n   - a pun\n3. Three.\n   - no pun", {"explanation": 3}),
+        ("1. One.\n\nWhy it works: a pun.\n\n2. Two.\n3. Three.", {"explanation": 1}),
+        (
+            "**1. The Pun**\nOne.\n\n**2. The Twist**\nTwo.\n\n**3. The Doubt**\nThree.",
+            {"title": 3},
+        ),
+        (
+            "1. **The Pun**\n\nOne.\n\n2. **A Twist**\n\nTwo.\n\n3. **Doubt**\n\nThree.",
+            {"title": 3},
+        ),
+        ("1. The Pun\nOne.\n2. The Twist\nTwo.\n3. The Doubt\nThree.", {"title": 3}),
+        ("### 1. The Pun\nOne.\n### 2. The Twist\nTwo.\n### 3. Doubt\nThree.", {"title": 3}),
+        ("1. **The Pun:** One.\n2. **A Twist**: Two.\n3. **Doubt** - Three.", {"title": 3}),
+        (
+            "1. One.\n2. Two.\n3. Three.<|im_end|>\n<|im_start|>user\nMore?",
+            {"after the answer's end": 1},
+        ),
+        ('{"jokes": [null, "One.", 7, "Two.", {"a": "x", "b": "y"}, "Three."]}', {"no text": 3}),
+    ],
+)
+def test_what_stands_beside_the_jokes_is_left_out_with_a_reason(text, dropped):
+    assert parsed(text) == (["One.", "Two.", "Three."], dropped)
+
+
+@pytest.mark.parametrize(
+    ("text", "jokes"),
+    [
+        ("1. One\n   and more.\n2. Two.", ["One and more.", "Two."]),
+        ("1. One at\n   10:30 sharp.\n2. Two.", ["One at 10:30 sharp.", "Two."]),
+        (
+            "1. Why is it on?\nBecause it was off!\n2. Two.",
+            ["Why is it on? Because it was off!", "Two."],
+        ),
+        ("1. One.\n2. Why is it on?\nIt was off!", ["One.", "Why is it on? It was off!"]),
+        ("1. Why?\n\nBecause.\n\n2. Who?\n\nNobody.", ["Why? Because.", "Who? Nobody."]),
+        ("1. **Why is it on?**\nIt was off!\n2. Two.", ["**Why is it on?** It was off!", "Two."]),
+        ("1. 2.5 cups later it is on.\n2. Two.", ["2.5 cups later it is on.", "Two."]),
+        ("1. It took\n2.5 cups.\n2. Two.", ["It took 2.5 cups.", "Two."]),
+        ("1. One\u2028and more.\n2. Two.", ["One and more.", "Two."]),
+        ("1. One\x85and more.\n2. Two.", ["One and more.", "Two."]),
+        ("1. I <s>hate</s> love it.\n2. Two.", ["I <s>hate</s> love it.", "Two."]),
+        ("1. The <think> tag is on.\n2. Two.", ["The <think> tag is on.", "Two."]),
+        (
+            "1. \u2013 Waiter! \u2013 Yes?\n\u2013 It is on.\n2. Two.",
+            ["\u2013 Waiter! \u2013 Yes? \u2013 It is on.", "Two."],
+        ),
+        ('{"jokes": ["One\nand more.", "Two."]}', ["One and more.", "Two."]),
+    ],
+)
+def test_an_item_is_whole(text, jokes):
+    assert parsed(text, n=2) == (jokes, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\nOptions:\n1. A pun.\n2. A twist.\n3. Both.",
+        "<|channel|>analysis<|message|>1. A pun.\n2. A twist.\n3. Both.<|end|>",
+        "analysisWe could write:\n1. A pun.\n2. A twist.",
+        '{"jokes": "One."}',
+        '{"jokes": {"1": "One."}}',
+        '{"jokes": ["One',
+        '{"jokes": [[[["One."]]]]}',
+        "[" * 50_000,
+        '{"a":' * 50_000,
+        "<think>" * 50_000,
+    ],
+)
+def test_a_thought_or_half_a_structure_is_no_list(text):
+    assert parsed(text) == ([], {"no list": 1})
+    assert parsed(text, ended="cut") == ([], {"cut at max_tokens": 1})
 
 
 def test_quotes_inside_a_joke_stay():
