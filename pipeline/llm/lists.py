@@ -75,6 +75,9 @@ def _in_json(text: str) -> Listed | None:
             else:
                 left_out.append(("no text", str(value)))
         beside = without_fences(text[: found.start] + "\n" + text[found.end :]).strip()
+        if isinstance(found.value, dict):
+            others = [part for part in found.value.values() if part is not values]
+            beside = "\n".join([*filter(None, [beside]), *map(str, others)])
         return Listed(_without_numbers(items), beside, tuple(left_out))
     return None
 

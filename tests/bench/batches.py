@@ -4,7 +4,8 @@ down.
 Options: `polls` until a batch is done (default 2); `expire` and `cancel`, the share of a batch that
 was done before it expired or was cancelled; `fail`, rows whose request ends in the error file with
 `fail_status`; `status`, what POST /batches answers; `download`, statuses of the next downloads;
-`invalid`, the batch fails validation; `most`, requests to a file.
+`invalid`, the batch fails validation; `mangle`, by row a function of
+the line of its answer, once; `most`, requests to a file.
 """
 
 import json
@@ -135,4 +136,11 @@ class Batches:
         for key, rows in (("output_file_id", done), ("error_file_id", failed)):
             if rows:
                 batch[key] = f"file-out-{batch['id']}-{key}"
-                self.files[batch[key]] = "\n".join(map(json.dumps, rows)).encode()
+                written = [self.mangled(json.dumps(row).encode()) for row in rows]
+                self.files[batch[key]] = b"\n".join(written)
+
+    def mangled(self, line: bytes) -> bytes:
+        """What the file has in place of an answer's line, at its first time."""
+        row = re.search(rb"\[(\d+)\]", line)
+        mangle = self.options.get("mangle", {}).pop(row and int(row[1]), None)
+        return mangle(line) if mangle else line

@@ -296,3 +296,83 @@ def test_a_job_that_is_gone_is_planned_anew(tmp_path, server, monkeypatch):
     kill_while_waiting(tmp_path, server, monkeypatch)
     server.batches.all.clear()
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+
+
+def without(*keys):
+    """A line without a part of it."""
+
+    def cut(line):
+        row = json.loads(line)
+        part = row
+        for key in keys[:-1]:
+            part = part[key]
+        del part[keys[-1]]
+        return json.dumps(row).encode()
+
+    return cut
+
+
+MANGLED = {
+    "cut": lambda line: line[:-20],
+    "foreign": lambda line: line.replace(b'"custom_id": "', b'"custom_id": "x'),
+    "array": lambda line: b"[" + line + b"]",
+    "deep": lambda line: b"[" * 100_000,
+    "null": lambda line: b"null",
+    "binary": lambda line: b"\xff\xfe\x00",
+    "a number for its id": lambda line: b'{"custom_id": 7, "response": null}',
+    "no response": without("response"),
+    "no body": without("response", "body"),
+    "no status": without("response", "status_code"),
+    "no choices": without("response", "body", "choices"),
+    "a body that is an array": lambda line: line.replace(b'"body": {', b'"body": [], "b": {'),
+    "a response that is a list": lambda line: (
+        line.replace(b'"response": {', b'"response": [{', 1)[:-1] + b"]}"
+    ),
+    "an error that is a text": lambda line: json.dumps(
+        {"custom_id": json.loads(line)["custom_id"], "response": None, "error": "broken"}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", MANGLED)
+def test_a_line_that_is_none_is_that_request_s_failure_and_the_rest_is_taken(
+    tmp_path, server, kind
+):
+    server.batches.options["mangle"] = {3: MANGLED[kind]}
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 11  # the one again
+    assert left(tmp_path) == [0, 0]
+
+
+def test_a_line_separator_in_an_answer_ends_no_line(tmp_path, server):
+    """It is legal JSON as it is, and a line's end for some."""
+    server.batches.options["mangle"] = {
+        3: lambda line: line.replace(b"[3] ", "[3] a\u2028b\u2029c\x85d ".encode())
+    }
+    assert ask(tmp_path, server.url)[3].text.startswith("[3] a\u2028b\u2029c\x85d ")
+    assert server.batches.requests == 10
+
+
+def test_live_goes_on_after_a_job_with_a_line_that_is_none(tmp_path, server, monkeypatch):
+    """Live mode takes what jobs have done before it asks."""
+    server.batches.options |= {"mangle": {3: MANGLED["array"]}}
+    with monkeypatch.context() as patched:
+        patched.setattr(Jobs, "forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ask(tmp_path, server.url)
+    door = Door(tmp_path / "calls.sqlite", Runtime(retries=1), "r", "teacher")
+    live = endpoint(server.url).model_copy(update={"mode": "live"})
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in range(10)
+    ]
+    assert texts(list(answers_of(door, live, bodies))) == rows(*range(10))
+
+
+def test_a_kept_answer_that_is_none_is_asked_again(tmp_path, server):
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    with sqlite3.connect(tmp_path / "calls.sqlite") as sql:
+        sql.execute("UPDATE calls SET answer = '[]' WHERE request LIKE '%row=3%'")
+    sql.close()
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert server.batches.requests == 11

@@ -142,7 +142,11 @@ def test_an_unknown_price_stays_unknown(tmp_path):
         lambda: (200, {}, b'{"choices": [{"message": "hi"}]}'),
         lambda: (200, {}, b'{"choices": [{"message": {"content": 7}}]}'),
         lambda: (200, {}, b'{"choices": [{"message": {"content": " \\n"}}]}'),
-        lambda: (200, {}, b'{"choices": [{"message": {"content": "x"}, "finish_reason": "abort"}]}'),
+        lambda: (
+            200,
+            {},
+            b'{"choices": [{"message": {"content": "x"}, "finish_reason": "abort"}]}',
+        ),
         lambda: (200, {}, b'{"error": {"message": "no instance", "code": 502}}'),
         lambda: (200, {}, b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'),
         lambda: (200, {}, b'{"object": "error", "message": "busy", "code": 50301}'),

@@ -13,10 +13,10 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.judging.choice import read_order, request
 from pipeline.llm.answer import Answer
-from pipeline.llm.tokens import tokens
 from pipeline.llm.call import prepare
 from pipeline.llm.client import proxy
 from pipeline.llm.door import Door
+from pipeline.llm.tokens import tokens
 from pipeline.rows.records import Joke
 from pipeline.rows.row import make
 from pipeline.stages import teacher
