@@ -40,7 +40,7 @@ def lines(path: Path, kind: type[HumorDistillError] = DataError) -> Iterator[str
 def decoded(line: bytes, path: Path, number: int, kind: type[HumorDistillError] = DataError) -> str:
     """One line without a mark before it: files that were joined have one inside as well."""
     try:
-        string = line.removeprefix(MARK).decode()
+        string = line.decode().lstrip("\ufeff")
     except UnicodeDecodeError as error:
         what = f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
     else:

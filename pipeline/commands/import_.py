@@ -15,7 +15,7 @@ from pipeline.reading.sentences import Sentence
 from pipeline.reading.shares import Shares
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
-from pipeline.rows.row import make
+from pipeline.rows.row import make, writable
 from pipeline.similarity import fold
 from pipeline.vocabulary import SHARES, SPLITS
 
@@ -55,7 +55,7 @@ def _check_out(out: Path, source: Path) -> None:
     """ConfigError where --out would write over anything but imported sentences."""
     if out.is_dir():
         raise ConfigError(f"import: --out {out} is a folder; name a file in it.")
-    if not _writable(str(out)):
+    if not writable(str(out)):
         raise ConfigError(f"import: --out {out!a}: a name that no configuration can hold.")
     for folder in out.parents:
         if folder.exists() and not folder.is_dir():
@@ -142,7 +142,7 @@ def literals(
         folded = fold(text)
         if not text:
             dropped["empty"] += 1
-        elif not _writable(text):
+        elif not writable(text):
             dropped["not Unicode text"] += 1
         elif "\0" in text:
             dropped["with a NUL character"] += 1
@@ -190,13 +190,6 @@ def _shares(text: str) -> Shares:
     if not shares or not math.isfinite(sum(shares.values())):
         raise wrong
     return Shares(shares)
-
-
-def _writable(text: str) -> bool:
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
 
 
 def _whole(text: str) -> str:

@@ -58,7 +58,8 @@ def split(columns: Columns, field: str, split_map: Mapping[str, str], where: str
     if ours in SPLITS:
         return ours
     what = f"{where}: split {_short(ours)!r} is none of {', '.join(SPLITS)}."
-    if len(named) > LONGEST or set(named) & set(",="):  # --split-map cannot say it
+    speakable = named.isprintable() and len(named) <= LONGEST and not set(named) & set(",=")
+    if not speakable:  # in --split-map
         raise DataError(
             f"{what} Does --split-field name the right column? There are {_listed(columns)}."
         )
