@@ -99,8 +99,8 @@ def _header(names: list[str], where: str) -> list[str]:
     for place, name in enumerate(names, 1):
         if not name.strip():
             raise DataError(
-                f"{where}: column {place} of the header has no name. Write one into the file's "
-                "first line (of an index that pandas wrote: to_csv(..., index=False))."
+                f"{where}: column {place} of the header has no name. Write one there (an index "
+                "that pandas wrote has none)."
             )
         if name in names[: place - 1]:
             raise DataError(
