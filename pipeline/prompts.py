@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import project
+from pipeline import encoding, project
 from pipeline.errors import ConfigError
 
 CRITIC = ("critic", "cloze")
@@ -24,10 +24,7 @@ def text(name: str) -> str:
 
 
 def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from None
+    return encoding.text(Path(path), ConfigError)
 
 
 def _found(name: str) -> tuple[str, int]:
@@ -68,6 +65,8 @@ def render(name: str, **values: Any) -> str:
     path, changed = _found(name)
     try:
         return str(_template(path, changed).render(values)).strip()
+    except RecursionError:
+        raise ConfigError(f"{path}: brackets inside brackets, too many to read.") from None
     except TemplateError as error:
         number = getattr(error, "lineno", None)
         line = f":{number}" if number else ""

@@ -17,10 +17,14 @@ FEW = 3
 """With fewer words than this (as in writing without spaces), pairs of characters stand for them."""
 ACCENTS = re.compile("[\u0300-\u036f]")
 """Over Latin, Greek and Cyrillic letters; marks of other scripts are vowels."""
+NO_WORD = re.compile("[^a-z0-9]")
+"""In ASCII."""
 
 
 def fold(text: str) -> str:
     """For comparing: words only, without case and accents; the text itself where it has none."""
+    if text.isascii():  # the same, ten times as fast
+        return " ".join(NO_WORD.sub(" ", text.lower()).split()) or text
     bare = ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     words = "".join(
         letter if unicodedata.category(letter)[0] in "LNM" else " "  # letters, numbers, marks

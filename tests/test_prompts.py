@@ -55,5 +55,5 @@ def test_a_prompt_that_is_not_utf_8_is_named(tmp_path, monkeypatch):
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts/student.j2").write_bytes("é {{ literal }}".encode("latin-1"))
     monkeypatch.setenv("HUMOR_DISTILL_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"student\.j2: not UTF-8"):
+    with pytest.raises(ConfigError, match=r"student\.j2:1: not UTF-8"):
         prompts.render("student", literal="x")

@@ -231,9 +231,12 @@ def _import_splits(command: argparse.ArgumentParser) -> None:
         help="what their split names mean, e.g. valid=validation",
     )
     command.add_argument(
-        "--hub-split",
-        default="train",
-        help="which split of a Hub data set to read (default: train)",
+        "--hub-config",
+        metavar="NAME",
+        help="which configuration of a data set to read, where it has several",
+    )
+    command.add_argument(
+        "--hub-split", metavar="NAME", help="which split of a data set to read (default: train)"
     )
 
 

@@ -6,17 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline import project
-from pipeline.errors import ConfigError, DataError, meant
+from pipeline.errors import ConfigError, DataError
 from pipeline.progress import Progress
-from pipeline.reading import sentences
+from pipeline.reading import columns, sentences
 from pipeline.reading.sentences import Sentence
 from pipeline.reading.shares import Shares
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
-from pipeline.rows.row import make
+from pipeline.rows.row import make, writable
+from pipeline.similarity import fold
 from pipeline.vocabulary import SHARES, SPLITS
 
 UNLIMITED = 10**12
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         )
     limits = _limits(args.limit)
     _check_out(args.out, Path(args.source))
-    rows = sentences.rows(args.source, args.hub_split)
+    rows = sentences.rows(args.source, args.hub_config, args.hub_split)
     split_map = _mapping(args.split_map, "--split-map")
     shares = _shares(args.split_shares) if args.split_shares else None
     dropped: Counter[str] = Counter()
@@ -55,8 +55,15 @@ def _check_out(out: Path, source: Path) -> None:
     """ConfigError where --out would write over anything but imported sentences."""
     if out.is_dir():
         raise ConfigError(f"import: --out {out} is a folder; name a file in it.")
+    if not writable(str(out)):
+        raise ConfigError(f"import: --out {out!a}: a name that no configuration can hold.")
+    for folder in out.parents:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"import: --out {out}: {folder} is a file, and no folder.")
     if not out.exists():
         return
+    if not out.is_file():
+        raise ConfigError(f"import: --out {out} is neither a file nor new; name another.")
     why = "is the source itself"
     if out.resolve() != source.resolve():
         try:
@@ -124,20 +131,21 @@ def literals(
     """
     seen: set[str] = set()
     counts: Counter[str] = Counter()
-    for where, columns in rows:
-        if args.field not in columns:
-            raise DataError(
-                f"{where}: no column {args.field!r}; there are {', '.join(columns)}. Use --field "
-                f"COLUMN.{meant(args.field, columns)}"
-            )
-        text = " ".join(str(columns[args.field] or "").split())
-        split = "" if shares else _split(columns, args, split_map, where)
+    source = _whole(args.source_name or Path(args.source).name)
+    licence = _whole(args.licence)
+    for where, row in rows:
+        text = columns.sentence(row, args.field, where)
+        split = args.split or ""
+        if args.split_field:
+            split = columns.split(row, args.split_field, split_map, where)
         words = len(text.split())
-        folded = text.casefold()
+        folded = fold(text)
         if not text:
             dropped["empty"] += 1
-        elif not _writable(text):
+        elif not writable(text):
             dropped["not Unicode text"] += 1
+        elif "\0" in text:
+            dropped["with a NUL character"] += 1
         elif words < args.min_words:
             dropped[f"shorter than {args.min_words} words"] += 1
         elif words > args.max_words:
@@ -152,27 +160,7 @@ def literals(
                 dropped[f"over the limit of {limits[split]} {split}"] += 1
                 continue
             counts[split] += 1
-            source = args.source_name or Path(args.source).name
-            yield make(LiteralText, text=text, split=split, source=source, licence=args.licence)
-
-
-def _split(
-    columns: dict[str, Any], args: argparse.Namespace, split_map: dict[str, str], where: str
-) -> str:
-    """The split that a row goes into; DataError where that is none of ours."""
-    if not args.split and args.split_field not in columns:
-        raise DataError(
-            f"{where}: no column {args.split_field!r}; there are {', '.join(columns)}. Use "
-            f"--split-field COLUMN.{meant(args.split_field, columns)}"
-        )
-    named = args.split or str(columns[args.split_field])
-    split = split_map.get(named, named)
-    if split not in SPLITS:
-        raise DataError(
-            f"{where}: split {split!r} is none of {', '.join(SPLITS)}. Say which of them it is: "
-            f"--split-map {named}=...{meant(split, SPLITS)}"
-        )
-    return split
+            yield make(LiteralText, text=text, split=split, source=source, licence=licence)
 
 
 def _limits(text: str) -> dict[str, int]:
@@ -204,11 +192,9 @@ def _shares(text: str) -> Shares:
     return Shares(shares)
 
 
-def _writable(text: str) -> bool:
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
+def _whole(text: str) -> str:
+    """A name with a mark for each byte that is not UTF-8, as a file's name may hold."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _mapping(text: str, flag: str) -> dict[str, str]:

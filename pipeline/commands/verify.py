@@ -35,6 +35,7 @@ from pipeline.runs.files import (
     read_json,
 )
 from pipeline.runs.hashes import file_hash, folder_hash
+from pipeline.runs.literals import Repeats
 from pipeline.runs.manifest import Recipe, complaint, misshapen
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
@@ -102,13 +103,17 @@ class _Checker:
 
     def literals(self) -> list[str]:
         self.faults = []
+        repeats = Repeats()
         for path in lookup.literal_files(self.run):
             if not path.is_file():
                 self.faults.append(f"{path}: not there, but the run was made from it")
                 continue
             self.literal_files.append(f"{path.name} {file_hash(path)}")
-            for row in self._rows(path, LiteralText):
+            for number, row in self._rows(path, LiteralText):
                 self.joins.literal_of[row.id] = row.text, row.split
+                repeat = repeats.find(row, path, number)
+                if repeat:
+                    self.faults.append(repeat)
         return self.faults
 
     def step(self, step: Step) -> list[str]:
@@ -208,7 +213,7 @@ class _Checker:
             if not (folder / name).is_file():
                 continue
             at.file = name
-            for row in self._rows(folder / name, kind_of):
+            for _, row in self._rows(folder / name, kind_of):
                 if name == RECORDS:
                     rows += 1
                 self.joins.check(row, at)
@@ -222,8 +227,8 @@ class _Checker:
         if at.margins and at.margins != at.learned:
             self.faults.append(f"{folder / MARGINS}: not one row for each preference")
 
-    def _rows(self, path: Path, kind: type[R]) -> Iterator[R]:
-        """The rows that can be read.
+    def _rows(self, path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
+        """The rows that can be read, and on which line each is.
 
         Lines that cannot, and ids that repeat or are not their content's, are faults.
         """
@@ -242,7 +247,7 @@ class _Checker:
                         f"{path}:{number}: id {row.id}, but the content's is {true_id(row)}"
                     )
                 seen.add(row.id)
-                yield row
+                yield number, row
 
 
 def _kind(step: Step, recipe: Recipe) -> type[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline import encoding
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, meant
@@ -28,7 +29,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         return path, None
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return path, value
 
 
@@ -52,14 +53,15 @@ def assign(data: dict[str, Any], path: list[str], value: Any) -> None:
 def load(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, not yet validated."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(encoding.text(path, ConfigError))
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}. Copy configs/demo.toml and edit it."
         ) from None
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML: brackets inside brackets, too many to read") from None
 
 
 def validate(data: dict[str, Any], where: str) -> Config:

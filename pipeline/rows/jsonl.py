@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from pipeline import encoding
 from pipeline.errors import DataError
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.row import Row
@@ -58,10 +59,13 @@ def load(path: Path, kind: type[R]) -> list[R]:
 
 
 def parse(line: bytes, kind: type[R], where: str) -> R:
-    """One line of JSONL as a row of this kind."""
+    """One line of JSONL as a row of this kind; `where` is its file:line."""
+    line = line.removeprefix(encoding.MARK)
     try:
         row = kind.model_validate_json(line)
     except ValidationError as error:
+        path, _, number = where.rpartition(":")
+        encoding.decoded(line, Path(path), int(number))
         _other_schema(line, kind, where)
         faults = []
         for fault in error.errors():
@@ -77,10 +81,10 @@ def _other_schema(line: bytes, kind: type[Row], where: str) -> None:
     """DataError where a line is a whole row, but of another kind or version."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     schema = row.get("schema") if isinstance(row, dict) else None
-    if schema is not None and schema != kind.kind:
+    if isinstance(schema, str) and schema != kind.kind:
         raise DataError(
             f"{where}: schema is {schema!r}, expected {kind.kind!r}. Read it with the "
             "humor-distill that wrote it (its manifest names the commit), or make it again."

@@ -46,6 +46,15 @@ def make(kind: type[R], **values: Any) -> R:
     return kind(id=_identity(kind, values), schema=kind.kind, **values)
 
 
+def writable(text: str) -> bool:
+    """Whether a row can hold a text: JSON may give half of a pair of surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def true_id(row: Row) -> str:
     """The id that a row's content gives.
 

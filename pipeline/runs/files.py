@@ -62,10 +62,10 @@ def read_json(path: Path) -> Any:
     None where there is no file, DataError where it is no JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}). Delete it and run its stage again.") from None
 
 

@@ -6,9 +6,10 @@ length bias.
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from pipeline import project
+from pipeline import encoding, project
 from pipeline import prompts as templates
 from pipeline.config.whole import Agreement, Config
 from pipeline.errors import DataError
@@ -19,7 +20,7 @@ from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Label, Verdict
-from pipeline.rows.row import Row, content_id, make
+from pipeline.rows.row import Row, content_id, make, writable
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
@@ -69,24 +70,40 @@ def _labels(context: Context) -> list[Label]:
     settings = context.config.agreement or Agreement(labels="")
     path = project.path(settings.labels)
     labels: dict[str, Label] = {}
-    lines = path.read_text("utf-8").split("\n")  # JSON may hold what splitlines would split at
-    for number, line in enumerate(lines[: settings.limit], 1):
+    for number, line in enumerate(islice(encoding.lines(path), settings.limit), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            label = _label(
-                str(row[settings.literal_key]), str(row["a"]), str(row["b"]), row["label"]
-            )
-        except (ValueError, LookupError, TypeError) as error:
+            label = _label(*_texts(line, settings.literal_key))
+        except ValueError as error:
             raise DataError(
-                f"{path}:{number}: not a pair that people judged ({error!r}). It needs the keys a, "
-                f"b, label (a or b) and {settings.literal_key} (agreement.literal_key)."
+                f"{path}:{number}: not a pair that people judged: {error}. It needs the texts a, b "
+                f"and {settings.literal_key} (agreement.literal_key), and label, which is a or b."
             ) from None
         if label.id in labels:
-            context.drop(label.literal_id, label.literal_id, "same pair twice", line)
+            context.drop(label.literal_id, label.literal_id, "same pair twice", line.rstrip("\r\n"))
         labels.setdefault(label.id, label)
     return list(labels.values())
+
+
+def _texts(line: str, literal_key: str) -> tuple[str, str, str, Any]:
+    """The literal, both jokes and what was preferred; ValueError where a line lacks one."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("a number too long, or too many brackets, to read") from None
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    for key in (literal_key, "a", "b"):
+        if not isinstance(row.get(key), str):
+            raise ValueError(f"{key} is {'no text' if key in row else 'missing'}")
+    if not writable(row[literal_key] + row["a"] + row["b"]):
+        raise ValueError("not Unicode text")
+    if row.get("label") not in ("a", "b"):
+        raise ValueError("label is neither a nor b")
+    return row[literal_key], row["a"], row["b"], row["label"]
 
 
 def _label(literal: str, a: str, b: str, preferred: Any) -> Label:

@@ -244,10 +244,10 @@ def test_writing_without_spaces_has_near_duplicates_too(cli, tmp_path):
         "今朝の電車はとても混んでいて座れませんでした",
     ]
     flags = ("--min-words", "1")
-    splits, said = dealt(cli, tmp_path, [*texts, *(text + "。" for text in texts)], *flags)
+    splits, said = dealt(cli, tmp_path, [*texts, *(text + "ね" for text in texts)], *flags)
     assert "2 went where an earlier sentence went" in said
     for text in texts:
-        assert splits[text] == splits[text + "。"]
+        assert splits[text] == splits[text + "ね"]
 
 
 def test_a_split_that_got_nothing_is_named(cli, tmp_path):

@@ -5,12 +5,14 @@ import json
 import pytest
 
 from pipeline.commands import verify
-from pipeline.rows.records import Verdict
+from pipeline.rows import jsonl
+from pipeline.rows.records import LiteralText, Verdict
 from pipeline.rows.row import make
 from pipeline.runs.hashes import file_hash
 from pipeline.runs.manifest import seal
 from pipeline.runs.run import Run
 from tests.conftest import rows
+from tests.synthetic import make_run
 
 
 def faults(run="v1"):
@@ -194,3 +196,17 @@ def test_a_change_is_found_even_where_hashes_and_seal_were_forged(
     forge(path.parent)
     found = faults()
     assert any(complaint in line for line in found[step]), found
+
+
+def test_a_literal_of_two_splits_but_for_case_and_marks_is_a_fault(cli, data):
+    make_run("v1", 40)
+    path = data / "literals-v1.jsonl"
+    literals = list(jsonl.read(path, LiteralText))
+    other = "test" if literals[0].split == "train" else "train"
+    changed = {"split": other, "source": "s", "licence": "l"}
+    literals.append(make(LiteralText, text=literals[0].text.upper() + "!", **changed))
+    jsonl.write(path, literals)
+    said = cli("verify", "--run", "v1", code=5)
+    assert (
+        f"{path}:{len(literals)} ({other}) is {path}:1 ({literals[0].split}) but for case" in said
+    )

@@ -63,7 +63,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="Is a directory"):
         load(tmp_path)
     (tmp_path / "bad.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="not TOML"):
+    with pytest.raises(ConfigError, match="bad.toml:1: not UTF-8"):
         load(tmp_path / "bad.toml")
     (tmp_path / "bad.toml").write_text("seed = ")
     with pytest.raises(ConfigError, match="not TOML"):

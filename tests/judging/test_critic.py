@@ -218,7 +218,7 @@ def test_lines_of_labels_may_hold_what_other_lines_end_with(cli, tmp_path):
     ("line", "said"),
     [
         ({"literal": "x", "a": "y", "b": "z", "label": "c"}, "label"),
-        ({"literal": "x", "a": "y", "label": "a"}, "KeyError('b')"),
+        ({"literal": "x", "a": "y", "label": "a"}, "b is missing"),
         ([], "not a pair that people judged"),
     ],
 )
