@@ -5,11 +5,12 @@ Also `python -m pipeline STAGE --run NAME`.
 
 import argparse
 import importlib
+import io
 import sys
 
 from pipeline import errors, project
 from pipeline.commands import flags
-from pipeline.errors import HumorDistillError
+from pipeline.errors import HumorDistillError, StorageError
 
 MODULES = dict.fromkeys(flags.STAGE_HELP, "stage") | {"import": "import_", "try": "try_"}
 """The module of a command, where it has another name; each has a `run` that takes the parsed
@@ -18,6 +19,7 @@ flags."""
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (pipeline/errors.py lists them)."""
+    _speak_any_encoding()
     args = flags.parser().parse_args(argv)
     try:
         _run(args)
@@ -35,14 +37,27 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _speak_any_encoding() -> None:
+    """What a terminal cannot show (cp1252, ASCII) is shown as \\u and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _run(args: argparse.Namespace) -> None:
     """Run a command; what a disk answers becomes an error for the person."""
     command = MODULES.get(args.command, args.command)
-    module = importlib.import_module(f"pipeline.commands.{command}")
     try:
+        module = importlib.import_module(f"pipeline.commands.{command}")
         module.run(args)
     except (HumorDistillError, BrokenPipeError):
         raise
+    except ModuleNotFoundError as error:
+        if error.name != "fcntl":
+            raise
+        raise StorageError(
+            "This command needs file locks as Linux and macOS have them. On Windows, run it in WSL."
+        ) from None
     except Exception as error:
         storage = errors.storage(error, project.data)
         if storage is None:

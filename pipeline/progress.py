@@ -12,11 +12,15 @@ EVERY = 10.0
 
 
 class Progress:
-    """Counts rows; `note` is anything worth showing beside them, such as tokens per second."""
+    """Counts rows, or calls, or steps, as `unit` says.
 
-    def __init__(self, name: str, total: int) -> None:
+    `note` is anything worth showing beside them, such as tokens per second.
+    """
+
+    def __init__(self, name: str, total: int, unit: str = "rows") -> None:
         self.name = name
         self.total = total
+        self.unit = unit
         self.done = 0
         self._before = 0
         """Rows that an earlier attempt did."""
@@ -61,7 +65,7 @@ class Progress:
         if now - self._shown < pause and self.done < self.total:
             return
         per_second = (self.done - self._before) / self.seconds
-        rate = f"{per_second:.1f} rows/s"
+        rate = f"{per_second:.1f} {self.unit}/s"
         if self._bar:
             self._shown = now
             self._bar.update(self._task, completed=self.done, rate=rate, note=str(note))
@@ -69,7 +73,8 @@ class Progress:
             self._shown = now
             left = (self.total - self.done) / max(1e-9, per_second)
             print(
-                f"{self.name}: {self.done}/{self.total}, {rate}, {left:.0f} s left, {note}",
+                f"{self.name}: {self.done}/{self.total} {self.unit}, {rate}, {left:.0f} s left, "
+                f"{note}",
                 file=sys.stderr,
                 flush=True,
             )

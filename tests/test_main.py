@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -123,3 +124,42 @@ def test_the_version_is_said_once(capsys):
         main(["--version"])
     assert capsys.readouterr().out == f"humor-distill {__version__}\n"
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
+def test_a_terminal_of_another_encoding_ends_nothing(tmp_path, encoding):
+    """A sentence that it cannot show, in what is printed and in an error."""
+    (tmp_path / "z.txt").write_text("Zo\u00eb said \u732b to the kettle.\n", "utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": encoding,
+        "PYTHONUTF8": "0",
+        "HUMOR_DISTILL_DATA": str(tmp_path / "data"),
+    }
+    commands = [
+        ["import", "z.txt", "--split", "test", "--out", "\u732b.jsonl"],
+        ["import", "\u732b.txt", "--split", "test", "--out", "x.jsonl"],
+    ]
+    for command, code in zip(commands, (0, 5), strict=True):
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *command],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+        )
+        said = (done.stdout + done.stderr).decode(encoding, "replace")
+        assert done.returncode == code, said
+        assert "Traceback" not in said
+        assert "\u732b" in said or "\\u732b" in said
+
+
+def test_where_files_cannot_be_locked_that_is_said():
+    """As on Windows, where there is no fcntl."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None; from pipeline.__main__ import main; "
+        "sys.exit(main(['teacher', '--run', 'x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 9
+    assert "On Windows, run it in WSL." in done.stderr
+    assert "Traceback" not in done.stderr

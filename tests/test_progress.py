@@ -15,18 +15,18 @@ def test_a_line_has_rows_rate_time_left_and_the_note(monkeypatch, capsys):
         shown.advance("not yet")
         shown.advance("2,000 tokens, 1.0000 spent", rows=21)
     assert capsys.readouterr().err.splitlines() == [
-        "teacher: 20/100, 2.0 rows/s, 40 s left, 1,000 tokens, 0.5000 spent",
-        "teacher: 42/100, 2.0 rows/s, 29 s left, 2,000 tokens, 1.0000 spent",
+        "teacher: 20/100 rows, 2.0 rows/s, 40 s left, 1,000 tokens, 0.5000 spent",
+        "teacher: 42/100 rows, 2.0 rows/s, 29 s left, 2,000 tokens, 1.0000 spent",
     ]
 
 
 def test_what_an_earlier_attempt_did_is_no_speed(monkeypatch, capsys):
     times = iter([0.0, 10.0, 10.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
-    with Progress("sft", 100) as shown:
+    with Progress("sft", 100, "steps") as shown:
         shown.start_at(90)
         shown.advance()
-    assert capsys.readouterr().err == "sft: 91/100, 0.1 rows/s, 90 s left, \n"
+    assert capsys.readouterr().err == "sft: 91/100 steps, 0.1 steps/s, 90 s left, \n"
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):

@@ -87,7 +87,7 @@ def _repeated(args: argparse.Namespace) -> str:
     """The flags that the commands it suggests must repeat."""
     flags = ""
     if args.config:
-        flags += f" --config {args.config}"
+        flags += f" --config {shlex.quote(str(args.config))}"
     for text in args.set:
         flags += f" --set {shlex.quote(text)}"
     return flags

@@ -82,7 +82,7 @@ def faults_of(run: Run) -> Iterator[tuple[str, list[str]]]:
     checker = _Checker(run)
     yield "literals", checker.literals()
     steps = [step for step in run.steps() if os.path.lexists(run.folder / str(step))]
-    with Progress("verify", len(steps)) as progress:
+    with Progress("verify", len(steps), "steps") as progress:
         for step in steps:
             yield str(step), checker.step(step)
             progress.advance(step)

@@ -5,6 +5,7 @@ existence means "complete".
 """
 
 import os
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -278,7 +279,7 @@ def _changed(run: Run, step: Step, had: Recipe, wanted: Recipe, flags: str) -> s
     folder: Path = run.at(step)
     again = f"{step.command(run.name)} --force{flags}"
     if folder.is_symlink():
-        again = f"rm {folder} && {step.command(run.name)}{flags}"
+        again = f"rm {shlex.quote(str(folder))} && {step.command(run.name)}{flags}"
     return (
         f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
         f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"

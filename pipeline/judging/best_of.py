@@ -35,7 +35,7 @@ def answers(
     best = {literal: jokes.pop(0) for literal, jokes in waiting.items()}
     verdicts: list[Verdict] = []
     left = sum(len(jokes) for jokes in waiting.values())
-    with Progress(f"{context.step}, {name(n)}", 2 * left) as progress:
+    with Progress(f"{context.step}, {name(n)}", 2 * left, "calls") as progress:
         while any(waiting.values()):
             challengers = {literal: jokes.pop(0) for literal, jokes in waiting.items() if jokes}
             pairs = [(best[literal], challenger) for literal, challenger in challengers.items()]

@@ -56,7 +56,7 @@ AT_AN_END = re.compile(r"</?s>|<[eb]os>|<pad>|<unk>|\[EOS\]|\[PAD\]")
 """One that may be text in the middle, such as what strikes out a word."""
 ROLE = re.compile(r"(?:assistant|model)\s*(?:\n|$|(?=<))")
 """Who speaks, after a token with which a turn begins."""
-FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[^\n]*$\n?", re.MULTILINE)
+FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w+-]*[^\S\n]*$\n?", re.MULTILINE)
 OPENING = re.compile(r"[{\[]")
 JSON = json.JSONDecoder(strict=False)
 """It takes raw line ends in strings, as models write them."""

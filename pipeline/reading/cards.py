@@ -6,6 +6,7 @@ They are made from the run's own files.
 import html
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,7 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
     return {
         "run": run.name,
         "place": place,
+        "quoted_place": shlex.quote(place),
         "base": config.student.model,
         "teacher": config.teacher.endpoint.model,
         "critic": config.critic.endpoint.model,

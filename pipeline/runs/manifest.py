@@ -124,7 +124,8 @@ def _git() -> dict[str, Any] | None:
             ["git", "status", "--porcelain=v2", "--branch"],
             cwd=project.PACKAGE,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):

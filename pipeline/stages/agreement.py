@@ -53,7 +53,7 @@ def run(context: Context) -> Iterator[Verdict]:
     jsonl.write(context.folder / LABELS, labels)
     context.files.append(context.folder / LABELS)
     verdicts: list[Verdict] = []
-    with Progress(str(context.step), 2 * len(labels)) as progress:
+    with Progress(str(context.step), 2 * len(labels), "calls") as progress:
         judged = critic.verdicts(context, progress, _pairs(labels))
         for verdict in tally.counted(context, context.config.critic, judged):
             verdicts.append(verdict)

@@ -68,7 +68,7 @@ def run(context: Context) -> Iterator[Verdict]:
 def _chosen(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
     """Pairs that are known beforehand."""
     chosen = _pairs(context, groups)
-    with Progress(str(context.step), 2 * len(chosen)) as progress:
+    with Progress(str(context.step), 2 * len(chosen), "calls") as progress:
         yield from critic.verdicts(context, progress, chosen)
 
 
@@ -82,7 +82,7 @@ def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
     share = context.config.critic.share
     tournaments = {jokes[0].literal_id: Tournament(jokes, share) for jokes in groups if jokes}
     total = sum(tournament.left for tournament in tournaments.values())
-    with Progress(str(context.step), 2 * total) as progress:
+    with Progress(str(context.step), 2 * total, "calls") as progress:
         while any(tournament.left for tournament in tournaments.values()):
             due: list[Pair] = []
             for tournament in tournaments.values():
@@ -117,7 +117,7 @@ def _candidates(context: Context) -> list[list[Joke]]:
 def _pairs(context: Context, groups: list[list[Joke]]) -> list[Pair]:
     which: Any = _which(context.config, context.step.round)
     chosen: list[Pair] = []
-    with Progress(f"{context.step}, choosing pairs", len(groups)) as progress:
+    with Progress(f"{context.step}, choosing pairs", len(groups), "literals") as progress:
         for jokes in groups:
             chosen += pairs.choose(jokes, which, context.config.critic.ngram)
             progress.advance()

@@ -71,7 +71,7 @@ def run(context: Context) -> Iterator[Verdict]:
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
     verdicts: Verdicts = defaultdict(list)
-    with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects)) as progress:
+    with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects), "calls") as progress:
         judged = chain.from_iterable(
             choice.verdicts("judge", settings, context.door(progress), pairs, aspect)
             for aspect in settings.aspects

@@ -203,7 +203,7 @@ def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, l
     for group in groups:
         pairs += combinations(group, 2)
     verdicts: dict[str, list[Verdict]] = defaultdict(list)
-    with Progress(f"{context.step}, critic", 2 * len(pairs)) as progress:
+    with Progress(f"{context.step}, critic", 2 * len(pairs), "calls") as progress:
         for verdict in critic.verdicts(context, progress, pairs):
             verdicts[verdict.literal_id].append(verdict)
     jsonl.write(context.folder / SELECTION, chain.from_iterable(verdicts.values()))

@@ -125,7 +125,7 @@ def _served(context: Context, author: str) -> Iterator[Joke]:
         return
     calls = len(context.literals(*sample.splits)) * sample.k
     alike = _Alike(context)
-    with Progress(str(context.step), calls) as progress:
+    with Progress(str(context.step), calls, "calls") as progress:
         for (literal, index), answer in context.door(progress).ask(
             sample.endpoint, _bodies(context)
         ):

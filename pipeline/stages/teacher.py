@@ -85,7 +85,7 @@ def request(context: Context, literal: LiteralText) -> dict[str, Any]:
 
 def run(context: Context) -> Iterator[Joke]:
     total = sum(1 for _ in literals(context.config))
-    with Progress(str(context.step), total) as progress:
+    with Progress(str(context.step), total, "calls") as progress:
         for literal, answer in context.door(progress).ask(*requests(context)):
             texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
             for reason, left_out in dropped:

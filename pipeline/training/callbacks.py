@@ -52,7 +52,7 @@ class StepProgress(TrainerCallback):
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.progress = Progress(self.name, state.max_steps).__enter__()
+        self.progress = Progress(self.name, state.max_steps, "steps").__enter__()
         self.progress.start_at(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -28,7 +28,7 @@ def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], fl
     def measured(model: Any, step: int) -> float:
         jokes = list(_answers(context, model, tokenizer, prompts, f"{context.step}@{step}"))
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
-        with Progress(f"{context.step}, held-out rate", 2 * len(pairs)) as progress:
+        with Progress(f"{context.step}, held-out rate", 2 * len(pairs), "calls") as progress:
             scores = list(map(metrics.score, critic.verdicts(context, progress, pairs)))
         valid = [score for score in scores if score is not None]
         if scores and not valid:

@@ -21,13 +21,13 @@ class SeenSteps:
     def note(self, step: int, places: list[int]) -> None:
         """This step, from 1, sees the rows at these places."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps({"step": step, "rows": places}))
 
     def steps(self) -> dict[int, list[int]]:
         """The steps of each place, of all attempts; what a repeated step saw is the same."""
         steps: dict[int, set[int]] = defaultdict(set)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
                 seen = json.loads(line)

@@ -290,3 +290,15 @@ def raw(speak):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         listener.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+def test_a_server_that_hangs_is_said_after_seconds(tmp_path, server, monkeypatch, capfd):
+    """And not after the last of its attempts."""
+    monkeypatch.setattr("pipeline.llm.silence.SILENCE", 0.3)
+    server.options = Options(latency_ms=1.0, poison={"3": "hang"})
+    ask(tmp_path, server.url, timeout=1.5)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "no answer from" in line]
+    assert 1 <= len(lines) <= 4
+    assert lines[0].startswith(f"teacher: no answer from {server.url} for 0 s; 1 requests wait")
+    assert "at most 1.5 s for each attempt (runtime.timeout)" in lines[0]
+    assert "; the last attempt: no answer within runtime.timeout seconds" in lines[-1]

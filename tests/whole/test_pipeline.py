@@ -220,7 +220,7 @@ def test_every_step_says_rows_rate_and_time_left(made):
         "round-1/critic",
     ):
         assert re.search(
-            rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE
+            rf"^{re.escape(name)}: \d+/\d+ \w+, [\d.]+ \w+/s, \d+ s left", said, re.MULTILINE
         ), name
     for name in (
         "round-1/dpo, reference",
@@ -229,7 +229,7 @@ def test_every_step_says_rows_rate_and_time_left(made):
         "evaluate, on cpu",
     ):
         assert re.search(
-            rf"^{re.escape(name)}: \d+/\d+, [\d.]+ rows/s, \d+ s left", said, re.MULTILINE
+            rf"^{re.escape(name)}: \d+/\d+ \w+, [\d.]+ \w+/s, \d+ s left", said, re.MULTILINE
         ), name
     for name in ("teacher", "round-1/critic", "evaluate"):
         assert re.search(rf"^{name}: .* [\d,]+ tokens, \d+ from cache$", said, re.MULTILINE), name
