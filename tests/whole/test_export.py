@@ -9,7 +9,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.__main__ import main
-from pipeline.models import student, student_prompt
+from pipeline.models import chat_template, student, student_prompt
 from pipeline.rows.jsonl import write
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
@@ -91,7 +91,7 @@ def test_a_tokenizer_without_a_chat_template_gets_one_that_gives_the_same_prompt
     tokenizer = AutoTokenizer.from_pretrained(STORIES)
     assert not tokenizer.chat_template
     prompt = student_prompt.prompt(tokenizer, "The kettle is on.")
-    tokenizer.chat_template = student_prompt.chat_template(tokenizer)
+    tokenizer.chat_template = chat_template.served(tokenizer)
     ask = [{"role": "user", "content": "Say it with a joke: The kettle is on."}]
     ids = tokenizer.apply_chat_template(ask, add_generation_prompt=True)["input_ids"]
     tokenizer.chat_template = None
