@@ -1,12 +1,12 @@
 """The chat template: which one, of which day, and whether a sentence comes through it whole."""
 
-import datetime
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import prompts
 from pipeline.errors import ConfigError, StudentError
+from pipeline.models.chat_front import fixed, led
 from pipeline.models.endings import lead, only_before
 
 PROBES = (
@@ -32,15 +32,8 @@ THOUGHTS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 """How models open and close a thought."""
-NO_THINKING = "{%- set enable_thinking = false %}\n"
 PLAIN = "{{ messages[-1]['content'] + '\\n' }}"
 """The template of a student without any."""
-MARK = "{# The lines before this one are humor-distill's: no thinking, and a fixed day. #}\n"
-"""Like every line put in front, it prints nothing: trim_blocks takes its line end."""
-DIRECTIVES = "aAbBcCdDefFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"
-"""The letters of strftime; %s would depend on where it is asked."""
-PADDED = "dHIjmMSyUWV"
-"""Those that glibc also prints without their leading zeros, as %-d."""
 
 
 def settle(tokenizer: PreTrainedTokenizerBase, date: str, encoder_decoder: bool) -> None:
@@ -50,7 +43,7 @@ def settle(tokenizer: PreTrainedTokenizerBase, date: str, encoder_decoder: bool)
     server could not give a decoder-only student the prompts of its training.
     """
     template = _single(tokenizer)
-    tokenizer.chat_template = template and _fixed(template, date)
+    tokenizer.chat_template = template and fixed(template, date)
     _check(tokenizer)
     if encoder_decoder:
         return
@@ -75,12 +68,15 @@ def served(tokenizer: PreTrainedTokenizerBase) -> str:
     candidates = [f"{before}{PLAIN}", f"{before} {PLAIN}"]
     if tokenizer.chat_template:
         own = tokenizer.chat_template
-        candidates = [own, _led(own, before), _led(own, f"{before} ")]
+        candidates = [own, led(own, before), led(own, f"{before} ")]
     for template in candidates:
         if all(_is_served(tokenizer, template, words) for words in SHORT):
             return template
-    raise _fault(
-        tokenizer, f"gives other tokens where a server renders it, as the tokenizer adds {before!r}"
+    raise StudentError(
+        f"student.model = {tokenizer.name_or_path!r}: its tokenizer puts {before!r} before every "
+        "text, and no chat template could give a server the same tokens.\nCopy the model into a "
+        "folder, save its tokenizer there so that it puts nothing, or a special token, before a "
+        "text, and give that folder as student.model."
     )
 
 
@@ -125,48 +121,6 @@ def _single(tokenizer: PreTrainedTokenizerBase) -> str | None:
             "student.model."
         )
     return next(iter(templates.values()), None)
-
-
-def _fixed(template: str, date: str) -> str:
-    """The template with its day and its thinking settled, wherever and whenever it is rendered.
-
-    What was put in front of it before is replaced.
-    """
-    rest = _without_front(template)
-    front = ""
-    if "enable_thinking" in rest:
-        front += NO_THINKING
-    if "strftime_now" in rest:
-        front += _clock(datetime.date.fromisoformat(date))
-    return front + MARK + rest if front else rest
-
-
-def _led(template: str, before: str) -> str:
-    """The template so that it prints `before` first."""
-    rest = _without_front(template)
-    front = template.removesuffix(rest)
-    return f"{front}{before}{{##}}\n{rest}"  # after the comment's end, a line starts as it did
-
-
-def _without_front(template: str) -> str:
-    return template.rpartition(MARK)[2]
-
-
-def _clock(day: datetime.date) -> str:
-    """A macro that shadows transformers' strftime_now, and tells midnight of this day.
-
-    transformers gives a template nothing that can be called, so it cannot be given another clock.
-    """
-    midnight = datetime.datetime.combine(day, datetime.time())
-    told = [f"%{letter}" for letter in DIRECTIVES] + [f"%-{letter}" for letter in PADDED]
-    replaced = "part"
-    for directive in told:
-        replaced += f".replace('{directive}', {midnight.strftime(directive)!r})"
-    return (
-        "{%- macro strftime_now(format) %}{% for part in format.split('%%') %}"
-        "{{ '' if loop.first else '%' }}{{ " + replaced + " }}"
-        "{% endfor %}{% endmacro %}\n"
-    )
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, words: str) -> str:

@@ -36,7 +36,7 @@ def without_end(tokenizer: PreTrainedTokenizerBase) -> None:
 def only_before(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> None:
     """Have it put these tokens before a text, and nothing after it."""
     if getattr(tokenizer, "add_eos_token", False):
-        tokenizer.add_eos_token = False  # or it would come back with the next change of a token
+        tokenizer.add_eos_token = False  # a slow tokenizer has nothing else
     if tokenizer.is_fast:
         names = tokenizer.convert_ids_to_tokens(tokens)
         special = [{"id": "before", "ids": tokens, "tokens": names}] if tokens else []

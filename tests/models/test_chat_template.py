@@ -191,6 +191,7 @@ DATED = {
         "\n  {% if true %}{{ strftime_now('%d') }}{% endif %} ",
         "\n26 ",
     ),
+    "where there is a blank before": ("  {% if true %}{{ strftime_now('%d') }}{% endif %} ", "26 "),
     "only where told": (
         "{% if strftime_now is not defined %}now{% else %}{{ strftime_now('%D') }}{% endif %} ",
         "07/26/24 ",
@@ -302,6 +303,7 @@ TEMPLATES = {
     "none": None,
     "with bos": "{{ bos_token }}" + in_loop("{{ message.content }}"),
     "without bos": in_loop("{{ message.content }}"),
+    "with a blank before": "  {% if true %} x{% endif %}\n" + in_loop("{{ message.content }}"),
     "with lines before": "\n\n  {% if true %} x{% endif %}\n" + in_loop("{{ message.content }}"),
 }
 
@@ -335,6 +337,18 @@ def test_add_eos_token_is_switched_off(demo, folder, monkeypatch):
     mended = loaded(demo, folder)
     assert mended("a")["input_ids"] == AutoTokenizer.from_pretrained(MICRO)("a")["input_ids"]
     assert not mended.add_eos_token
+
+
+def test_what_no_server_could_be_given_is_refused(demo, folder):
+    tokenizer = AutoTokenizer.from_pretrained(MICRO)
+    word = tokenizer("the kettle")["input_ids"][1]  # with its blank before it, which no text has
+    begins = {"id": "before", "ids": [word], "tokens": tokenizer.convert_ids_to_tokens([word])}
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="before $A", special_tokens=[begins]
+    )
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(StudentError, match="before every text, and no chat template could give"):
+        loaded(demo, folder)
 
 
 def test_an_answer_of_a_student_whose_tokenizer_ends_texts_is_that_of_one_whose_does_not(
