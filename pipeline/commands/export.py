@@ -59,20 +59,20 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
             f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
             f"{meant(contestant, students)}"
         )
-    from pipeline.models import student, student_prompt
+    from pipeline.models import chat_template, student, student_prompt
 
     step = students[contestant]
     config = made.as_made(run, step)
     weights = student.weights(run, step) if step else None
+    tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)
     trained = student.load(_unquantized(config), weights)
     merged = hasattr(trained, "peft_config")
     if merged:
         trained = trained.merge_and_unload()
-    tokenizer = student.load_tokenizer(config)
     trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
     if not trained.config.is_encoder_decoder:
-        tokenizer.chat_template = student_prompt.chat_template(tokenizer)
+        tokenizer.chat_template = chat_template.served(tokenizer)
     trained.save_pretrained(out)
     tokenizer.save_pretrained(out)
     facts: dict[str, Any] = {

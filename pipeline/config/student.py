@@ -1,14 +1,30 @@
 """The student, and how it writes: the sections [student], [sample] and [evaluate]."""
 
-from typing import Annotated, Literal
+import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.section import Dtype, Fraction, Positive, Section
 
 PAPER_BEAMS = 5
 """Beams of an encoder-decoder that is not sampled ("Small But Funny", arXiv 2402.18113)."""
+
+
+def _day(value: Any) -> Any:
+    """A day as YYYY-MM-DD, from the same or from a date of TOML's own."""
+    if type(value) is datetime.date:
+        return value.isoformat()
+    try:
+        if isinstance(value, str) and datetime.date.fromisoformat(value).isoformat() == value:
+            return value
+    except ValueError:
+        pass
+    raise ValueError(f"{value!r} is no day: write it as 2024-07-26")
+
+
+Day = Annotated[str, BeforeValidator(_day)]
 
 
 class Lora(Section):
@@ -35,6 +51,9 @@ class Student(Section):
     """Run code that comes with the model; never unless this says so."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """4bit with [student.lora] is QLoRA."""
+    date: Day = "2024-07-26"
+    """The day that a chat template that asks for today's is told, in training and once exported;
+    the default is that of Llama 3's own template where it is told none."""
     lora: Lora | None = None
     """Absent: full fine-tuning."""
 

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from pipeline.config.runtime import Runtime
 from pipeline.config.whole import Config
 from pipeline.errors import StudentError
+from pipeline.models import chat_template, endings
 from pipeline.runs.hashes import folder_hash, student_folder
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
@@ -114,9 +115,10 @@ def is_encoder_decoder(config: Config) -> bool:
 
 
 def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
-    """The tokenizer, with a pad token that is not eos.
+    """The tokenizer, with a pad token that is not eos, and prompts that do not end in one.
 
-    A student whose pad is eos never learns to stop.
+    A student whose pad is eos never learns to stop. Its chat template gives the same prompts
+    always; StudentError, before any model is loaded, where a sentence does not come through whole.
     """
     model_config = architecture(config)
     side = "left"
@@ -136,6 +138,9 @@ def load_tokenizer(config: Config) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         embeddings = model_config.get_text_config().vocab_size
         tokenizer.pad_token = _pad_token(config, tokenizer, embeddings)
+    if not model_config.is_encoder_decoder:  # whose encoder's texts end in eos rightly
+        endings.without_end(tokenizer)
+    chat_template.settle(tokenizer, config.student.date, bool(model_config.is_encoder_decoder))
     return tokenizer
 
 

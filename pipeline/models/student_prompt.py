@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.config.whole import Config
+from pipeline.models import chat_template
 from pipeline.models.student import architecture
 from pipeline.progress import Progress
 from pipeline.prompts import render
@@ -20,35 +21,7 @@ def prompt(tokenizer: PreTrainedTokenizerBase, literal: str, template: str = "st
     that no token spans prompt and answer; an encoder-decoder, whose encoder reads it, keeps to the
     same words. A bos that the tokenizer adds by itself is left to it.
     """
-    words = render(template, literal=literal)
-    if not tokenizer.chat_template:
-        return words + "\n"
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": words}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=False,
-    )
-    if _adds_bos(tokenizer):
-        return str(text).removeprefix(str(tokenizer.bos_token))
-    return str(text)
-
-
-def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts a bos before every text by itself."""
-    bos = tokenizer.bos_token_id
-    return bos is not None and tokenizer("a")["input_ids"][0] == bos
-
-
-def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's chat template.
-
-    For a model without any, one by which a server gives it the prompt of `prompt`.
-    """
-    if tokenizer.chat_template:
-        return str(tokenizer.chat_template)
-    bos = "{{ bos_token }}" if _adds_bos(tokenizer) else ""
-    return bos + "{{ messages[-1]['content'] + '\n' }}"
+    return chat_template.prompt(tokenizer, render(template, literal=literal))
 
 
 def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -112,6 +112,7 @@ def _as_student(config: Config, section: str) -> Config:
         revision=settings.revision,
         dtype=settings.dtype,
         trust_remote_code=trusted,
+        date=config.student.date,
     )
     return config.model_copy(update={"student": taught})
 

@@ -56,6 +56,7 @@ def _as_student(context: Context) -> tuple[Config, Path | None]:
         model=settings.scorer,
         dtype=config.student.dtype,
         trust_remote_code=config.student.trust_remote_code,
+        date=config.student.date,
     )
     return config.model_copy(update={"student": scorer}), None
 
@@ -65,8 +66,8 @@ class _Scorer:
 
     def __init__(self, config: Config, weights: Path | None) -> None:
         with named("retriever.scorer"):
-            self.model = student.load(config, weights)
             self.tokenizer = student.load_tokenizer(config)
+            self.model = student.load(config, weights)
         self.room = student_prompt.room(config)
         self.score: likelihood.Scorer = likelihood.separate
 

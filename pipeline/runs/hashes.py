@@ -29,8 +29,11 @@ def folder_hash(folder: Path | None) -> str | None:
     pattern = "*"
     if (folder / "modules.json").exists():  # sentence-transformers', which has folders of its own
         pattern = "**/*"
+    paths = list(folder.glob(pattern))
+    if not (folder / "chat_template.jinja").exists():  # then one of these may be the student's
+        paths += folder.glob("additional_chat_templates/*")
     digest = hashlib.sha256()
-    for path in sorted(folder.glob(pattern)):
+    for path in sorted(paths):
         if path.suffix in MODEL_FILES:
             digest.update(f"{path.relative_to(folder)} {file_hash(path)}\n".encode())
     return digest.hexdigest()

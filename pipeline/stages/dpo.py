@@ -26,7 +26,7 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Measured
 from pipeline.runs.step import Step, student_step
 
-VERSION = 1
+VERSION = 2
 ROUND_KEYS = ("objective", "rankings", "trainer")
 LOSSES = "training/losses"
 """What decides weights beside the configuration, where TRL's losses alone do not."""

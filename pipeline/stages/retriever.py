@@ -24,7 +24,7 @@ from pipeline.rows.training import Retrieval
 from pipeline.runs.files import INDEX, SELECTION, WEIGHTS
 from pipeline.runs.step import Step
 
-VERSION = 1
+VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:

@@ -15,7 +15,7 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Imitation
 from pipeline.runs.step import Step
 
-VERSION = 1
+VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:

@@ -28,6 +28,8 @@ PAGES = {
     ),
 }
 """Where the keys of a trainer's table are explained."""
+OF_TOKENIZER = ("chat_template_path", "eos_token")
+"""Keys by which TRL would change the tokenizer, which every stage loads anew."""
 PLAIN_DPO = {
     "ld_alpha": None,
     "use_weighting": False,
@@ -145,6 +147,13 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
         "logging_nan_inf_filter": False,
     }
     name = kind.__name__
+    for key in OF_TOKENIZER:
+        if keys.get(key) is not None:
+            raise ConfigError(
+                f"[{section}.trainer] {key}: only the trainer would know of it, and the student "
+                "would be sampled, judged and exported without it. Set it in the tokenizer of a "
+                "copy of the student's folder, and give that folder as student.model."
+            )
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})
     except (TypeError, ValueError) as error:

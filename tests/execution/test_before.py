@@ -133,12 +133,15 @@ def test_a_key_that_a_recipe_lacks_is_at_its_default(cli, old):
         lose(manifest["recipe"], "dpo", "early_stopping")
         lose(manifest["recipe"], "critic", "endpoint", "omit")
         lose(manifest["recipe"], "student", "quantization")
+        lose(manifest["recipe"], "student", "date")
         manifest["seal"] = seal(manifest)
         path.write_text(json.dumps(manifest))
     said = cli("all", "--run", "rooms").splitlines()
     assert said == [complete(step) for step in Run("rooms").steps()]
     said = cli("critic", "--run", "rooms", "--set", 'critic.endpoint.omit=["seed"]', code=4)
     assert "  - critic.endpoint.omit = []\n  + critic.endpoint.omit = ['seed']\n" in said
+    said = cli("sft", "--run", "rooms", "--set", "student.date=2025-01-31", code=4)
+    assert "  - student.date = '2024-07-26'\n  + student.date = '2025-01-31'\n" in said
     said = cli("dpo", "--run", "rooms", "--set", "dpo.early_stopping.patience=2", code=4)
     assert "  - dpo.early_stopping = None\n  + dpo.early_stopping.literals = 100\n" in said
 

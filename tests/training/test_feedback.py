@@ -31,6 +31,17 @@ def test_a_typo_in_a_trainer_table_ends_before_anything_is_loaded(
     assert f"[{stage}.trainer]: unknown key '{key}'" in said
 
 
+@pytest.mark.parametrize(
+    ("stage", "key", "value"),
+    [("sft", "eos_token", "<|pad|>"), ("sft", "chat_template_path", "data/students/micro")],
+)
+def test_a_trainer_cannot_have_a_tokenizer_of_its_own(cli, small, monkeypatch, stage, key, value):
+    monkeypatch.setattr(student, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    flags = ["--config", small, "--set", f"{stage}.trainer.{key}='{value}'"]
+    said = cli("all", "--run", "own", *flags, code=3)
+    assert f"[{stage}.trainer] {key}: only the trainer would know of it" in said
+
+
 def test_logging_and_saving_are_no_part_of_the_recipe(inside):
     assert "nothing to do" in run("sft", "--run", "v1", "--set", "sft.trainer.logging_steps=7")
 

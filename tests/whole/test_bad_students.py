@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.models import student
 from pipeline.rows.jsonl import write
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
@@ -30,15 +31,46 @@ class Bomb:
 
 
 def test_pickled_weights_are_refused_and_never_unpickled(cli, small, tmp_path, data):
-    student = tmp_path / "student"
-    shutil.copytree(MICRO, student)
-    tensors = load_file(student / "model.safetensors")
-    (student / "model.safetensors").unlink()
-    torch.save({**tensors, "bomb": Bomb(tmp_path / "exploded")}, student / "pytorch_model.bin")
+    folder = tmp_path / "student"
+    shutil.copytree(MICRO, folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**tensors, "bomb": Bomb(tmp_path / "exploded")}, folder / "pytorch_model.bin")
     run("teacher", "--run", "v1", "--config", small)
-    said = cli("sft", "--run", "v1", "--config", small, "--set", f"student.model={student}", code=8)
+    said = cli("sft", "--run", "v1", "--config", small, "--set", f"student.model={folder}", code=8)
     assert "no weights in safetensors" in said
     assert not (tmp_path / "exploded").exists()
+
+
+PARTS = "{% for part in messages[0].content %}{{ part.text }}{% endfor %}<|assistant|>"
+
+
+def test_a_template_that_loses_the_sentence_is_refused_before_any_weights_are_loaded(
+    cli, small, tmp_path, data, monkeypatch
+):
+    folder = tmp_path / "student"
+    shutil.copytree(MICRO, folder)
+    flags = ["--config", small, "--set", f"student.model={folder}", "--set", "literals.limit=8"]
+    flags += ["--set", "sft.trainer.max_steps=1"]
+    for stage in ("teacher", "sft"):
+        run(stage, "--run", "v1", *flags)
+    whole = (folder / "chat_template.jinja").read_text()
+    monkeypatch.setattr(student, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    for template in (PARTS, "{{ raise_exception('a system message, please') }}"):
+        (folder / "chat_template.jinja").write_text(template)
+        said = [
+            cli("all", "--run", "new", *flags, code=8),
+            cli("teacher", "--run", "new", *flags) and cli("sft", "--run", "new", *flags, code=8),
+            cli("sft", "--run", "v1", *flags, "--force", code=8),
+            cli("sample", "--run", "v1", *flags, "--set", "rounds=[{candidates='base'}]", code=8),
+            cli("export", "--run", "v1", "--contestant", "sft", tmp_path / "out", code=8),
+            cli("try", "--run", "v1", "The kettle is on.", code=8),
+        ]
+        for words in said:
+            assert "its chat template " in words
+            assert "mend its chat_template.jinja there" in words
+        assert not (tmp_path / "out").exists()
+    (folder / "chat_template.jinja").write_text(whole)
 
 
 CODE = """
@@ -56,15 +88,15 @@ def test_a_model_s_own_code_runs_only_where_the_config_says_so(
     cli, small, tmp_path, data, monkeypatch
 ):
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
-    student, mark = tmp_path / "student", tmp_path / "ran"
-    shutil.copytree(MICRO, student)
-    (student / "code.py").write_text(CODE.format(mark=str(mark)))
-    config = json.loads((student / "config.json").read_text())
+    folder, mark = tmp_path / "student", tmp_path / "ran"
+    shutil.copytree(MICRO, folder)
+    (folder / "code.py").write_text(CODE.format(mark=str(mark)))
+    config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "mine", "architectures": ["MyModel"]}
     config["auto_map"] = {"AutoConfig": "code.MyConfig", "AutoModelForCausalLM": "code.MyModel"}
-    (student / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
     run("teacher", "--run", "v1", "--config", small)
-    flags = ["--config", small, "--set", f"student.model={student}"]
+    flags = ["--config", small, "--set", f"student.model={folder}"]
     said = cli("sft", "--run", "v1", *flags, code=8)
     assert "student.trust_remote_code" in said
     assert not mark.exists()

@@ -1,21 +1,26 @@
 """What is taken away gives the same answers, and says where it comes from."""
 
 import json
+import shutil
 
 import datasets
 import pytest
 import torch
 from huggingface_hub import DatasetCard, ModelCard
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.__main__ import main
-from pipeline.models import student, student_prompt
+from pipeline.models import chat_template, student, student_prompt
 from pipeline.rows.jsonl import write
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
 from pipeline.runs.manifest import seal
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, needs_stories, run
+
+MICRO = ROOT / "data/students/micro"
 
 
 def answers_of(folder, sentences):
@@ -80,6 +85,48 @@ def test_an_adapter_is_merged(inside, tmp_path):
     assert "This run was not evaluated" in text
 
 
+DATED = (
+    "{{ bos_token }}Today is {{ strftime_now('%d %b %Y') }}.\n"
+    "{% for message in messages %}<|user|>{{ message.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% if enable_thinking is not defined %}<think>\n"
+    "{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("single", ["$A <|end|>", "<|pad|> $A <|end|>"])
+def test_a_server_gives_an_exported_student_the_prompts_of_its_training(
+    data, small, tmp_path, single
+):
+    """Whatever day it is, and whatever the tokenizer and its templates had about them."""
+    tokenizer = AutoTokenizer.from_pretrained(MICRO)
+    tokenizer.bos_token = "<|pad|>"
+    ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|pad|>", "<|end|>")]
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=ids)
+    tokenizer.chat_template = {"default": DATED, "rag": "documents"}
+    shutil.copytree(MICRO, tmp_path / "student")
+    tokenizer.save_pretrained(tmp_path / "student")
+    flags = ["--config", small, "--set", f"student.model={tmp_path / 'student'}"]
+    flags += ["--set", "student.date=2025-01-31", "--set", "sft.trainer.max_steps=1"]
+    flags += ["--set", "literals.limit=8"]
+    for stage in ("teacher", "sft"):
+        run(stage, "--run", "v1", *flags)
+    run("export", "--run", "v1", "--contestant", "sft", tmp_path / "out")
+    trained = student.load_tokenizer(student_config("v1"))
+    exported = AutoTokenizer.from_pretrained(tmp_path / "out")
+    told = rows(data / "runs/v1/sft/records.jsonl")
+    literals = {row["id"]: row["literal"] for row in rows(data / "runs/v1/teacher/records.jsonl")}
+    for row in told:
+        ask = f"Say it with a joke: {literals[row['joke_id']]}"
+        prompt = exported.apply_chat_template(
+            [{"role": "user", "content": ask}], add_generation_prompt=True
+        )["input_ids"]
+        assert prompt == trained(row["prompt"])["input_ids"]
+        assert "Today is 31 Jan 2025.\n<|user|>" in exported.decode(prompt)
+        assert prompt.count(exported.bos_token_id) == 1
+    assert told
+    assert '"date": "2025-01-31"' in (tmp_path / "out/README.md").read_text()
+
+
 def student_config(name):
     from pipeline.runs.run import Run
 
@@ -91,7 +138,7 @@ def test_a_tokenizer_without_a_chat_template_gets_one_that_gives_the_same_prompt
     tokenizer = AutoTokenizer.from_pretrained(STORIES)
     assert not tokenizer.chat_template
     prompt = student_prompt.prompt(tokenizer, "The kettle is on.")
-    tokenizer.chat_template = student_prompt.chat_template(tokenizer)
+    tokenizer.chat_template = chat_template.served(tokenizer)
     ask = [{"role": "user", "content": "Say it with a joke: The kettle is on."}]
     ids = tokenizer.apply_chat_template(ask, add_generation_prompt=True)["input_ids"]
     tokenizer.chat_template = None
