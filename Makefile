@@ -38,6 +38,9 @@ bench: setup ## how long --help and status take, and the teacher stage beside ot
 	.venv/bin/python tests/bench/startup.py
 	.venv/bin/python -m tests.bench.door
 
+fuzz: setup ## odd bodies, lists, batch lines, source files and configurations, by the thousand
+	.venv/bin/python -m tests.bench.fuzz
+
 bench-peers: setup ## curator, distilabel and Data Designer on the same job (installs 2 GB into .venv-peers)
 	.venv/bin/python -m tests.bench.door peers
 
@@ -69,4 +72,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup check test test-all tables bench bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean
+.PHONY: setup check test test-all tables bench fuzz bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean
