@@ -41,11 +41,11 @@ class Listed(NamedTuple):
 
 def read(text: str, n: int) -> Listed:
     """The items of a list in an answer's text, of which n were asked for."""
-    listed = _in_json(text)
-    if listed is not None:
-        return listed
-    lines = without_fences(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    bare = without_fences(text.replace("\r\n", "\n").replace("\r", "\n"))
+    lines = bare.split("\n")
     listed = _numbered(lines)
+    if not listed.items or bare.lstrip().startswith(("{", "[")):  # a joke may quote brackets
+        listed = _in_json(text) or listed
     if len(listed.items) < n:
         more = _numbered([part for line in lines for part in _broken(line)])
         if len(listed.items) < len(more.items) <= n:
