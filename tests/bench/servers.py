@@ -1,0 +1,241 @@
+"""Real servers of a student behind the real stages: `make servers`.
+
+A small run with the stand-in trains the micro student; the exported folder is served by
+`transformers serve`, and by llama.cpp as a GGUF file. Against each server sample, critic (free text,
+JSON by a schema, cloze) and evaluate are run, and the greedy answers must be those of the student
+that is loaded here, letter for letter. The student follows no judging prompt: most of its verdicts
+are failed, and what is held is that they are counted and that no stage ends in a traceback.
+
+Then come the answers to direct questions (tests/bench/questions.py). Exit code 1 where greedy answers
+differ, rows are missing, or a stage broke.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests import ROOT
+from tests.bench import questions, serving
+from tests.bench.serving import Served
+
+MADE = {
+    "literals.limit": 40,
+    "sft.trainer.max_steps": 60,
+    "sft.trainer.per_device_train_batch_size": 16,
+    "sample.k": 4,
+    "dpo.trainer": "{max_steps=4,per_device_train_batch_size=4,learning_rate=1e-4,max_length=128}",
+    "evaluate.splits": '["test"]',
+    "critic.max_tokens": 96,
+    "judge.max_tokens": 96,
+}
+"""The demo in small; the micro student writes on and on where it should judge."""
+GREEDY = {"sample.temperature": 0.0, "sample.k": 1}
+SAMPLING = {
+    "llama.cpp": "{top_k=0,min_p=0.0}",
+    "transformers serve": """{generation_config='{"do_sample": true, "top_k": 0}'}""",
+}
+"""extra_body by which a server samples from all tokens, as the student here does."""
+
+
+class Step(NamedTuple):
+    """What a stage did against a server."""
+
+    server: str
+    stage: str
+    rows: list[dict[str, Any]]
+    seconds: float
+    code: int
+    words: str
+    """The last that it printed."""
+
+    @property
+    def broke(self) -> bool:
+        """Whether it ended in a traceback, or without words."""
+        return "Traceback" in self.words or (self.code != 0 and "humor-distill: " not in self.words)
+
+    @property
+    def message(self) -> str:
+        """What it said of its failure, in short."""
+        return self.words.rpartition("humor-distill: ")[2].partition("\n")[0][:90]
+
+
+class Bench:
+    """The runs of one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wrong: list[str] = []
+        self.runs = 0
+
+    def pipeline(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline", *argv]
+        environment = {**serving.ENVIRONMENT, "HUMOR_DISTILL_DATA": str(self.folder)}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    def make(self) -> Path:
+        """The run `made`, and the folder of its exported student."""
+        student = self.folder / "student"
+        config = ("--config", "configs/demo.toml")
+        for argv in (
+            ("all", "--run", "made", *config, *flags(MADE)),
+            ("export", "--run", "made", "--contestant", "sft", student),
+        ):
+            done = self.pipeline(*argv)
+            assert done.returncode == 0, done.stderr
+        return student
+
+    def step(self, server: str, title: str, stage: str, settings: dict[str, Any]) -> Step:
+        """A stage in a run of its own, which takes what comes before from the run `made`."""
+        self.runs += 1
+        run = f"served-{self.runs}"
+        began = time.perf_counter()
+        done = self.pipeline(stage, "--run", run, "--from", "made", *flags(settings))
+        seconds = time.perf_counter() - began
+        place = self.folder / "runs" / run / ("" if stage == "evaluate" else "round-1") / stage
+        step = Step(server, title, rows_of(place), seconds, done.returncode, done.stderr)
+        if step.broke:
+            self.wrong.append(f"{server}, {title}: exit code {step.code}\n{step.words}")
+        return step
+
+    def hold(self, true: bool, step: Step, what: str) -> None:
+        if not true:
+            self.wrong.append(f"{step.server}, {step.stage}: {what}\n{step.words}")
+
+
+def flags(settings: dict[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        yield "--set"
+        yield f"{key}={value}"
+
+
+def rows_of(place: Path) -> list[dict[str, Any]]:
+    """A step's rows; those of one that did not complete are in a file beside."""
+    for path in place.glob("records.jsonl*"):
+        with path.open() as file:
+            return [json.loads(line) for line in file]
+    return []
+
+
+def endpoint(served: Served, **more: str) -> str:
+    """An endpoint as a value of --set."""
+    options = {"base_url": json.dumps(served.url), "model": json.dumps(served.model), **more}
+    inside = ",".join(f"{key}={value}" for key, value in options.items())
+    return f"{{{inside}}}"
+
+
+def greedy(bench: Bench, served: Served, local: Step, exact: bool) -> None:
+    """The greedy answers beside those of the student that is loaded here."""
+    settings = {**GREEDY, "sample.endpoint": endpoint(served)}
+    step = bench.step(served.server, "sample, greedy", "sample", settings)
+    texts = {row["literal_id"]: row["text"] for row in step.rows}
+    equal = sum(texts.get(row["literal_id"]) == row["text"] for row in local.rows)
+    bench.hold(len(step.rows) == len(local.rows), step, f"{len(step.rows)} rows")
+    if exact:
+        bench.hold(equal == len(local.rows), step, f"{equal} of {len(local.rows)} equal")
+    show(step, f"{equal} of {len(local.rows)}")
+
+
+def sampled(bench: Bench, served: Served, title: str, more: dict[str, str]) -> None:
+    """Candidates at temperature 1, and how many of a literal's are different."""
+    settings = {"sample.endpoint": endpoint(served, **more)}
+    step = bench.step(served.server, title, "sample", settings)
+    kinds = {(row["literal_id"], row["text"]) for row in step.rows}
+    bench.hold(step.code == 0 and len(step.rows) == 320, step, f"{len(step.rows)} rows")
+    show(step, "", f"{len(kinds)} of {len(step.rows)} candidates differ")
+
+
+def judged(bench: Bench, served: Served, title: str, stage: str, settings: dict[str, Any]) -> Step:
+    """A stage that asks for verdicts."""
+    step = bench.step(served.server, title, stage, settings)
+    bench.hold(bool(step.rows), step, "no rows")
+    orders = [order for row in step.rows for order in row["orders"]]
+    valid = [order["p_a"] for order in orders if order["p_a"] is not None]
+    remarks = []
+    if valid:
+        read = sum(0 < p_a < 1 for p_a in valid)
+        remarks.append(f"{len(valid)} of {len(orders)} answers valid, {read} by logprobs")
+    raw = [order["raw"] for order in orders if (order["raw"] or "").lstrip().startswith("{")]
+    named = [text for text in raw if '"reason"' in text and '"answer"' in text]
+    if named:
+        first = sum(text.index('"reason"') < text.index('"answer"') for text in named)
+        remarks.append(f"reason first: {first} of {len(named)}")
+    show(step, "", "; ".join(remarks))
+    return step
+
+
+def judging(bench: Bench, served: Served, schema: bool) -> None:
+    """critic and evaluate; verdicts by a schema must be some, where the server knows schemas."""
+    critic = endpoint(served)
+    judged(bench, served, "critic", "critic", {"critic.endpoint": critic})
+    title = "critic, json_schema"
+    in_json = endpoint(served, json_schema="true")
+    step = judged(bench, served, title, "critic", {"critic.endpoint": in_json})
+    if schema:
+        valid = any(row["outcome"] != "failed" for row in step.rows)
+        bench.hold(valid, step, "no verdict by the schema")
+    cloze = {"critic.endpoint": critic, "critic.method": '"cloze"'}
+    judged(bench, served, "critic, cloze", "critic", cloze)
+    judged(bench, served, "evaluate", "evaluate", {"judge.endpoint": in_json})
+
+
+def show(step: Step, equal: str, remark: str = "") -> None:
+    failed = sum(row.get("outcome") == "failed" for row in step.rows)
+    words = remark
+    if step.code:
+        words = "; ".join(part for part in (remark, f"exit {step.code}: {step.message}") if part)
+    print(
+        f"{step.server:<27}{step.stage:<22}{len(step.rows):>5}{equal:>10}{failed:>8}"
+        f"{step.seconds:>7.1f}  {words}",
+        flush=True,
+    )
+
+
+def bench_in(folder: Path) -> list[str]:
+    """Everything; what was wrong."""
+    bench = Bench(folder)
+    student = bench.make()
+    file = student.with_suffix(".gguf")
+    command = [serving.PYTHON, "-m", "tests.bench.to_gguf", student, file, "1024"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    print(
+        f"{'server':<27}{'stage':<22}{'rows':>5}{'equal':>10}{'failed':>8}{'s':>7}  what was said"
+    )
+    local = bench.step("none, loaded here", "sample, greedy", "sample", GREEDY)
+    show(local, "")
+    asked = []
+    with contextlib.ExitStack() as stack:
+        served = stack.enter_context(serving.llama(file, "plain"))
+        greedy(bench, served, local, exact=True)
+        sampled(bench, served, "sample", {})
+        sampled(bench, served, "sample, all tokens", {"extra_body": SAMPLING[served.server]})
+        judging(bench, served, schema=True)
+        asked.append(questions.ask(served, SAMPLING[served.server]))
+    with serving.llama(file, "flash") as served:
+        greedy(bench, served, local, exact=False)
+    with serving.transformers(student) as served:
+        greedy(bench, served, local, exact=True)
+        sampled(bench, served, "sample", {})
+        sampled(bench, served, "sample, do_sample", {"extra_body": SAMPLING[served.server]})
+        judging(bench, served, schema=False)
+        asked.append(questions.ask(served, SAMPLING[served.server]))
+    questions.show(asked)
+    return bench.wrong
+
+
+def main() -> None:
+    serving.end_with_the_command()
+    serving.install()
+    with tempfile.TemporaryDirectory() as name:
+        wrong = bench_in(Path(name))
+    if wrong:
+        sys.exit("\n".join(["", "WRONG", *wrong]))
+
+
+if __name__ == "__main__":
+    main()
