@@ -36,11 +36,6 @@ MADE = {
 }
 """The demo in small; the micro student writes on and on where it should judge."""
 GREEDY = {"sample.temperature": 0.0, "sample.k": 1}
-SAMPLING = {
-    "llama.cpp": "{top_k=0,min_p=0.0}",
-    "transformers serve": """{generation_config='{"do_sample": true, "top_k": 0}'}""",
-}
-"""extra_body by which a server samples from all tokens, as the student here does."""
 
 
 class Step(NamedTuple):
@@ -122,11 +117,16 @@ def rows_of(place: Path) -> list[dict[str, Any]]:
     return []
 
 
-def endpoint(served: Served, **more: str) -> str:
+def endpoint(served: Served, **more: Any) -> str:
     """An endpoint as a value of --set."""
-    options = {"base_url": json.dumps(served.url), "model": json.dumps(served.model), **more}
-    inside = ",".join(f"{key}={value}" for key, value in options.items())
-    return f"{{{inside}}}"
+    return toml({"base_url": served.url, "model": served.model, **more})
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inside = ",".join(f"{key}={toml(part)}" for key, part in value.items())
+        return f"{{{inside}}}"
+    return json.dumps(value)
 
 
 def greedy(bench: Bench, served: Served, local: Step, exact: bool) -> None:
@@ -141,7 +141,7 @@ def greedy(bench: Bench, served: Served, local: Step, exact: bool) -> None:
     show(step, f"{equal} of {len(local.rows)}")
 
 
-def sampled(bench: Bench, served: Served, title: str, more: dict[str, str]) -> None:
+def sampled(bench: Bench, served: Served, title: str, more: dict[str, Any]) -> None:
     """Candidates at temperature 1, and how many of a literal's are different."""
     settings = {"sample.endpoint": endpoint(served, **more)}
     step = bench.step(served.server, title, "sample", settings)
@@ -174,7 +174,7 @@ def judging(bench: Bench, served: Served, schema: bool) -> None:
     critic = endpoint(served)
     judged(bench, served, "critic", "critic", {"critic.endpoint": critic})
     title = "critic, json_schema"
-    in_json = endpoint(served, json_schema="true")
+    in_json = endpoint(served, json_schema=True)
     step = judged(bench, served, title, "critic", {"critic.endpoint": in_json})
     if schema:
         valid = any(row["outcome"] != "failed" for row in step.rows)
@@ -213,17 +213,17 @@ def bench_in(folder: Path) -> list[str]:
         served = stack.enter_context(serving.llama(file, "plain"))
         greedy(bench, served, local, exact=True)
         sampled(bench, served, "sample", {})
-        sampled(bench, served, "sample, all tokens", {"extra_body": SAMPLING[served.server]})
+        sampled(bench, served, "sample, as here", {"extra_body": served.sampling})
         judging(bench, served, schema=True)
-        asked.append(questions.ask(served, SAMPLING[served.server]))
+        asked.append(questions.answers(served))
     with serving.llama(file, "flash") as served:
         greedy(bench, served, local, exact=False)
     with serving.transformers(student) as served:
         greedy(bench, served, local, exact=True)
         sampled(bench, served, "sample", {})
-        sampled(bench, served, "sample, do_sample", {"extra_body": SAMPLING[served.server]})
+        sampled(bench, served, "sample, as here", {"extra_body": served.sampling})
         judging(bench, served, schema=False)
-        asked.append(questions.ask(served, SAMPLING[served.server]))
+        asked.append(questions.answers(served))
     questions.show(asked)
     return bench.wrong
 

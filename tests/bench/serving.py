@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests import ROOT
 
@@ -40,6 +40,8 @@ class Served(NamedTuple):
     server: str
     url: str
     model: str
+    sampling: dict[str, Any]
+    """What more a request must say to sample from all tokens, as the student here does."""
 
 
 def install() -> None:
@@ -66,7 +68,7 @@ def llama(file: Path, attention: str) -> Iterator[Served]:
     command = [PYTHON, "-m", "tests.bench.llama_server", file, "student"]
     command += [str(port), str(SLOTS), attention]
     with process(command, port, file.with_suffix(f".{attention}.log")):
-        yield Served(name, f"http://127.0.0.1:{port}/v1", "student")
+        yield Served(name, f"http://127.0.0.1:{port}/v1", "student", {"top_k": 0, "min_p": 0.0})
 
 
 @contextlib.contextmanager
@@ -76,7 +78,9 @@ def transformers(folder: Path) -> Iterator[Served]:
     command = [PYTHON, "-m", "transformers.cli.transformers", "serve", folder]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     with process(command, port, folder.with_suffix(".log")):
-        yield Served("transformers serve", f"http://127.0.0.1:{port}/v1", str(folder))
+        url = f"http://127.0.0.1:{port}/v1"
+        sampling = {"generation_config": '{"do_sample": true, "top_k": 0}'}
+        yield Served("transformers serve", url, str(folder), sampling)
 
 
 @contextlib.contextmanager
