@@ -2,15 +2,15 @@
 
 A small run with the stand-in trains the micro student; the exported folder is served by
 `transformers serve`, and by llama.cpp as a GGUF file. Against each server sample, critic (free text,
-JSON by a schema, cloze) and evaluate are run, and the greedy answers must be those of the student
-that is loaded here, letter for letter. The student follows no judging prompt: most of its verdicts
-are failed, and what is held is that they are counted and that no stage ends in a traceback.
+JSON by a schema, cloze) and evaluate are run. The greedy answers must be those of the student that is
+loaded here, letter for letter. The student follows no judging prompt: its verdicts are failed, and
+what is held is that they are counted and that no stage ends in a traceback. A judge, which is that
+student taught the form of a verdict, is served as well: its verdicts must be read.
 
 Then come the answers to direct questions (tests/bench/questions.py). Exit code 1 where greedy answers
 differ, rows are missing, or a stage broke.
 """
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -24,17 +24,22 @@ from tests import ROOT
 from tests.bench import questions, serving
 from tests.bench.serving import Served
 
-MADE = {
-    "literals.limit": 40,
+K = 4
+"""Candidates of a literal."""
+MADE: dict[str, Any] = {
+    "literals.limit": 32,
     "sft.trainer.max_steps": 60,
     "sft.trainer.per_device_train_batch_size": 16,
-    "sample.k": 4,
+    "sample.k": K,
     "dpo.trainer": "{max_steps=4,per_device_train_batch_size=4,learning_rate=1e-4,max_length=128}",
     "evaluate.splits": '["test"]',
-    "critic.max_tokens": 96,
-    "judge.max_tokens": 96,
+    "critic.max_tokens": 64,
+    "judge.max_tokens": 64,
 }
 """The demo in small; the micro student writes on and on where it should judge."""
+CONTEXT = "1024"
+"""What llama.cpp gives a request; judging prompts do not fit the 256 of the student's training."""
+JUDGE_STEPS = "60"
 GREEDY = {"sample.temperature": 0.0, "sample.k": 1}
 
 
@@ -73,17 +78,22 @@ class Bench:
         environment = {**serving.ENVIRONMENT, "HUMOR_DISTILL_DATA": str(self.folder)}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
-    def make(self) -> Path:
-        """The run `made`, and the folder of its exported student."""
-        student = self.folder / "student"
-        config = ("--config", "configs/demo.toml")
-        for argv in (
-            ("all", "--run", "made", *config, *flags(MADE)),
-            ("export", "--run", "made", "--contestant", "sft", student),
-        ):
-            done = self.pipeline(*argv)
-            assert done.returncode == 0, done.stderr
-        return student
+    def make(self, name: str) -> tuple[Path, Path]:
+        """A folder to serve, the student's or the judge's, and its GGUF file."""
+        out = self.folder / name
+        if name == "student":
+            config = ("--config", "configs/demo.toml")
+            self.pipeline("all", "--run", "made", *config, *flags(MADE)).check_returncode()
+            self.pipeline("export", "--run", "made", "--contestant", "sft", out).check_returncode()
+        else:
+            jokes = self.folder / "runs/made/round-1/sample/records.jsonl"
+            argv = (self.folder / "student", out, jokes, JUDGE_STEPS)
+            command = [sys.executable, "-m", "tests.bench.judge", *argv]
+            subprocess.run(command, cwd=ROOT, env=serving.ENVIRONMENT, check=True)
+        file = out.with_suffix(".gguf")
+        command = [serving.PYTHON, "-m", "tests.bench.to_gguf", out, file, CONTEXT]
+        subprocess.run(command, cwd=ROOT, check=True)
+        return out, file
 
     def step(self, server: str, title: str, stage: str, settings: dict[str, Any]) -> Step:
         """A stage in a run of its own, which takes what comes before from the run `made`."""
@@ -141,12 +151,12 @@ def greedy(bench: Bench, served: Served, local: Step, exact: bool) -> None:
     show(step, f"{equal} of {len(local.rows)}")
 
 
-def sampled(bench: Bench, served: Served, title: str, more: dict[str, Any]) -> None:
-    """Candidates at temperature 1, and how many of a literal's are different."""
+def sampled(bench: Bench, served: Served, title: str, expected: int, **more: Any) -> None:
+    """Candidates at temperature 1, and how many of them are different."""
     settings = {"sample.endpoint": endpoint(served, **more)}
     step = bench.step(served.server, title, "sample", settings)
     kinds = {(row["literal_id"], row["text"]) for row in step.rows}
-    bench.hold(step.code == 0 and len(step.rows) == 320, step, f"{len(step.rows)} rows")
+    bench.hold(step.code == 0 and len(step.rows) == expected, step, f"{len(step.rows)} rows")
     show(step, "", f"{len(kinds)} of {len(step.rows)} candidates differ")
 
 
@@ -169,19 +179,30 @@ def judged(bench: Bench, served: Served, title: str, stage: str, settings: dict[
     return step
 
 
-def judging(bench: Bench, served: Served, schema: bool) -> None:
-    """critic and evaluate; verdicts by a schema must be some, where the server knows schemas."""
-    critic = endpoint(served)
-    judged(bench, served, "critic", "critic", {"critic.endpoint": critic})
-    title = "critic, json_schema"
-    in_json = endpoint(served, json_schema=True)
-    step = judged(bench, served, title, "critic", {"critic.endpoint": in_json})
-    if schema:
-        valid = any(row["outcome"] != "failed" for row in step.rows)
-        bench.hold(valid, step, "no verdict by the schema")
-    cloze = {"critic.endpoint": critic, "critic.method": '"cloze"'}
+def student(bench: Bench, served: Served, local: Step) -> tuple[str, dict[str, str]]:
+    """What is asked of a served student; its answers to direct questions."""
+    greedy(bench, served, local, exact=True)
+    expected = K * len(local.rows)
+    sampled(bench, served, "sample", expected)
+    sampled(bench, served, "sample, as here", expected, extra_body=served.sampling)
+    judged(bench, served, "critic, untaught", "critic", {"critic.endpoint": endpoint(served)})
+    cloze = {"critic.endpoint": endpoint(served), "critic.method": '"cloze"'}
     judged(bench, served, "critic, cloze", "critic", cloze)
-    judged(bench, served, "evaluate", "evaluate", {"judge.endpoint": in_json})
+    return questions.answers(served)
+
+
+def judge(bench: Bench, served: Served) -> None:
+    """What is asked of a served judge, whose verdicts must be read."""
+    in_json = endpoint(served, json_schema=True)
+    for title, stage, settings in (
+        ("critic", "critic", {"critic.endpoint": endpoint(served)}),
+        ("critic, json_schema", "critic", {"critic.endpoint": in_json}),
+        ("evaluate", "evaluate", {"judge.endpoint": endpoint(served)}),
+        ("evaluate, json_schema", "evaluate", {"judge.endpoint": in_json}),
+    ):
+        step = judged(bench, served, title, stage, settings)
+        valid = sum(row["outcome"] != "failed" for row in step.rows)
+        bench.hold(2 * valid > len(step.rows), step, f"{valid} of {len(step.rows)} verdicts")
 
 
 def show(step: Step, equal: str, remark: str = "") -> None:
@@ -199,31 +220,24 @@ def show(step: Step, equal: str, remark: str = "") -> None:
 def bench_in(folder: Path) -> list[str]:
     """Everything; what was wrong."""
     bench = Bench(folder)
-    student = bench.make()
-    file = student.with_suffix(".gguf")
-    command = [serving.PYTHON, "-m", "tests.bench.to_gguf", student, file, "1024"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    taught, file = bench.make("student")
+    judge_folder, judge_file = bench.make("judge")
     print(
         f"{'server':<27}{'stage':<22}{'rows':>5}{'equal':>10}{'failed':>8}{'s':>7}  what was said"
     )
     local = bench.step("none, loaded here", "sample, greedy", "sample", GREEDY)
     show(local, "")
     asked = []
-    with contextlib.ExitStack() as stack:
-        served = stack.enter_context(serving.llama(file, "plain"))
-        greedy(bench, served, local, exact=True)
-        sampled(bench, served, "sample", {})
-        sampled(bench, served, "sample, as here", {"extra_body": served.sampling})
-        judging(bench, served, schema=True)
-        asked.append(questions.answers(served))
+    with serving.llama(file, "plain") as served:
+        asked.append(student(bench, served, local))
+    with serving.llama(judge_file, "plain") as served:
+        judge(bench, served)
     with serving.llama(file, "flash") as served:
         greedy(bench, served, local, exact=False)
-    with serving.transformers(student) as served:
-        greedy(bench, served, local, exact=True)
-        sampled(bench, served, "sample", {})
-        sampled(bench, served, "sample, as here", {"extra_body": served.sampling})
-        judging(bench, served, schema=False)
-        asked.append(questions.answers(served))
+    with serving.transformers(taught) as served:
+        asked.append(student(bench, served, local))
+    with serving.transformers(judge_folder) as served:
+        judge(bench, served)
     questions.show(asked)
     return bench.wrong
 
