@@ -83,16 +83,16 @@ class Bench:
         out = self.folder / name
         if name == "student":
             config = ("--config", "configs/demo.toml")
-            self.pipeline("all", "--run", "made", *config, *flags(MADE)).check_returncode()
-            self.pipeline("export", "--run", "made", "--contestant", "sft", out).check_returncode()
+            must(self.pipeline("all", "--run", "made", *config, *flags(MADE)))
+            must(self.pipeline("export", "--run", "made", "--contestant", "sft", out))
         else:
             jokes = self.folder / "runs/made/round-1/sample/records.jsonl"
             argv = (self.folder / "student", out, jokes, JUDGE_STEPS)
             command = [sys.executable, "-m", "tests.bench.judge", *argv]
-            subprocess.run(command, cwd=ROOT, env=serving.ENVIRONMENT, check=True)
+            must(bench_script(command))
         file = out.with_suffix(".gguf")
         command = [serving.PYTHON, "-m", "tests.bench.to_gguf", out, file, CONTEXT]
-        subprocess.run(command, cwd=ROOT, check=True)
+        print(f"{file.name}: {must(bench_script(command)).strip()}", flush=True)
         return out, file
 
     def step(self, server: str, title: str, stage: str, settings: dict[str, Any]) -> Step:
@@ -111,6 +111,18 @@ class Bench:
     def hold(self, true: bool, step: Step, what: str) -> None:
         if not true:
             self.wrong.append(f"{step.server}, {step.stage}: {what}\n{step.words}")
+
+
+def bench_script(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    environment = serving.ENVIRONMENT
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def must(done: subprocess.CompletedProcess[str]) -> str:
+    """What it printed; SystemExit with its errors where it failed."""
+    if done.returncode:
+        raise SystemExit(f"{done.args}\n{done.stderr}")
+    return done.stdout
 
 
 def flags(settings: dict[str, Any]) -> Iterator[str]:
