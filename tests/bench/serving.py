@@ -68,7 +68,8 @@ def llama(file: Path, attention: str) -> Iterator[Served]:
     command = [PYTHON, "-m", "tests.bench.llama_server", file, "student"]
     command += [str(port), str(SLOTS), attention]
     with process(command, port, file.with_suffix(f".{attention}.log")):
-        yield Served(name, f"http://127.0.0.1:{port}/v1", "student", {"top_k": 0, "min_p": 0.0})
+        sampling = {"samplers": ["temperature", "top_p"]}
+        yield Served(name, f"http://127.0.0.1:{port}/v1", "student", sampling)
 
 
 @contextlib.contextmanager
