@@ -175,7 +175,7 @@ def sampled(bench: Bench, served: Served, title: str, expected: int, **more: Any
 def judged(bench: Bench, served: Served, title: str, stage: str, settings: dict[str, Any]) -> Step:
     """A stage that asks for verdicts."""
     step = bench.step(served.server, title, stage, settings)
-    bench.hold(bool(step.rows), step, "no rows")
+    bench.hold(bool(step.rows) or step.code != 0, step, "complete without a row")
     orders = [order for row in step.rows for order in row["orders"]]
     valid = [order["p_a"] for order in orders if order["p_a"] is not None]
     remarks = []
