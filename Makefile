@@ -66,10 +66,13 @@ bench-logits: setup ## what a teacher's logits teach, by every method that reads
 bench-retriever: setup ## what a retriever finds, how fast, among how many
 	.venv/bin/python -m tests.bench.retrieval
 
+servers: setup ## the student behind llama.cpp and transformers serve, through the real stages (.venv-servers)
+	.venv/bin/python -m tests.bench.servers
+
 real: setup ## real people's sentences, where they are there
 	tests/bench/real.sh
 
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup check test test-all tables bench fuzz bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds real clean
+.PHONY: setup check test test-all tables bench fuzz bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean

@@ -1,6 +1,7 @@
 """What is taken away gives the same answers, and says where it comes from."""
 
 import json
+import re
 import shutil
 
 import datasets
@@ -8,7 +9,7 @@ import pytest
 import torch
 from huggingface_hub import DatasetCard, ModelCard
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from pipeline.__main__ import main
 from pipeline.models import chat_template, student, student_prompt
@@ -67,6 +68,22 @@ def test_an_exported_student_gives_the_run_s_answers(inside, tmp_path):
     ):
         assert word in card.text + (tmp_path / "funny/SERVING.md").read_text()
     assert str(tmp_path) not in card.text
+
+
+def test_a_request_can_have_a_greedy_student_sampled_where_it_is_served(inside, tmp_path):
+    """As `transformers serve` reads the key generation_config that SERVING.md names."""
+    run("export", "--run", "v1", "--contestant", "sft", tmp_path / "funny")
+    serving = (tmp_path / "funny/SERVING.md").read_text()
+    given = json.loads(re.search(r"generation_config = '(.*?)'", serving)[1])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "funny")
+    assert model.generation_config.do_sample is False
+    ids = torch.arange(5, 25)[None]
+    drawn = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        config = GenerationConfig(**given, temperature=1.0, max_new_tokens=24)
+        drawn.append(model.generate(ids, generation_config=config).tolist())
+    assert drawn[0] != drawn[1]
 
 
 def test_an_adapter_is_merged(inside, tmp_path):
