@@ -87,6 +87,7 @@ class Http:
 
         self.endpoint = endpoint
         self.url = url
+        self._timeout = timeout
         self._identity = Identity(endpoint)
         self._lost = aiohttp.ClientError
         self._refused = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -123,7 +124,10 @@ class Http:
         except self._refused as error:
             raise Gone(str(error)) from None
         except TimeoutError:
-            raise Retry("no answer within runtime.timeout seconds") from None
+            raise Retry(
+                f"no answer within {self._timeout:g} s (runtime.timeout; where a server answers "
+                "fewer at a time than runtime.concurrency asks, the others wait in it)"
+            ) from None
         except (self._lost, OSError) as error:  # its own words may show headers, and so keys
             what = f"{type(error).__name__} {getattr(error, 'status', '')}"
             raise Retry(f"the connection broke: {what}".strip()) from None

@@ -181,7 +181,8 @@ class _Alike:
             print(
                 f"{self._step}: the server gives {self._sample.k} equal candidates for each of the "
                 f"first {LOOKED_AT} sentences at temperature {self._sample.temperature:g}. It does "
-                "not sample, and equal ones cannot be compared: `transformers serve`, for example, "
-                "needs do_sample = true in the model's generation_config.json.",
+                "not sample, and equal ones cannot be compared. For `transformers serve`: "
+                "sample.endpoint.extra_body = "
+                """{ generation_config = '{"do_sample": true, "top_k": 0}' }""",
                 file=sys.stderr,
             )

@@ -57,7 +57,7 @@ def test_where_all_are_cut_no_row_is_left_and_one_is_quoted(sampled):
 def test_a_server_that_does_not_sample_is_named_once(sampled):
     said, _ = sampled(lambda body, n: reply(json.dumps(body["messages"])))
     assert said.count("gives 2 equal candidates for each of the first 5 sentences") == 1
-    assert "do_sample = true" in said
+    assert "do_sample" in said
 
 
 def test_a_server_that_samples_is_not(sampled):
