@@ -34,7 +34,7 @@ logging_steps = 1
 save_steps = 3
 [sample]
 k = 3
-max_new_tokens = 24
+max_new_tokens = 48
 [critic]
 pairs = "all"
 [critic.endpoint]

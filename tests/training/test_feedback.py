@@ -169,6 +169,8 @@ def test_a_pretrained_model_made_by_others(inside):
         "dpo.trainer.max_steps=2",
         "--set",
         "literals.limit=12",
+        "--set",
+        'rounds=[{candidates="teacher"}]',  # its own run on
     ]
     run("all", "--run", "stories", "--from", "v1", "--set", f"student.model={STORIES}", *steps)
     assert rows(inside / "runs/stories/sft/records.jsonl")[0]["prompt"].endswith("\n")

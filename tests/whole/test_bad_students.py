@@ -240,7 +240,7 @@ def test_a_literal_longer_than_the_student_s_context_is_left_out_of_every_stage_
     }
     assert dropped["sft"] == {"longer than max_length": 3}
     assert dropped["evaluate"] == {"answer, empty or not fitting the student's context": 3}
-    samples = rows(folder / "round-1/sample/dropped.jsonl")
-    assert {row["reason"] for row in samples} == {"longer than the student's context"}
-    assert len(samples) == 3
+    samples = [row["reason"] for row in rows(folder / "round-1/sample/dropped.jsonl")]
+    assert set(samples) <= {"longer than the student's context", "cut at max_new_tokens"}
+    assert samples.count("longer than the student's context") == 3
     assert "evaluate: whole" in run("verify", "--run", "v1")

@@ -45,8 +45,8 @@ OBJECTIVES = {
         "per_device_train_batch_size=4, logging_steps=1, save_steps=2}}",
     ],
 }
-SFT = "{max_steps=8, per_device_train_batch_size=8, learning_rate=3e-3, logging_steps=1, save_steps=3}"
-"""[sft.trainer] of an encoder-decoder, which knows no max_length."""
+SFT = "{max_steps=60, per_device_train_batch_size=8, learning_rate=1e-2, logging_steps=9, save_steps=30}"
+"""[sft.trainer] of an encoder-decoder, which knows no max_length; so long that it learns to stop."""
 
 
 def of(name, settings):
