@@ -16,15 +16,32 @@ from pipeline.config.judging import Judging
 from pipeline.judging.verdict import SHOWN, Pair, Role, Shown, side, verdict
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
-from pipeline.llm.said import FENCE, Found, said, speaks_until, structures, without_fences
+from pipeline.llm.said import (
+    FENCE,
+    Found,
+    said,
+    speaks_until,
+    structures,
+    whole_structure,
+    without_fences,
+)
 from pipeline.llm.tokens import Token, spelled
 from pipeline.rows.records import Order, Verdict
 from pipeline.vocabulary import Aspect
 
-MARK = re.compile(r"[\s*_#>]*(?:final )?answer[ *_]*:[ *_]*(?:attempt )?", re.IGNORECASE)
-STATED = re.compile(r"(?:attempt )?[\"'(\[#]*(1|2|tie)[\"')\].!*_\s]*", re.IGNORECASE)
+MARK = re.compile(
+    r"[\s*_#>`-]*(?:final )?answer[ *_`]*[:\uff1a][ *_`]*(?:attempt )?", re.IGNORECASE
+)
+STATED = re.compile(r"[\"'(\[#`]*(?:attempt )?[\"'(\[#`]*(1|2|tie)[\"')\].!*_`\s]*", re.IGNORECASE)
+FULL_WIDTH = str.maketrans("\uff11\uff12", "12")
+BEGINS = re.compile(r"[\"'(\[#`\s*_]*([12])(?!\w)")
+"""The answer that a last line begins with, whatever it says after it."""
+SIDES = {"1": 1.0, "2": 0.0, "tie": 0.5}
+ANSWERS = re.compile(r"answer[ *_`\"]*[:\uff1a]", re.IGNORECASE)
 LINE = re.compile(r"[^\n]+")
-REASON = re.compile(r"^[\s*_#>]*reason[\s*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE)
+REASON = re.compile(
+    r"^[^\S\n*_#>]*[*_#>]*[^\S\n]*reason[^\S\n*_]*[*_]*:[\s*_]*(.+)$", re.IGNORECASE | re.MULTILINE
+)
 IN_JSON = re.compile(r'(?<!\\)"answer"\s*:\s*')
 """A quote inside a JSON string has a backslash before it, so that no reason can pretend to be the
 answer."""
@@ -96,11 +113,14 @@ def read_order(answer: Answer, shown: Shown, schema: bool = False) -> Order:
     reason = None
     error = _why_none(answer)
     if error is None:
-        text = said(answer.text or "").text
+        text, after = said(answer.text or "")
         reason = _reason(text, schema)
-        p_first = _preference(text, answer.tokens, schema)
+        if ANSWERS.search(after):  # a stop token may be quoted, and which of both ends is not known
+            error = "no answer: it goes on after its end"
+        else:
+            p_first = _preference(text, answer.tokens, schema)
         if p_first is None:
-            error = "no answer: no last line 'Answer: 1' or 'Answer: 2'"
+            error = error or "no answer: no last line 'Answer: 1' or 'Answer: 2'"
     p_a = p_first
     if p_first is not None and shown == "ba":
         p_a = 1 - p_first
@@ -121,8 +141,8 @@ def _why_none(answer: Answer) -> str | None:
         return answer.error
     if answer.refusal or answer.ended == "filtered":
         return f"refused: {answer.refusal or 'by a filter'}"
-    if answer.ended == "cut":
-        return "the answer was cut at max_tokens"
+    if answer.ended == "cut" and not whole_structure(answer.text or ""):
+        return "the answer was cut at max_tokens"  # unless nothing but white space was
     if answer.text is None:
         return "the message has no content"
     return None
@@ -135,9 +155,17 @@ def _preference(text: str, tokens: list[Token] | None, schema: bool) -> float | 
     """
     answer = stated(text, schema)
     in_json = bool(_objects(text, schema))
-    if not tokens or (answer is None and (in_json or _mark(text) is None)):
+    loose = answer
+    if answer is None and not in_json:
+        mark = _mark(text)
+        begins = BEGINS.match(text, *mark) if mark else None
+        loose = SIDES.get(begins[1]) if begins else None
+    if not tokens or loose is None:
         return answer
-    p_first = probability(tokens, in_json)
+    token = _answer_token(tokens, in_json)
+    if token is None or SIDES.get(_bare(spelled(token.text))) != loose:  # tokens of something else
+        return answer
+    p_first = _probability(token)
     return answer if p_first is None else p_first
 
 
@@ -161,7 +189,7 @@ def stated(text: str, schema: bool = False) -> float | None:
     if in_words or not answers:
         answers.add(in_words)
     answer = answers.pop()
-    return None if answers else {"1": 1.0, "2": 0.0, "tie": 0.5}.get(answer)
+    return None if answers else SIDES.get(answer)
 
 
 def _objects(text: str, schema: bool) -> list[Found]:
@@ -183,15 +211,15 @@ def _objects(text: str, schema: bool) -> list[Found]:
 
 def _plain(answer: Any) -> str:
     """An answer in JSON as it is in words."""
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        return str(answer)
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        return f"{answer:g}"
     words = STATED.fullmatch(answer.strip()) if isinstance(answer, str) else None
     return words[1].lower() if words else ""
 
 
 def _in_last_line(text: str) -> str:
     mark = _mark(text)
-    answer = STATED.fullmatch(text[slice(*mark)].strip()) if mark else None
+    answer = STATED.fullmatch(text[slice(*mark)].strip().translate(FULL_WIDTH)) if mark else None
     return answer[1].lower() if answer else ""
 
 
@@ -214,8 +242,10 @@ def probability(tokens: list[Token], in_json: bool = False) -> float | None:
     None if the mark or the token is not there.
     """
     token = _answer_token(tokens, in_json)
-    if token is None:
-        return None
+    return None if token is None else _probability(token)
+
+
+def _probability(token: Token) -> float | None:
     weight = {"1": 0.0, "2": 0.0}
     for text, logprob in token.alternatives():
         answer = _bare(spelled(text))

@@ -15,6 +15,8 @@ Every answer is kept in the call cache, and nothing is paid twice.
     tokens       its tokens with their log-probabilities
     said         what it says: without thoughts and stop tokens; JSON in it
     lists        the items of a list in it
+    numbered     where each begins
+    json_lists   those in JSON
     items        what of an item is the joke
     silence      tells that nothing comes
     account      what a step asks and pays

@@ -17,10 +17,14 @@ from pipeline.llm.tokens import Token, number, tokens
 
 Ended = Literal["whole", "cut", "filtered"]
 """How an answer ended: by itself, at a limit, or by a filter."""
-WHOLE = "stop eos eos_token end_turn stop_sequence stop_token stop_str complete completed finished"
+WHOLE = (
+    "stop eos eos_token eos_token_id end_turn stop_sequence stop_token stop_str complete completed "
+    "finished"
+)
 CUT = (
     "length max_tokens max_token max_length max_new_tokens max_output_tokens "
-    "max_completion_tokens model_length model_context_window_exceeded token_limit"
+    "max_completion_tokens model_length model_context_window_exceeded token_limit limit "
+    "hit_max_tokens context_length_exceeded"
 )
 FILTERED = (
     "content_filter content_filtered content_policy safety recitation blocklist prohibited_content "
@@ -83,8 +87,8 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
         _raise_carried(body)
         raise Unusable(_no_completion(raw), usage)
     ended = _ended(choice.get("finish_reason"))
-    if ended is None:
-        why = _words(choice.get("error")) or _words(body.get("error"))
+    why = _words(choice.get("error")) or _words(body.get("error"))
+    if ended is None or why:
         reason = f"the answer broke off (finish_reason {_shown(choice.get('finish_reason'))})"
         raise Unusable(f"{reason}: {why}" if why else reason, usage)
     message = choice.get("message")
@@ -145,7 +149,7 @@ def _ended(reason: Any) -> Ended | None:
     """
     if isinstance(reason, dict):  # as SGLang keeps it
         reason = reason.get("type")
-    if reason in (None, "", "null"):
+    if reason in (None, "", "null", "None"):
         return "whole"
     if not isinstance(reason, str):
         return None
@@ -221,6 +225,8 @@ def _content(content: Any, usage: Usage) -> str | None:
     Unusable where it is neither. Half of a surrogate pair, which no file can hold, becomes a
     question mark.
     """
+    if isinstance(content, dict):
+        content = [content]
     if isinstance(content, list):
         content = "".join(_part(part) for part in content)
     if content is None:

@@ -115,7 +115,7 @@ def by_status(
     seconds = retry_after(wait, now)
     if status == 429:
         return Busy(f"HTTP 429: {message}", seconds)
-    if status in (408, 409, 425) or status >= 500:
+    if status in (408, 409, 424, 425) or status >= 500:  # 424 is a TGI that lost its model
         return Retry(f"HTTP {status}: {message}", seconds)
     return Refused(f"HTTP {status}: {message}")
 

@@ -27,14 +27,17 @@ class Token(NamedTuple):
         The one that was chosen is among them; what is no token with a number is left out.
         """
         own = logprob(self.logprob)
+        seen = set()
         for top in self.top if isinstance(self.top, list) else ():
             if not isinstance(top, dict):
                 continue
             text = top.get("token")
             likely = logprob(top.get("logprob"))
-            if not isinstance(text, str) or likely is None:
+            if not isinstance(text, str) or likely is None or text in seen:
                 continue
-            if text == self.text:
+            seen.add(text)
+            alike = spelled(text).strip() == spelled(self.text).strip()
+            if text == self.text or (alike and likely == own):
                 own = None
             yield text, likely
         if own is not None:

@@ -5,6 +5,7 @@ top_p 1.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
 from pipeline.llm import lists
 from pipeline.llm.answer import Answer
-from pipeline.llm.lists import Listed
-from pipeline.llm.said import said
+from pipeline.llm.items import Listed, clean
+from pipeline.llm.said import said, whole_structure
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, make
@@ -25,8 +26,10 @@ from pipeline.runs.step import Step
 SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
 WORDS = re.compile(r"\w+")
+BLANK = re.compile(r"[\[<(](?:humorous )?(?:joke|paraphrase|version)\s*#?\d+[\]>)]", re.IGNORECASE)
+"""A form's blank that was not filled in."""
 REFUSAL = re.compile(
-    r"\b(i('m| am) (really |very )?sorry\b.*\b(can't|cannot|can not|unable|won't)|i "
+    r"\b(i('m| am) (really |very )?sorry\b.{0,200}\b(can't|cannot|can not|unable|won't)|i "
     r"(can't|cannot|can not|won't) "
     r"(make|write|create|help(?! but)|assist|joke|generate|provide|fulfil)|as an ai\b|i('m| am) "
     r"(unable|not able|not "
@@ -34,8 +37,8 @@ REFUSAL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 WARNING = re.compile(
-    r"(?<![-\w])(offensive|inappropriate|sensitive topic|insensitive|harmful|be "
-    r"(considerate|respectful|mindful)|"
+    r"(?<![-\w])(?<!none )(?<!not )(?<!no )(?<!nothing )(?<!without )(offensive|inappropriate|"
+    r"sensitive topic|insensitive|harmful|be (considerate|respectful|mindful)|"
     r"please (note|remember) that|disclaimer|stereotyp)",
     re.IGNORECASE,
 )
@@ -116,8 +119,8 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
         return [], [("refused", answer.refusal or answer.text)]
     text, after = said(answer.text or "")
     listed = lists.read(text, n)
-    if not listed.items and n == 1 and text and "\n" not in text and not REFUSAL.search(text):
-        listed = Listed([lists.clean(text)])
+    if not listed.items and n == 1 and _is_one(text):
+        listed = Listed([clean(text)])
     why = _none(answer, text, listed, n)
     if why:
         return [], [(why, answer.text)]
@@ -125,7 +128,7 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
     dropped += [("beside the list", listed.beside)] * bool(listed.beside)
     dropped += [("after the answer's end", after)] * bool(after)
     items = listed.items
-    if answer.ended == "cut":
+    if answer.ended == "cut" and not whole_structure(answer.text or ""):
         dropped.append(("cut at max_tokens", items[-1]))
         items = items[:-1]
     kept, not_kept = _different(items, literal, n)
@@ -134,15 +137,25 @@ def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[s
     return kept, dropped
 
 
+def _is_one(text: str) -> bool:
+    """Whether a text may be a joke without a number: a line, or a question and its answer."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    told = len(lines) == 1 or (len(lines) == 2 and lines[0].rstrip().endswith("?"))
+    return told and not text.startswith(("{", "[")) and not _refuses(text)
+
+
+def _refuses(text: str) -> bool:
+    return bool(REFUSAL.search(text.replace("\u2019", "'")))
+
+
 def _none(answer: Answer, text: str, listed: Listed, n: int) -> str | None:
     """Why an answer gives no joke at all; None where it gives some."""
     items = listed.items
-    if not items or (len(items) < n and REFUSAL.search(items[0])):
-        if REFUSAL.search(text):
+    if not items or (n > len(items) == 1 and _refuses(items[0])):
+        if _refuses(text):
             return "refused"
         return "cut at max_tokens" if answer.ended == "cut" else "no list"
-    around = "\n".join([listed.beside, *(left for _, left in listed.left_out)])
-    if WARNING.search(listed.beside) or REFUSAL.search(around):
+    if WARNING.search(listed.beside) or _refuses(listed.beside):
         return "warned"
     return None
 
@@ -156,7 +169,7 @@ def _different(
     told = fold(literal)
     for item in items:
         folded = fold(item)
-        if not folded:
+        if not folded or BLANK.fullmatch(item):
             dropped.append(("empty", item))
         elif folded == told:
             dropped.append(("copy of the literal", item))
@@ -170,5 +183,6 @@ def _different(
 
 
 def fold(text: str) -> str:
-    """For comparing: lower case, words only."""
-    return " ".join(WORDS.findall(text.lower()))
+    """For comparing: lower case, words only; of a text without words, its pictures."""
+    words = " ".join(WORDS.findall(text.lower()))
+    return words or "".join(sign for sign in text if unicodedata.category(sign) == "So")

@@ -1,7 +1,9 @@
+import time
 from collections import Counter
 
 import pytest
 
+from pipeline.judging.choice import read_order
 from pipeline.llm.answer import Answer
 from pipeline.stages.teacher import parse
 
@@ -228,3 +230,128 @@ def test_jokes_are_dropped_one_by_one():
 
 def test_one_joke_needs_no_number():
     assert parsed("One.", n=1) == (["One."], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "jokes"),
+    [
+        ("1. One is {on}.\n2. Two is [on].", ["One is {on}.", "Two is [on]."]),
+        ('1. One is ["on"].\n2. Two.', ['One is ["on"].', "Two."]),
+        (
+            "1. The wall asked:\n- Is it on?\n- It was!\n2. Two.",
+            ["The wall asked: - Is it on? - It was!", "Two."],
+        ),
+        ("1. - Is it on?\n   - It was!\n2. Two.", ["Is it on? - It was!", "Two."]),
+        (
+            "1. One.\n2. Why is it on?\n\nBecause it was off!",
+            ["One.", "Why is it on? Because it was off!"],
+        ),
+        ("1. One.\n[silence]\nStill on.\n2. Two.", ["One. [silence] Still on.", "Two."]),
+        (
+            "1. One.\n2. The wall said:\nEnjoy the fumes!",
+            ["One.", "The wall said: Enjoy the fumes!"],
+        ),
+        (
+            "1. Nobody knows\nwhy it works: it does.\n2. Two.",
+            ["Nobody knows why it works: it does.", "Two."],
+        ),
+        (
+            "1. It was painted on\n3. May, in Germany.\n2. Two.",
+            ["It was painted on 3. May, in Germany.", "Two."],
+        ),
+        (
+            "1. Rules:\n   1. We rule.\n   2. You do not.\n2. Two.",
+            ["Rules: 1. We rule. 2. You do not.", "Two."],
+        ),
+        (
+            "1. **Wall:** On? **Me:** Off!\n2. **Me:** Two. **Wall:** Two?",
+            ["**Wall:** On? **Me:** Off!", "**Me:** Two. **Wall:** Two?"],
+        ),
+        ("- Why?\n  Because.\n- Two.", ["Why? Because.", "Two."]),
+    ],
+)
+def test_what_belongs_to_a_joke_stays_in_it(text, jokes):
+    assert parsed(text, n=2) == (jokes, {})
+
+
+THREE = "1. One.\n2. Two.\n3. Three."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Draft:\n1. A pun.\n2. A twist.\n3. Both.\n\nFinal answer:\n{THREE}",
+        f"**Thinking:**\n1. A pun.\n2. A twist.\n\n**Answer:**\n{THREE}",
+        f"Constraints:\n1. meaning\n2. tone\n\nJokes:\n{THREE}",
+        f"{THREE}\n\nAlternatives:\n1. Four.\n2. Five.",
+        f"{THREE}\n\n### User:\nMore!\n\n### Assistant:\n1. Four.",
+        "1. Humorous paraphrases:\n   1. One.\n   2. Two.\n   3. Three.",
+        f"0. Here goes:\n{THREE}",
+        f"Sure! {THREE}".replace("\n", " "),
+        f"{THREE}\nWhich one is your favorite?",
+        f"{THREE}\n### Notes\n- all are dry",
+        "**Joke 1**: One.\n**Joke 2**: Two.\n**Joke 3**: Three.",
+        "**1**. One.\n**2**. Two.\n**3**. Three.",
+        "Witz 1: One.\nWitz 2: Two.\nWitz 3: Three.",
+        "\u7b11\u8bdd1\uff1aOne.\n\u7b11\u8bdd2\uff1aTwo.\n\u7b11\u8bdd3\uff1aThree.",
+        "A) One.\nB) Two.\nC) Three.",
+        "First: One.\nSecond: Two.\nThird: Three.",
+        "1. One.<br>2. Two.<br>3. Three.",
+        "1. One 2. Two. 3. Three.".replace("One", "One."),
+        '{"jokes": ["1. One.\\n2. Two.\\n3. Three."]}',
+        '{"result": {"jokes": ["One.", "Two.", "Three."]}}',
+        '{"jokes": [{"joke": "One.", "explanation": "x"}, {"joke": "Two."}, {"joke": "Three."}]}',
+        '{"joke": "One."}\n{"joke": "Two."}\n{"joke": "Three."}',
+        '{"jokes": ["One.", "Two.", "Three.",]}',
+        "**1. The Pun**\n- One.\n**2. The Twist**\n- Two.\n**3. Doubt**\n- Three.",
+        "1. **One.**\nPlays with contrast.\n2. **Two.**\nPlays with doubt.\n3. **Three.**\nPlays.",
+        "1. [Dry] One.\n2. [Wry] Two.\n3. [Sly] Three.",
+        "1. One. (Explanation: a pun)\n2. Two. (Explanation: a twist)\n3. Three. (Note: none)",
+    ],
+)
+def test_the_jokes_are_found_among_drafts_headings_and_comments(text):
+    assert parsed(text)[0] == ["One.", "Two.", "Three."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thinking Process:\n\n1. **Analyze:** three.\n2. **Draft:** puns.\n3. **Select:** one.",
+        '{"reasoning": ["One.", "Two.", "Three."]}',
+        '{"type": "object", "properties": {"jokes": {"type": "array"}}, "required": ["jokes"]}',
+        "I\u2019m sorry, but I can\u2019t help with that. Try:\n1. A walk.\n2. A nap.\n3. A song.",
+        "Notes:\n- pun\n- hyperbole\n- doubt",
+        "1. [Joke 1]\n2. [Joke 2]\n3. [Joke 3]",
+    ],
+)
+def test_what_is_a_list_of_something_else_gives_no_joke(text):
+    assert parsed(text)[0] == []
+
+
+def test_half_an_emoji_in_json_becomes_a_question_mark():
+    assert parsed('{"jokes": ["One \\ud83d.", "Two.", "Three."]}')[0] == [
+        "One ?.",
+        "Two.",
+        "Three.",
+    ]
+
+
+def test_white_space_up_to_the_limit_cuts_no_joke():
+    text = '{"jokes": ["One.", "Two.", "Three."]}' + "\n" * 50
+    assert parsed(text, ended="cut") == (["One.", "Two.", "Three."], {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 100_000, '{"a":' * 20_000, ("[" + "1," * 500) * 100, "<think>" * 20_000),
+        *("1." + " " * 100_000, "1. a" + "*" * 100_000, "1. x\n" + "y\n" * 50_000, "# \n" * 50_000),
+        *("I'm sorry. " * 9_000, "x" + "\n" * 100_000 + "Answer: 1", "</think>" * 12_000),
+    ],
+)
+def test_nothing_takes_long_to_read(text):
+    """Each of them took minutes with some way of reading."""
+    began = time.process_time()
+    parsed(text)
+    read_order(Answer("c_1", text=text), "ab", True)
+    assert time.process_time() - began < 5
