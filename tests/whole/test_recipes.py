@@ -41,8 +41,15 @@ def test_the_paper_s_recipe(inside):
         "literals.limit=14",
         "critic.tie_band=0.0",
     ]
-    settings += [f"student.model={small.bart(inside / 'models/paper')}", "sft.trainer.eval_steps=2"]
-    settings += ["sft.trainer.save_steps=2", "dpo.length_ratio=[0.1, 10.0]"]
+    settings += [
+        f"student.model={small.bart(inside / 'models/paper')}",
+        "sft.trainer.eval_steps=30",
+    ]
+    settings += ["sft.trainer.save_steps=30", "dpo.length_ratio=[0.1, 10.0]"]
+    # so long that it learns to stop: what is cut is no candidate
+    settings += ["sft.trainer.max_steps=60", "sft.trainer.learning_rate=1e-2"]
+    settings += ["sft.trainer.lr_scheduler_type=constant", "sft.trainer.warmup_steps=0"]
+    settings += ["sft.trainer.per_device_train_batch_size=8", "sample.max_new_tokens=48"]
     run("all", "--run", "paper-toml", "--config", ROOT / "configs/paper.toml", *flags(settings))
     metrics = rows(inside / "runs/paper-toml/evaluate/metrics.jsonl")
     assert {row["aspect"] for row in metrics} == {"overall", "humor", "consistency"}
@@ -62,6 +69,7 @@ def test_the_qlora_recipe(inside):
     settings += [
         f"student.model={small.qwen2(inside / 'models/qlora')}",
         "dpo.length_ratio=[0.1, 10.0]",
+        'rounds=[{candidates="teacher"}]',  # after four steps it does not stop
     ]
     run("all", "--run", "qlora-toml", "--config", ROOT / "configs/qlora.toml", *flags(settings))
     for step in ("sft", "round-1/dpo"):
