@@ -46,7 +46,7 @@ ENDS = re.compile(
 """A line after the last item that speaks of the list."""
 LEAD = re.compile(
     r"^(?:(?P<mark>\*\*|__|\*|_)(?P<title>[^*_\n]{1,60}?)(?P<in>:)?\s*(?P=mark)\s*"
-    r"(?(in)|(?:[:：]|[–—-]\s))|[*_]*(?P<bracket>[(\[][^()\[\]]{1,30}[)\]])[*_]*:?)"
+    r"(?(in)|(?:[:：]|[–—-]\s))|[*_]*(?P<bracket>[(\[][^()\[\]\d]{1,30}[)\]])[*_]*:?)"
     r"\s*(?P<rest>\S.*)$",
     re.DOTALL,
 )
@@ -59,6 +59,8 @@ LABEL = re.compile(
 )
 LONGEST_TITLE = 120
 """Characters of a line that may be a title."""
+OPENS = frozenset("*_`\"\u201c'«「„‘")
+"""What marks or quotes begin with."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SENTENCE_ENDS = '.?!…,;。？！"”’)'
 
@@ -272,6 +274,8 @@ def _is_capitals(block: Block) -> bool:
 def clean(item: str) -> str:
     """Without the quotes and the bold that models put around a list item."""
     item = CONTROL.sub("", " ".join(item.split())).strip("\u200b\ufeff")
+    if item[:1] not in OPENS:
+        return item
     for mark in ("**", "__", "*", "_", "`"):
         inner = item[len(mark) : -len(mark)]
         if item.startswith(mark) and item.endswith(mark) and inner and mark not in inner:

@@ -13,6 +13,8 @@ from pipeline.llm.numbered import Numbered
 from pipeline.llm.said import without_fences
 
 BULLET = re.compile(r"^\s*[-*•‣▪+–—]\s+(?=\S)")
+DRESSED = re.compile(r"[*_#<>{}|`\\:：(（\r]|[\[【]\D|[-–—]\s*\n|\"jokes\"")
+"""What a list that is more than plain lines has: bold, titles, labels, brackets, HTML, JSON."""
 BREAK = re.compile(r"<br\s*/?>|</?(?:ol|ul|p|div)>|</li>", re.IGNORECASE)
 BOLD = re.compile(r"</?(?:b|strong)>", re.IGNORECASE)
 ENTRY = re.compile(r"<li>", re.IGNORECASE)
@@ -30,6 +32,9 @@ LONGEST_HEADING = 80
 
 def read(text: str, n: int) -> Listed:
     """The items of a list in an answer's text, of which n were asked for."""
+    plain = _plain(text)
+    if plain and len(plain.items) >= n:
+        return plain
     lines = _lines(text)
     if '"jokes"' in text or without_fences(text).lstrip().startswith(("{", "[")):
         listed = json_lists.read(text, n)
@@ -49,6 +54,19 @@ def read(text: str, n: int) -> Listed:
     if not listed.items and n > 1:
         listed = _otherwise(lines, n) or listed
     return listed
+
+
+def _plain(text: str) -> Listed | None:
+    """The items of a list of plain lines, as most are; None where anything else is in it."""
+    if DRESSED.search(text):
+        return None
+    items = []
+    for number, line in enumerate(text.split("\n"), 1):
+        item = line.removeprefix(f"{number}. ")
+        if item is line or not item.strip() or item[0].isspace():
+            return None
+        items.append(clean(item))
+    return Listed(items)
 
 
 def _lines(text: str) -> list[str]:

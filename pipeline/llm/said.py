@@ -66,6 +66,12 @@ LONGEST_TOKEN = 60
 """Characters of a token that is no text."""
 ROLE = re.compile(r"(?:assistant|model)\s*(?:\n|$|(?=<))")
 """Who speaks, after a token with which a turn begins."""
+MARKED = re.compile(
+    r"[<◁&{`#\x00\ufffd]|\[/?[A-Za-z|\"{]|\A\s*(?:assistant|analysis|commentary|final\d|here|think)"
+    r"|^\.\.\.done",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What every mark of these has; most answers have none, and need not be looked through for each."""
 FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w+-]*[^\S\n]*$\n?", re.MULTILINE)
 OPENING = re.compile(r"[{\[]")
 JSON = json.JSONDecoder(strict=False)
@@ -86,6 +92,8 @@ def said(text: str) -> Said:
 
     JSON that is all of it says what it says, whatever marks are in its texts.
     """
+    if not MARKED.search(text):
+        return Said(text.strip())
     if whole_structure(text):
         return Said(text)
     text = _without_thoughts(_final_channel(text))

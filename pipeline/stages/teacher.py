@@ -155,7 +155,7 @@ def _none(answer: Answer, text: str, listed: Listed, n: int) -> str | None:
         if _refuses(text):
             return "refused"
         return "cut at max_tokens" if answer.ended == "cut" else "no list"
-    if WARNING.search(listed.beside) or _refuses(listed.beside):
+    if listed.beside and (WARNING.search(listed.beside) or _refuses(listed.beside)):
         return "warned"
     return None
 
