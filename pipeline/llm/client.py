@@ -143,6 +143,11 @@ class Http:
 
 async def _body(response: Any) -> bytes:
     """A body of at most MOST_BYTES; Retry where it is longer, or a stream."""
+    length = response.content_length
+    packed = "Content-Encoding" in response.headers
+    if length is not None and length <= MOST_BYTES and not packed:
+        whole: bytes = await response.read()
+        return whole
     parts: list[bytes] = []
     size = 0
     while part := await response.content.readany():

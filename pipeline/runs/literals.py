@@ -17,6 +17,9 @@ from pipeline.vocabulary import SHARES, SPLITS, Split
 SHOWN = 5
 """Literals of two splits that are listed."""
 
+UNREPEATED: set[tuple[tuple[Path, int, int], ...]] = set()
+"""Files, as they were when they were read to their end and no literal was found in two splits."""
+
 
 class Repeats:
     """The literals so far, and which new one is one of another split but for case and marks."""
@@ -44,10 +47,11 @@ def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
     case, accents and punctuation.
     """
     seen = SeenIds()
-    repeats = Repeats()
     counts: Counter[str] = Counter()
     most = _limits(config)
     paths = literal_files(config)
+    state = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    repeats = None if state in UNREPEATED else Repeats()
     for path in paths:
         for number, row in enumerate(read(path, LiteralText), 1):
             if not seen.add(row.id):
@@ -55,13 +59,14 @@ def literals(config: Config, *splits: str) -> Iterator[LiteralText]:
                     f"{path}:{number}: id {row.id} is also in another file of literals.files. Each "
                     "literal may occur once."
                 )
-            if repeats.find(row, path, number):
+            if repeats and repeats.find(row, path, number):
                 raise DataError(_repeated(paths))
             counts[row.split] += 1
             if row.split in most and counts[row.split] > most[row.split]:
                 continue
             if not splits or row.split in splits:
                 yield row
+    UNREPEATED.add(state)
     if not counts:
         files = ", ".join(config.literals.files)
         raise DataError(
