@@ -5,6 +5,7 @@ import itertools
 import json
 import sqlite3
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from pydantic import ValidationError
@@ -376,3 +377,34 @@ def test_a_kept_answer_that_is_none_is_asked_again(tmp_path, server):
     sql.close()
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
     assert server.batches.requests == 11
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_redirect_is_not_followed(tmp_path, status):
+    """The key and the requests would go to another server."""
+    asked = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Redirecting)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        with pytest.raises(EndpointError, match=f"has moved .HTTP {status}.: mend base_url"):
+            ask(tmp_path, f"http://127.0.0.1:{server.server_port}/v1", retries=0)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked
+    assert "/elsewhere" not in asked
