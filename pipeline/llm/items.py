@@ -8,24 +8,25 @@ from typing import NamedTuple
 BULLET = re.compile(r"^[^\S\n]*[-*•‣▪◦+→>]\s+(?=\S)")
 """A line below an item that is about it; a dialogue's lines begin with a longer dash."""
 WORDS = (
-    r"explanations?(?: of the joke)?|explained|notes?|rationale|reason(?:ing)?|pun|word ?play|"
+    r"explanations?(?: of the joke)?|explained|notes?|rationale|reasoning|pun|word ?play|"
     r"style|joke type|humou?r(?: (?:type|style|device|technique))?|techniques?|tone|type|rating|"
-    r"score|comedic (?:device|technique)|analysis|comment(?:ary)?|context|translation|original|"
+    r"comedic (?:device|technique)|analysis|comment(?:ary)?|context|translation|original|"
     r"literal(?: meaning)?|meaning(?: kept)?|why (?:it|this|that)(?:'s| is)? ?(?:works|funny)|"
     r"解释|解説|説明|почему смешно|explicación|explication|erklärung"
 )
 EXPLAINS = re.compile(
     rf"^[\s*_(\[（>•-]*(?:(?:{WORDS})[\s*_]*[:：–—]|"
     r"why\b[^.!?]{0,40}(?:works?|funny|humou?r\w*)[*_]*:|"
-    r"(?:this|it|here|that)\b[^.!?:]{0,20} (?:works|plays|is funny|pokes fun|exaggerates)\b|"
-    r"(?:here )?the (?:humou?r|joke|pun|comedy|twist) (?:comes?|lies|is|here|plays)\b|"
+    r"this\b[^.!?:]{0,20} (?:works because|plays (?:on|with)|is funny|pokes fun|exaggerates)\b|"
+    r"it(?: works|'s funny| is funny) because\b|"
+    r"(?:here )?the (?:humou?r|comedy|pun) (?:comes?|lies|is|here|plays)\b|"
     r"funny because\b|keeps the meaning|plays? (?:on|with)\b|//|the joke[:：]|"
     r"[–—]\s*a (?:pun|play|reference|nod|twist)\b)",
     re.IGNORECASE,
 )
 AT_THE_END = re.compile(
     rf"\s*(?:[*_]{{0,3}}[(\[（](?:{WORDS})[*_]*\s*[:：][^()\[\]（）]*[)\]）][*_]*"
-    r"|\*\([^()]*\)\*|\((?:this|it)(?: is|'s) funny[^()]*\)"
+    r"|\((?:this|it)(?: is|'s) funny[^()]*\)"
     rf"|(?<=[.!?…\"”])\s+[*_]{{0,2}}(?:explanation|why (?:it|this) works)[*_]{{0,2}}[:：].*)$",
     re.IGNORECASE,
 )
@@ -33,13 +34,16 @@ AT_THE_END = re.compile(
 BRACKETED = re.compile(r"^\s*[*_]*[(\[（【][^()\[\]（）【】]{3,}[)\]）】][*_.。]*\s*$")
 ITALIC = re.compile(r"^\s*([*_])(?![*_])[^*_]{8,}\1\s*$")
 ENDS = re.compile(
-    r"^[\s*_>]*(?:enjoy\b|i hope\b|hope (?:you|these|this|that)\b|let me know\b|would you\b|do you "
-    r"want\b|feel free\b|want (?:more|another|me)\b|happy to\b|i can (?:also )?(?:make|write|do)\b|"
+    r"^[\s*_>]*(?:enjoy\b|i hope (?:you|these|this|that|they)\b|hope (?:you|these|this|that)\b|"
+    r"let me know\b|would you (?:like (?:me|more|another|some|any)|prefer)\b|do you want\b|"
+    r"feel free\b|want (?:more|another|me)\b|happy to (?:help|make|write)\b|"
+    r"i can (?:also )?(?:make|write|do)\b|"
     r"(?:these|all|each) (?:\w+ ){0,3}(?:paraphrases?|versions?|jokes?|options?|of (?:these|them)|"
-    r"(?:keep|keeps) the)\b|which (?:one|of)\b|there you (?:go|have)\b|that should do\b|"
-    r"have fun!|is there anything\b|total:|please note\b|note that\b|notes?[*_]*[:：]|disclaimer\b|"
-    r"if you(?:'d| would) like\b|some (?:people |readers )?may\b|"
-    r"(?:please )?(?:remember|keep in mind|be (?:mindful|considerate|respectful))\b|"
+    r"(?:keep|keeps) the)\b|which (?:one )?(?:is|was|do|did|would) (?:you|your)\b|"
+    r"there you (?:go|have)\b|that should do\b|have fun!|is there anything\b|total:|please note\b|"
+    r"note that\b|notes?[*_]*[:：]|disclaimer\b|if you(?:'d| would) like\b|"
+    r"some (?:people |readers )?may\b|"
+    r"(?:please )?(?:remember(?: that|,)|keep in mind|be (?:mindful|considerate|respectful))\b|"
     r"(?:caution|warning)[*_]*[:：]|as an ai\b|希望)|^#{1,6}(?:\s|$)",
     re.IGNORECASE,
 )

@@ -268,6 +268,19 @@ def test_one_joke_needs_no_number():
             ["**Wall:** On? **Me:** Off!", "**Me:** Two. **Wall:** Two?"],
         ),
         ("- Why?\n  Because.\n- Two.", ["Why? Because.", "Two."]),
+        (
+            "1. My humor is a phone.\nIt works when charged.\n2. Two.",
+            ["My humor is a phone. It works when charged.", "Two."],
+        ),
+        ("1. I left.\nReason: it was on.\n2. Two.", ["I left. Reason: it was on.", "Two."]),
+        (
+            "1. One.\n2. I am off.\nWhich one of us is on?",
+            ["One.", "I am off. Which one of us is on?"],
+        ),
+        (
+            "1. One.\n2. It is on.\nI hope it never stops.",
+            ["One.", "It is on. I hope it never stops."],
+        ),
     ],
 )
 def test_what_belongs_to_a_joke_stays_in_it(text, jokes):
