@@ -21,6 +21,8 @@ from pipeline.llm.quarantine import Quarantine
 FAILED_BEFORE_STOP = 8
 """If so many requests fail for the first time while nobody is answered, the fault is not the
 rows'."""
+FAILED_IN_A_ROW = 32
+"""And so many where somebody was answered before: odd rows may stand together."""
 
 
 @dataclass
@@ -177,7 +179,8 @@ class Account:
         failed_before = self.quarantine is not None and identity in self.quarantine.before
         if since == self.answers and not failed_before:
             self._alone += 1
-        if self._alone >= FAILED_BEFORE_STOP:
+        most = FAILED_IN_A_ROW if self.answers + self.hits else FAILED_BEFORE_STOP
+        if self._alone >= most:
             raise EndpointError(
                 f"{self.endpoint.base_url} failed {self._alone} requests one after another: "
                 f"{error}\nLook at the server, or mend the endpoint's section in the configuration "

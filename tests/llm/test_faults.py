@@ -210,7 +210,7 @@ def test_a_hang_does_not_hold_up_the_neighbours_nor_the_memory(tmp_path, server,
     monkeypatch.setattr("pipeline.llm.door.EARLY", 10)
     server.options = Options(latency_ms=1.0, poison={"0": "hang"})
     answers = ask(tmp_path, server.url, rows=100, retries=0, timeout=1.0)
-    assert answers[0].error.startswith("unavailable: no answer within runtime.timeout")
+    assert answers[0].error.startswith("unavailable: no answer within 1 s (runtime.timeout;")
     assert [answer.text.partition(" ")[0] for answer in answers[1:]] == [
         f"[{row}]" for row in range(1, 100)
     ]
