@@ -13,7 +13,10 @@ from pipeline.llm.numbered import Numbered
 from pipeline.llm.said import without_fences
 
 BULLET = re.compile(r"^\s*[-*•‣▪+–—]\s+(?=\S)")
-DRESSED = re.compile(r"[*_#<>{}|`\\:：(（\r]|[\[【]\D|[-–—]\s*\n|\"jokes\"")
+DRESSED = re.compile(
+    r"[*_#<>{}|`\\:：（\r]|[\[【]\D|^\d+\. \(\D|\((?:this|it)\b|[-–—]\s*\n|\"jokes\"",
+    re.IGNORECASE | re.MULTILINE,
+)
 """What a list that is more than plain lines has: bold, titles, labels, brackets, HTML, JSON."""
 BREAK = re.compile(r"<br\s*/?>|</?(?:ol|ul|p|div)>|</li>", re.IGNORECASE)
 BOLD = re.compile(r"</?(?:b|strong)>", re.IGNORECASE)
