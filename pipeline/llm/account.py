@@ -3,7 +3,6 @@
 Every answer goes into the cache, every failure into quarantine, and every cap is kept.
 """
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
 from pipeline.llm.answer import Answer, Usage, call_id, parse
-from pipeline.llm.cache import Cache
+from pipeline.llm.cache import Cache, wasted
 from pipeline.llm.call import Call
 from pipeline.llm.faults import Filtered, Forbidden, Refused, Retry, plain
 from pipeline.llm.money import Purse, cost
@@ -88,14 +87,15 @@ class Account:
         usage: Usage,
         seconds: float,
         payer: Payer | None = None,
-    ) -> None:
-        """An answer came: commit it, and settle what it cost.
+    ) -> bool:
+        """An answer came: write it, and settle what it cost; whether it is the first of its key.
 
         `payer`, where another step asked for it.
         """
-        self._pay(key, text, raw, usage, seconds, payer or self.payer)
+        first = self._pay(key, text, raw, usage, seconds, payer or self.payer)
         self.answers += 1
         self._alone = 0
+        return first
 
     def waste(
         self,
@@ -111,15 +111,15 @@ class Account:
         It stands in the ledger where no one finds it.
         """
         if usage.prompt is not None or usage.completion is not None:
-            self._pay(_wasted(key), text, raw, usage, seconds, payer or self.payer)
+            self._pay(wasted(key), text, raw, usage, seconds, payer or self.payer)
 
     def _pay(
         self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer
-    ) -> None:
+    ) -> bool:
         paid = cost(self.endpoint, usage)
         price = self.endpoint.price
         currency = price.currency if price else None
-        self.cache.keep(
+        first = self.cache.keep(
             key,
             payer.run,
             payer.step,
@@ -131,6 +131,7 @@ class Account:
         self.tally.money += paid or 0.0
         if payer.run == self.payer.run:
             self.purse.settle(paid)
+        return first
 
     def cached(self, key: str) -> Answer | None:
         """The answer, if it was paid for before.
@@ -155,7 +156,7 @@ class Account:
         try:
             answer, _ = parse(key, raw)
         except Retry:
-            self.cache.rename(key, _wasted(key))
+            self.cache.rename(key, wasted(key))
             return None
         return answer
 
@@ -198,7 +199,3 @@ class Account:
         self.purse.close()
         self.cache.close()
 
-
-def _wasted(key: str) -> str:
-    """A key under which no one looks for an answer."""
-    return f"{key}:{uuid.uuid4().hex[:8]}"

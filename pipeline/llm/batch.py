@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
-from pipeline.errors import EndpointError
+from pipeline.errors import BudgetError, EndpointError
 from pipeline.llm.account import Account, Payer
 from pipeline.llm.answer import Answer, parse
 from pipeline.llm.batch_client import BatchClient, Missing, answer_line, response_of
@@ -226,7 +226,7 @@ class BatchApi:
             answered = answer_line(line)
             request = left.pop(answered.get("custom_id", ""), None)
             if request is not None:
-                again.extend(self._read(answered, request, batch.id, payer))
+                self._take_line(answered, request, batch.id, payer, again)
 
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -237,6 +237,22 @@ class BatchApi:
             again += self._again(key, request, batch.id, unanswered)
         self.jobs.forget(job.name)
         return self._mine(again)
+
+    def _take_line(
+        self,
+        line: dict[str, Any],
+        request: str,
+        job: str,
+        payer: Payer,
+        again: list[Request],
+    ) -> None:
+        """Keep one line's answer, or add the request to those that go again; once for each line."""
+        try:
+            again.extend(self._read(line, request, job, payer))
+        except BudgetError:  # it is kept all the same
+            self.jobs.taken(line["custom_id"])
+            raise
+        self.jobs.taken(line["custom_id"])
 
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""

@@ -6,7 +6,8 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS calls (
   created TEXT);
 CREATE INDEX IF NOT EXISTS calls_of_step ON calls (run, step);
 """
+INSERT = "INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 WAL_ATTEMPTS = 100
@@ -97,7 +99,7 @@ def _turn_wal_on(connection: sqlite3.Connection) -> None:
 
 
 class Cache:
-    """An open call cache that commits every answer at once and syncs the disk about every 100 ms.
+    """An open call cache that commits answers as they come and syncs the disk about every 100 ms.
 
     A commit is a write to SQLite's log, which SIGKILL leaves whole; a sync is what the loss of
     power asks for, and one of them for each answer would take most of the time.
@@ -106,9 +108,12 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = open_cache(path)
+        self.soon: Callable[[Callable[[], None]], object] | None = None
+        """A loop's call_soon: answers that come in one turn of it are then committed together, at
+        its end. None: each at once."""
         self._dirty = threading.Event()
         self._closed = threading.Event()
-        self._failed: list[OSError] = []
+        self._failed: list[Exception] = []
         self._syncer = threading.Thread(target=self._sync, name="sync", daemon=True)
         self._syncer.start()
 
@@ -129,20 +134,58 @@ class Cache:
         request: tuple[str, str, str],
         raw: str,
         paid: Sequence[Any],
-    ) -> None:
-        """Commit an answer.
+    ) -> bool:
+        """Write an answer; whether it is the first of its key.
 
         `request`: base_url, model, body; `paid`: prompt and completion tokens, cost, currency,
-        seconds.
+        seconds. The first answer stands, and another that was paid for is kept beside it in the
+        ledger.
         """
+        self.check()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        row = [run, step, *request, raw, *paid, now]
+        try:
+            self.begin()
+            first = self.connection.execute(INSERT, [key, *row]).rowcount > 0
+            if not first:
+                self.connection.execute(INSERT, [wasted(key), *row])
+        except sqlite3.Error as error:  # what else came in this turn of the loop went with it
+            self._failed.append(error)
+            raise
+        if self.soon is None:
+            self.commit()
+            self.check()
+        return first
+
+    def begin(self) -> None:
+        """Open a transaction, if none is open; what is written in one is there whole or not."""
+        if self.connection.in_transaction:
+            return
+        self.connection.execute("BEGIN IMMEDIATE")
+        if self.soon is not None:
+            self.soon(self.commit)
+
+    def commit(self) -> None:
+        """Commit what was written; where that fails, the next `check` raises it."""
+        if not self.connection.in_transaction:
+            return
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._failed.append(error)
+            if self.connection.in_transaction:  # a full disk has ended it already
+                self.connection.execute("ROLLBACK")
+        self._dirty.set()
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that was written is not on the disk."""
+        return bool(self._failed)
+
+    def check(self) -> None:
+        """Raise what kept something that was written from the disk."""
         if self._failed:
             raise self._failed[0]
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.connection.execute(
-            "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [key, run, step, *request, raw, *paid, now],
-        )
-        self._dirty.set()
 
     def spent(self, run: str, step: str | None) -> tuple[float, int]:
         """Money that a run, or one of its steps, has paid, and for how many calls nobody knows."""
@@ -154,7 +197,8 @@ class Cache:
         return float(paid), int(unknown)
 
     def sync(self) -> None:
-        """Have what was committed on the disk, now."""
+        """Have what was written on the disk, now."""
+        self.commit()
         self._dirty.set()
         self._flush()
 
@@ -179,10 +223,16 @@ class Cache:
             self._failed.append(error)
 
     def close(self) -> None:
+        self.commit()
         self._closed.set()
         self._syncer.join()
         self._flush()
         self.connection.close()
+
+
+def wasted(key: str) -> str:
+    """A key under which no one looks for an answer; it stands in the ledger all the same."""
+    return f"{key}:{uuid.uuid4().hex[:8]}"
 
 
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:

@@ -140,6 +140,8 @@ class _Asking:
             self.done.put(error)
 
     async def _serve(self, requests: Iterable[tuple[Any, dict[str, Any]]]) -> None:
+        cache = self.account.cache
+        cache.soon = asyncio.get_running_loop().call_soon
         try:
             if self.endpoint.mode == "batch":
                 from pipeline.llm.batch import BatchApi
@@ -154,6 +156,8 @@ class _Asking:
                 await live.serve(requests, self._give, self._behind, self.halt.set)
         finally:
             self._hand_over()
+            cache.soon = None
+        cache.check()
 
     async def _collected(self) -> "Jobs | None":
         """The endpoint's Batch API jobs that have not ended, after taking those that have."""
@@ -175,6 +179,8 @@ class _Asking:
             asyncio.get_running_loop().call_later(TOGETHER, self._hand_over)
 
     def _hand_over(self) -> None:
-        if self._ready:
+        """Give the caller what has come, none of it before it is committed."""
+        self.account.cache.commit()
+        if self._ready and not self.account.cache.failed:
             self.done.put(self._ready)
             self._ready = []

@@ -144,7 +144,10 @@ class Jobs:
         return [name for (name,) in rows if not self._in_hand(name)]
 
     def sweep(self) -> None:
-        """Delete the files of jobs that were made, or are forgotten."""
+        """Forget jobs without a request, and delete the files of jobs that are made or forgotten."""
+        self.sql.execute(
+            "DELETE FROM batches WHERE id IS NOT NULL AND name NOT IN (SELECT name FROM batch_calls)"
+        )
         rows = self.sql.execute("SELECT name FROM batches WHERE id IS NULL")
         known = {self.path(name) for (name,) in rows}
         for path in self.path("*").parent.glob(self.path("*").name):
@@ -172,6 +175,14 @@ class Jobs:
         self.sql.execute("UPDATE batches SET id = ? WHERE name = ?", [job, name])
         self.account.cache.sync()
 
+    def taken(self, key: str) -> None:
+        """A request's line was read: in one transaction with what becomes of it.
+
+        A start after a kill so does not pay for the line again.
+        """
+        self.account.cache.begin()
+        self.sql.execute("DELETE FROM batch_calls WHERE key = ?", [key])
+
     def forget(self, name: str) -> None:
         """A job and its requests are waited for no more."""
         for table in ("batch_calls", "batches"):
@@ -184,6 +195,7 @@ class Jobs:
     @contextmanager
     def _transaction(self, file: BinaryIO) -> Iterator[None]:
         """All of what is planned within, on the disk, or none of it and no file."""
+        self.account.cache.commit()
         self.sql.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -14,10 +14,11 @@ from pipeline.llm.said import without_fences
 
 BULLET = re.compile(r"^\s*[-*•‣▪+–—]\s+(?=\S)")
 DRESSED = re.compile(
-    r"[*_#<>{}|`\\:：（\r]|[\[【]\D|^\d+\. \(\D|\((?:this|it)\b|[-–—]\s*\n|\"jokes\"",
-    re.IGNORECASE | re.MULTILINE,
+    r"[*_#<>{}|`\\:：（\r]|[\[【]\D|^\d+\. \(\D|\((?:this|it)\b", re.IGNORECASE | re.MULTILINE
 )
 """What a list that is more than plain lines has: bold, titles, labels, brackets, HTML, JSON."""
+DRESS = re.compile(r"[*_#<>{}|`\\:：（\r\[【(]")
+"""What all of that begins with; most lists have none of it, and to find that is quick."""
 BREAK = re.compile(r"<br\s*/?>|</?(?:ol|ul|p|div)>|</li>", re.IGNORECASE)
 BOLD = re.compile(r"</?(?:b|strong)>", re.IGNORECASE)
 ENTRY = re.compile(r"<li>", re.IGNORECASE)
@@ -61,12 +62,14 @@ def read(text: str, n: int) -> Listed:
 
 def _plain(text: str) -> Listed | None:
     """The items of a list of plain lines, as most are; None where anything else is in it."""
-    if DRESSED.search(text):
+    if (DRESS.search(text) and DRESSED.search(text)) or '"jokes"' in text:
         return None
     items = []
     for number, line in enumerate(text.split("\n"), 1):
         item = line.removeprefix(f"{number}. ")
         if item is line or not item.strip() or item[0].isspace():
+            return None
+        if line.rstrip().endswith(("-", "–", "—")):  # it may run on
             return None
         items.append(clean(item))
     return Listed(items)

@@ -236,8 +236,10 @@ class Live:
                 host.failed = 0
                 self._silence.end()
                 host.tokens.take((usage.prompt or 0) + (usage.completion or 0) - expected)
-                self.account.keep(call.key, call.text, raw, usage, time.monotonic() - began)
-                return answer
+                seconds = time.monotonic() - began
+                if self.account.keep(call.key, call.text, raw, usage, seconds):
+                    return answer
+                return self.account.cached(call.key) or answer
             finally:
                 self.hosts.leave(host)
             await self._rest(wait)

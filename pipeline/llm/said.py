@@ -66,12 +66,12 @@ LONGEST_TOKEN = 60
 """Characters of a token that is no text."""
 ROLE = re.compile(r"(?:assistant|model)\s*(?:\n|$|(?=<))")
 """Who speaks, after a token with which a turn begins."""
-MARKED = re.compile(
-    r"[<◁&{`#\x00\ufffd]|\[/?[A-Za-z|\"{]|\A\s*(?:assistant|analysis|commentary|final\d|here|think)"
-    r"|^\.\.\.done",
-    re.IGNORECASE | re.MULTILINE,
-)
-"""What every mark of these has; most answers have none, and need not be looked through for each."""
+SIGN = re.compile(r"[<◁&{`#\[\x00\ufffd]")
+"""What every mark of these begins with."""
+BEGINS = re.compile(r"\s*(?:assistant|analysis|commentary|final\d|here|think)", re.IGNORECASE)
+"""How a text begins that has a mark without a sign."""
+DONE = "...done"
+"""And how a line of it does."""
 FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w+-]*[^\S\n]*$\n?", re.MULTILINE)
 OPENING = re.compile(r"[{\[]")
 JSON = json.JSONDecoder(strict=False)
@@ -92,7 +92,7 @@ def said(text: str) -> Said:
 
     JSON that is all of it says what it says, whatever marks are in its texts.
     """
-    if not MARKED.search(text):
+    if not _marked(text):
         return Said(text.strip())
     if whole_structure(text):
         return Said(text)
@@ -105,6 +105,11 @@ def said(text: str) -> Said:
         after = SPECIAL.sub("", text[end.start() :]).strip()
         text = text[: end.start()]
     return Said(text[: speaks_until(text)], after)
+
+
+def _marked(text: str) -> bool:
+    """Whether there may be a mark: most answers have none, and are not looked through for each."""
+    return bool(SIGN.search(text) or BEGINS.match(text)) or DONE in text
 
 
 def speaks_until(text: str) -> int:
