@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from pipeline.llm.cache import cache_path, usage
+from pipeline.llm.database import cache_path
+from pipeline.llm.ledger import usage
 from pipeline.runs.files import MANIFEST, PARTIAL, RECORDS, STARTED, read_json
 from pipeline.runs.manifest import Manifest, complaint, failures, misshapen, stale
 from pipeline.runs.run import Run, existing, run_names

@@ -9,7 +9,7 @@ from pipeline.config.rounds import Round
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
 from pipeline.execution.drops import Drops
-from pipeline.llm.cache import cache_path
+from pipeline.llm.database import cache_path
 from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
 from pipeline.progress import Progress

@@ -22,7 +22,8 @@ from pipeline.execution.attempts import begun, keep, lock, replacing
 from pipeline.execution.context import Context
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
-from pipeline.llm.cache import cache_path, usage
+from pipeline.llm.database import cache_path
+from pipeline.llm.ledger import usage
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.row import Row
 from pipeline.runs.files import (

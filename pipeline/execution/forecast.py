@@ -6,7 +6,6 @@ Calls, tokens and money of each step.
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ from pipeline.execution.context import Context
 from pipeline.execution.stage import Asks, Expects, stage_of
 from pipeline.llm import money
 from pipeline.llm.answer import Usage
-from pipeline.llm.cache import SCHEMA, cache_path, open_cache, storage_errors
 from pipeline.llm.call import prepare
+from pipeline.llm.database import cache_path, reading
 from pipeline.runs.files import RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
@@ -163,7 +162,7 @@ def of_requests(
     cached = 0
     length = 0
     longest = 0
-    with _reading(path) as cache:
+    with reading(path) as cache:
         for body in bodies:
             call = prepare(endpoint, body)
             calls += 1
@@ -191,7 +190,7 @@ def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
     for expected in stage.expected(config, step.round, count):
         if expected.endpoint.base_url == LOCAL:
             continue
-        with _reading(path) as cache:
+        with reading(path) as cache:
             fit = _fit(cache, step, expected.endpoint)
         length = len(prompts.text(expected.prompt)) + AROUND
         tokens = round(expected.calls * length * fit.per_character)
@@ -202,16 +201,6 @@ def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
             Forecast(expected.endpoint, expected.calls, 0, tokens, completion, fit.answers)
         )
     return forecasts
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """The call cache; where there is none, an empty one that leaves no file."""
-    with storage_errors(path):
-        connection = open_cache(path) if path.exists() else sqlite3.connect(":memory:")
-        with closing(connection) as cache:
-            cache.executescript(SCHEMA)
-            yield cache
 
 
 def _fit(cache: sqlite3.Connection, step: Step, endpoint: Endpoint) -> Fit:

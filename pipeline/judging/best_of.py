@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.execution.context import Context
 from pipeline.judging import critic
-from pipeline.llm.cache import cache_path, spent_on
+from pipeline.llm.database import cache_path
+from pipeline.llm.ledger import spent_on
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText, Verdict

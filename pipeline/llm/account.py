@@ -133,32 +133,33 @@ class Account:
             self.purse.settle(paid)
         return first
 
-    def cached(self, key: str) -> Answer | None:
-        """The answer, if it was paid for before.
+    def cached(self, key: str) -> tuple[Answer | None, bool]:
+        """The answer, if it was paid for before; whether the request is in a batch.
 
         One that cannot be read, as an older version may have kept it, is none: it stays in the
         ledger, where no one finds it.
         """
-        answer = self._read(key)
+        answer, in_batch = self._look(key)
         if answer is not None:
             self.hits += 1
             self.tally.cached += 1
-        return answer
+        return answer, in_batch
 
-    def has(self, key: str) -> bool:
-        """Whether the answer was paid for before."""
-        return self._read(key) is not None
+    def asked(self, key: str) -> bool:
+        """Whether a request is answered, or in a batch."""
+        answer, in_batch = self._look(key)
+        return answer is not None or in_batch
 
-    def _read(self, key: str) -> Answer | None:
-        raw = self.cache.answer(key)
+    def _look(self, key: str) -> tuple[Answer | None, bool]:
+        raw, in_batch = self.cache.look(key)
         if raw is None:
-            return None
+            return None, in_batch
         try:
             answer, _ = parse(key, raw)
         except Retry:
             self.cache.rename(key, wasted(key))
-            return None
-        return answer
+            return None, in_batch
+        return answer, in_batch
 
     def fail(
         self,
@@ -198,4 +199,3 @@ class Account:
     def close(self) -> None:
         self.purse.close()
         self.cache.close()
-

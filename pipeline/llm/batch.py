@@ -87,7 +87,7 @@ class BatchApi:
                 for file, name in self.jobs.plan(chain(head, waiting)):
                     with file:
                         await self._send(file, name)
-                waiting = iter(await self._wait())
+                waiting = iter([*await self._wait(), *await self._asked_elsewhere()])
                 first = next(waiting, None)
         finally:
             self.jobs.sweep()
@@ -101,7 +101,7 @@ class BatchApi:
             key = bytes.fromhex(call.key)
             self._keys[key] = None
             self._order.append((tag, key))
-            if not self.jobs.is_asked(call.key):
+            if not self.account.asked(call.key):
                 yield call.key, call.text
 
     async def _hand_over(self, done: Callable[[Done], None], behind: Callable[[], bool]) -> None:
@@ -115,7 +115,7 @@ class BatchApi:
 
     def _answer(self, key: str) -> Answer:
         """A request's answer from the cache, or its failure."""
-        answer = self.account.cached(key)
+        answer, _ = self.account.cached(key)
         if answer is not None:
             return answer
         attempts = self._attempts.get(key, [])
@@ -169,6 +169,14 @@ class BatchApi:
                 await pause(seconds, self._halted)
                 seconds = min(LAST_LOOK, seconds * GROWTH)
         return again
+
+    async def _asked_elsewhere(self) -> list[Request]:
+        """After a moment, the requests that another process asked and that still have no answer."""
+        busy = self.jobs.busy
+        self.jobs.busy = []
+        if busy:
+            await pause(FIRST_LOOK, self._halted)
+        return [(key, text) for key, text in busy if not self.account.asked(key)]
 
     async def collect(self) -> None:
         """Take what has ended, of whichever step, before the endpoint is asked in another way."""

@@ -1,101 +1,24 @@
-"""The call cache: every answer ever paid for, shared by all runs, in data/cache/calls.sqlite."""
+"""The call cache: every answer ever paid for, shared by all runs."""
 
-import errno
 import os
-import shutil
 import sqlite3
+import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import project
-from pipeline.errors import DataError
+from pipeline.llm.claims import claims
+from pipeline.llm.database import open_cache
 
-FULL = 1 << 20
-"""Bytes left on a disk under which SQLite's I/O errors are taken for what they are."""
 SYNC = 0.1
 """Seconds between syncs of the log, each for all answers of that time."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-  key TEXT PRIMARY KEY, run TEXT, step TEXT, base_url TEXT, model TEXT, request TEXT, answer TEXT,
-  prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL, currency TEXT, seconds REAL,
-  created TEXT);
-CREATE INDEX IF NOT EXISTS calls_of_step ON calls (run, step);
-"""
 INSERT = "INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-
-
-WAL_ATTEMPTS = 100
-"""To turn WAL on does not wait for another process that is doing so: so many tries, for 5 s."""
-
-
-def cache_path() -> Path:
-    """Where the cache of all runs is."""
-    return project.data() / "cache" / "calls.sqlite"
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """What SQLite says of a disk, as the OSError that it is."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise DataError(
-                f"{path} is not a call cache: {error}. Restore it, or move it away; a new one is "
-                "made."
-            ) from None
-        number = _errno(code, path)
-        if number is None:
-            raise
-        raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from None
-
-
-def _errno(code: int, path: Path) -> int | None:
-    """The errno of a disk that SQLite complains of; None where it is something else."""
-    if code == sqlite3.SQLITE_IOERR:
-        full = shutil.disk_usage(path.parent).free < FULL
-        return errno.ENOSPC if full else errno.EIO
-    of_disks = {
-        sqlite3.SQLITE_FULL: errno.ENOSPC,
-        sqlite3.SQLITE_READONLY: errno.EROFS,
-        sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-        sqlite3.SQLITE_PERM: errno.EACCES,
-    }
-    return of_disks.get(code)
-
-
-def open_cache(path: Path) -> sqlite3.Connection:
-    """The call cache, made if it is not there.
-
-    WAL and synchronous=NORMAL: a commit survives SIGKILL.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    _turn_wal_on(connection)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    # pages of 4 KiB: its syncs stop the answers
-    connection.execute("PRAGMA wal_autocheckpoint=8000")
-    connection.executescript(SCHEMA)
-    return connection
-
-
-def _turn_wal_on(connection: sqlite3.Connection) -> None:
-    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    for attempt in range(1, WAL_ATTEMPTS + 1):
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if attempt == WAL_ATTEMPTS or error.sqlite_errorcode & 0xFF not in busy:
-                raise
-            time.sleep(0.05)
+LOOK = """
+SELECT answer, 0 FROM calls WHERE key = ? UNION ALL SELECT '', 1 FROM batch_calls WHERE key = ?
+"""
 
 
 class Cache:
@@ -108,6 +31,9 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = open_cache(path)
+        self._claims = claims(path)
+        self._answered: list[str] = []
+        """Keys whose claims are given back once their answers are committed."""
         self.soon: Callable[[Callable[[], None]], object] | None = None
         """A loop's call_soon: answers that come in one turn of it are then committed together, at
         its end. None: each at once."""
@@ -121,6 +47,28 @@ class Cache:
         """The raw JSON of an answer, if it was paid for."""
         row = self.connection.execute("SELECT answer FROM calls WHERE key = ?", [key]).fetchone()
         return None if row is None else str(row[0])
+
+    def look(self, key: str) -> tuple[str | None, bool]:
+        """The raw JSON of a request's answer, if it was paid for; whether it is in a batch."""
+        answer = None
+        in_batch = False
+        for raw, batch in self.connection.execute(LOOK, [key, key]):
+            if batch:
+                in_batch = True
+            else:
+                answer = str(raw)
+        return answer, in_batch
+
+    def claim(self, key: str) -> bool:
+        """Claim a request before it is sent; False while another asks the same."""
+        return self._claims.take(key)
+
+    def release(self, key: str) -> None:
+        """Give a claim back, once what came of it is where another process finds it."""
+        if self.connection.in_transaction:
+            self._answered.append(key)
+        else:
+            self._claims.free(key)
 
     def rename(self, key: str, new: str) -> None:
         """Keep an answer under another key."""
@@ -159,23 +107,39 @@ class Cache:
 
     def begin(self) -> None:
         """Open a transaction, if none is open; what is written in one is there whole or not."""
-        if self.connection.in_transaction:
-            return
-        self.connection.execute("BEGIN IMMEDIATE")
-        if self.soon is not None:
-            self.soon(self.commit)
+        while not self.connection.in_transaction:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                print(
+                    f"{self.path} is locked by another program; what was paid for waits to be kept "
+                    "there. Close what has it open.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            else:
+                if self.soon is not None:
+                    self.soon(self.commit)
 
     def commit(self) -> None:
         """Commit what was written; where that fails, the next `check` raises it."""
-        if not self.connection.in_transaction:
-            return
-        try:
-            self.connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._failed.append(error)
-            if self.connection.in_transaction:  # a full disk has ended it already
-                self.connection.execute("ROLLBACK")
-        self._dirty.set()
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._failed.append(error)
+                self.roll_back()
+            self._dirty.set()
+        for key in self._answered:
+            self._claims.free(key)
+        self._answered.clear()
+
+    def roll_back(self) -> None:
+        """Leave nothing of what was written since the last commit."""
+        if self.connection.in_transaction:  # a full disk has ended it already
+            self.connection.execute("ROLLBACK")
 
     @property
     def failed(self) -> bool:
@@ -195,6 +159,32 @@ class Cache:
             [run, step, step],
         ).fetchone()
         return float(paid), int(unknown)
+
+    def lost(self, run: str, step: str | None) -> tuple[float, int]:
+        """What requests may have cost that were on their way when a process was killed.
+
+        And how many they are. Ask while no process of the run is at work.
+        """
+        worst, count = self.connection.execute(
+            "SELECT TOTAL(worst), COUNT(*) FROM sent WHERE run = ? AND (? IS NULL OR step = ?)",
+            [run, step, step],
+        ).fetchone()
+        return float(worst), int(count)
+
+    def send(self, key: str, run: str, step: str, worst: float) -> int:
+        """Write down, before a request is sent, what it may cost; returns a number for `settle`."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.begin()
+        row = [key, run, step, worst, now]
+        number = self.connection.execute("INSERT INTO sent VALUES (?,?,?,?,?)", row).lastrowid
+        self.commit()
+        self.check()
+        return number or 0
+
+    def settle(self, number: int) -> None:
+        """A request is on its way no more; in one transaction with its payment."""
+        self.begin()
+        self.connection.execute("DELETE FROM sent WHERE rowid = ?", [number])
 
     def sync(self) -> None:
         """Have what was written on the disk, now."""
@@ -228,69 +218,9 @@ class Cache:
         self._syncer.join()
         self._flush()
         self.connection.close()
+        self._claims.close()
 
 
 def wasted(key: str) -> str:
     """A key under which no one looks for an answer; it stands in the ledger all the same."""
     return f"{key}:{uuid.uuid4().hex[:8]}"
-
-
-def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
-    """Calls, tokens and cost of answers in the cache, whoever paid for them.
-
-    `calls` are ids such as c_0123456789ab.
-    """
-    rows = []
-    if calls:
-        with storage_errors(path), closing(open_cache(path)) as cache:
-            for call in calls:
-                key = call.removeprefix("c_")
-                rows += cache.execute(
-                    "SELECT prompt_tokens, completion_tokens, cost, currency FROM calls WHERE key "
-                    ">= ? AND key < ?",
-                    [key, key + "g"],
-                ).fetchall()
-    costs = [cost for _, _, cost, _ in rows]
-    currencies = [currency for _, _, _, currency in rows if currency]
-    return {
-        "calls": len(rows),
-        "tokens": sum((prompt or 0) + (completion or 0) for prompt, completion, _, _ in rows),
-        "cost": None if None in costs else sum(costs),
-        "currency": currencies[0] if currencies else None,
-    }
-
-
-def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:
-    """What a run (or one of its steps) paid for: calls, tokens and cost.
-
-    The cost is None where a price is unknown.
-    """
-    if not path.exists():
-        return {
-            "calls": 0,
-            "prompt_tokens": 0,
-            "completion_tokens": 0,
-            "cost": 0.0,
-            "currency": None,
-        }
-    where = "run = ?"
-    values = [run]
-    if step:
-        where = "run = ? AND step = ?"
-        values = [run, step]
-    with storage_errors(path), closing(open_cache(path)) as cache:
-        calls, prompt, completion, paid, priced, currency = cache.execute(
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), SUM(cost), "
-            f"COUNT(cost), MIN(currency) FROM calls WHERE {where}",
-            values,
-        ).fetchone()
-    cost = None
-    if priced == calls:
-        cost = paid or 0.0
-    return {
-        "calls": calls,
-        "prompt_tokens": int(prompt),
-        "completion_tokens": int(completion),
-        "cost": cost,
-        "currency": currency,
-    }

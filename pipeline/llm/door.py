@@ -17,8 +17,9 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.answer import Answer, parse
-from pipeline.llm.cache import Cache, storage_errors
+from pipeline.llm.cache import Cache
 from pipeline.llm.call import Done
+from pipeline.llm.database import storage_errors
 from pipeline.llm.quarantine import Quarantine
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Door:
             while due in early:
                 tag, key, answer = early.pop(due)
                 if answer is None:
-                    answer, _ = parse(key, cache.answer(key) or "")
+                    with storage_errors(self.cache):
+                        answer, _ = parse(key, cache.answer(key) or "")
                 self.notice()
                 yield tag, answer
                 due += 1
@@ -159,8 +161,8 @@ class _Asking:
             cache.soon = None
         cache.check()
 
-    async def _collected(self) -> "Jobs | None":
-        """The endpoint's Batch API jobs that have not ended, after taking those that have."""
+    async def _collected(self) -> "Jobs":
+        """The endpoint's Batch API jobs, after taking those that have ended."""
         from pipeline.llm.jobs import Jobs
 
         jobs = Jobs(self.endpoint, self.account)
@@ -168,7 +170,7 @@ class _Asking:
             from pipeline.llm.batch import BatchApi
 
             await BatchApi(self.endpoint, self.runtime, self.account, self.halt.is_set).collect()
-        return jobs if jobs.waiting() else None
+        return jobs
 
     def _behind(self) -> bool:
         return self.done.qsize() > BEHIND or len(self.early) > AHEAD

@@ -277,7 +277,10 @@ def _is_capitals(block: Block) -> bool:
 
 def clean(item: str) -> str:
     """Without the quotes and the bold that models put around a list item."""
-    item = CONTROL.sub("", " ".join(item.split())).strip("\u200b\ufeff")
+    if item.isprintable() and "  " not in item:  # as most are
+        item = item.strip()
+    else:
+        item = CONTROL.sub("", " ".join(item.split())).strip("\u200b\ufeff")
     if item[:1] not in OPENS:
         return item
     for mark in ("**", "__", "*", "_", "`"):

@@ -23,12 +23,6 @@ MOST_BYTES = 190_000_000
 """Bytes after which a file takes no more; OpenAI takes 200 MB."""
 URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 """Where a job's requests go."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS batches (
-  name TEXT PRIMARY KEY, id TEXT, base_url TEXT, run TEXT, step TEXT, created TEXT);
-CREATE TABLE IF NOT EXISTS batch_calls (key TEXT PRIMARY KEY, name TEXT, request TEXT);
-CREATE INDEX IF NOT EXISTS calls_of_batch ON batch_calls (name);
-"""
 Request = tuple[str, str]
 """A call's key and its body as JSON."""
 
@@ -52,12 +46,8 @@ class Jobs:
         self.endpoint = endpoint
         self.account = account
         self.sql: sqlite3.Connection = account.cache.connection
-        self.sql.executescript(SCHEMA)
-
-    def is_asked(self, key: str) -> bool:
-        """Whether a request is answered, or in a job."""
-        row = self.sql.execute("SELECT 1 FROM batch_calls WHERE key = ?", [key]).fetchone()
-        return row is not None or self.account.has(key)
+        self.busy: list[Request] = []
+        """Requests that were left out of a file, as another process asks them just now."""
 
     def holder(self, key: str) -> str | None:
         """The id of the job that a request is in, or words in its place; None: it is in none."""
@@ -114,10 +104,16 @@ class Jobs:
         return count, call
 
     def _claim(self, name: str, key: str, text: str) -> bool:
-        """Put a request into a job; whether it was in none before."""
-        row = [key, name, text]
-        claimed = self.sql.execute("INSERT OR IGNORE INTO batch_calls VALUES (?,?,?)", row)
-        return claimed.rowcount > 0
+        """Put a request into a job; whether nobody had asked it before."""
+        cache = self.account.cache
+        if not cache.claim(key):
+            self.busy.append((key, text))
+            return False
+        free = not self.account.asked(key)
+        if free:
+            self.sql.execute("INSERT INTO batch_calls VALUES (?,?,?)", [key, name, text])
+        cache.release(key)
+        return free
 
     def _on_their_way(self, but: str) -> float:
         """The most that the run's jobs may cost, but for one of them."""
@@ -144,9 +140,10 @@ class Jobs:
         return [name for (name,) in rows if not self._in_hand(name)]
 
     def sweep(self) -> None:
-        """Forget jobs without a request, and delete the files of jobs that are made or forgotten."""
+        """Forget jobs without a request; delete the files of jobs that are made or forgotten."""
         self.sql.execute(
-            "DELETE FROM batches WHERE id IS NOT NULL AND name NOT IN (SELECT name FROM batch_calls)"
+            "DELETE FROM batches WHERE id IS NOT NULL AND name NOT IN "
+            "(SELECT name FROM batch_calls)"
         )
         rows = self.sql.execute("SELECT name FROM batches WHERE id IS NULL")
         known = {self.path(name) for (name,) in rows}
@@ -195,18 +192,19 @@ class Jobs:
     @contextmanager
     def _transaction(self, file: BinaryIO) -> Iterator[None]:
         """All of what is planned within, on the disk, or none of it and no file."""
-        self.account.cache.commit()
-        self.sql.execute("BEGIN IMMEDIATE")
+        cache = self.account.cache
+        cache.commit()
+        cache.begin()
         try:
             yield
         except BaseException:
-            if self.sql.in_transaction:  # a full disk has ended it already
-                self.sql.execute("ROLLBACK")
+            cache.roll_back()
+            cache.commit()
             file.close()
             Path(file.name).unlink()
             raise
-        self.sql.execute("COMMIT")
-        self.account.cache.sync()
+        cache.sync()
+        cache.check()
 
 
 def _line(key: str, text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ WAITING = 16
 from being sent."""
 READY = 32
 """Requests that are made at a time: one by one, between answers, each takes twice as long."""
+OTHERS = 0.05
+"""Seconds between looks at what another process asks."""
 BREAK = 0.005
 """Seconds between looks at whether the caller has caught up."""
 
@@ -47,7 +50,7 @@ class Live:
         runtime: Runtime,
         account: Account,
         halted: Callable[[], bool],
-        jobs: Jobs | None = None,
+        jobs: Jobs,
     ) -> None:
         self.endpoint = endpoint
         self.runtime = runtime
@@ -57,6 +60,9 @@ class Live:
         self._halted = halted
         self._flying: dict[str, asyncio.Event] = {}
         """Of the requests that are asked now, by key: set when each has ended."""
+        self._elsewhere = 0
+        """How many of them another process asks."""
+        self._told_of_others = False
         self._most = runtime.concurrency * len(self.hosts.all)
         """Requests at work at a time."""
         self._hits = 0
@@ -96,7 +102,9 @@ class Live:
         try:
             for _ in range(self._most):
                 start()
-            watcher = asyncio.create_task(self._silence.watch(lambda: len(self._flying)))
+            watcher = asyncio.create_task(
+                self._silence.watch(lambda: len(self._flying) - self._elsewhere)
+            )
             while tasks:
                 await asyncio.wait(tasks)
             watcher.cancel()
@@ -157,24 +165,69 @@ class Live:
         """A request's answer: from the cache, or paid for now, or the failure of all attempts."""
         while call.key in self._flying:
             await self._flying[call.key].wait()
-        hit = self.account.cached(call.key)
-        if hit is not None:
-            self._hits += 1
-            if self._hits % BREATH == 0:
-                await asyncio.sleep(0)
-            return hit
-        if self.jobs:
-            self._check_not_in_a_job(self.jobs, call.key)
         self._flying[call.key] = asyncio.Event()
+        try:
+            hit = await self._found(call.key)
+            if hit is None:
+                return await self._paid(call)
+        finally:
+            self._flying.pop(call.key).set()
+        self._hits += 1
+        if self._hits % BREATH == 0:
+            await asyncio.sleep(0)
+        return hit
+
+    async def _found(self, key: str) -> Answer | None:
+        """A request's answer, if anybody has paid for it, or is paying; else the request is ours.
+
+        EndpointError where the Batch API has it.
+        """
+        account = self.account
+        while not account.cache.claim(key):
+            hit, _ = account.cached(key)
+            if hit is not None:
+                return hit
+            await self._wait_for_others()
+        hit, in_batch = account.cached(key)
+        if hit is None and not in_batch:
+            return None
+        account.cache.release(key)
+        if hit is None:
+            self._refuse_batched(key)
+        return hit
+
+    async def _wait_for_others(self) -> None:
+        """Another process asks the same: wait a moment, while another request is asked here."""
+        if not self._told_of_others:
+            self._told_of_others = True
+            print(
+                f"{self.account.payer.step}: another process asks some of the same; its answers "
+                "are waited for, and not paid twice",
+                file=sys.stderr,
+            )
+        self._elsewhere += 1
+        try:
+            await self._rest(OTHERS)
+        finally:
+            self._elsewhere -= 1
+
+    def _refuse_batched(self, key: str) -> None:
+        raise EndpointError(
+            f"A request is in batch {self.jobs.holder(key)} of {self.endpoint.base_url}, and would "
+            'be paid twice. Wait for it with mode = "batch", or cancel it there: what it has done '
+            "by then is taken, and the rest is asked live."
+        )
+
+    async def _paid(self, call: Call) -> Answer:
+        """The answer to a request that is claimed, or the failure of all attempts."""
         purse = self.account.purse
-        reserved = 0.0
+        reserved = None
         since = self.account.answers
         attempts: list[dict[str, Any]] = []
         try:
             if purse.capped:
-                amount = money.worst(self.endpoint, call.text, call.body)
-                await purse.reserve(amount, self.hosts)
-                reserved = amount
+                worst = money.worst(self.endpoint, call.text, call.body)
+                reserved = await purse.reserve(call.key, worst, self.hosts)
                 since = self.account.answers
             return await self._ask(call, attempts)
         except (Refused, Retry) as error:
@@ -182,17 +235,7 @@ class Live:
             return self.account.fail(call, error, attempts, since)
         finally:
             purse.release(reserved)
-            self._flying.pop(call.key).set()
-
-    def _check_not_in_a_job(self, jobs: Jobs, key: str) -> None:
-        """EndpointError where the Batch API has a request already."""
-        job = jobs.holder(key)
-        if job:
-            raise EndpointError(
-                f"A request is in batch {job} of {self.endpoint.base_url}, and would be paid "
-                'twice. Wait for it with mode = "batch", or cancel it there: what it has done by '
-                "then is taken, and the rest is asked live."
-            )
+            self.account.cache.release(call.key)
 
     async def _ask(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
         """The answer, after as many attempts as the runtime section allows."""
@@ -239,7 +282,7 @@ class Live:
                 seconds = time.monotonic() - began
                 if self.account.keep(call.key, call.text, raw, usage, seconds):
                     return answer
-                return self.account.cached(call.key) or answer
+                return self.account.cached(call.key)[0] or answer
             finally:
                 self.hosts.leave(host)
             await self._rest(wait)

@@ -1,6 +1,7 @@
 """What answers cost: dated prices from the configuration, and hard caps."""
 
 import fcntl
+import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -64,6 +65,14 @@ def worst(endpoint: Endpoint, text: str, body: dict[str, Any]) -> float:
     return whole * factor(endpoint) / 1e6
 
 
+class Reserved(NamedTuple):
+    """What was set aside for a request on its way."""
+
+    amount: float
+    number: int
+    """Of its line in the cache."""
+
+
 class Cap(NamedTuple):
     """A limit on what may be spent."""
 
@@ -81,6 +90,9 @@ class Purse:
     def __init__(
         self, cache: Cache, runtime: Runtime, run: str, step: str, endpoint: Endpoint
     ) -> None:
+        self.cache = cache
+        self.run = run
+        self.step = step
         self.endpoint = endpoint
         self.caps = [
             Cap("budget", runtime.budget, f"run {run}"),
@@ -88,40 +100,52 @@ class Purse:
         ]
         self.capped = any(cap.most is not None for cap in self.caps)
         self.spent = [0.0, 0.0]
-        """Under each cap."""
+        """Under each cap, with what is lost."""
+        self.lost = (0.0, 0)
+        """What requests of the run may have cost that were on their way when a process was killed,
+        and how many they are."""
         self.reserved = 0.0
         """What requests on their way may cost."""
         self._holders = 0
         """How many they are."""
-        self._lock: IO[str] | None = None
-        if not self.capped:
-            return
-        if endpoint.price is None and endpoint.base_url != STANDIN:
+        if self.capped and endpoint.price is None and endpoint.base_url != STANDIN:
             raise BudgetError(
                 f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap "
                 "cannot be kept. Add a price table (input, output, date) to the endpoint, or "
                 "remove the cap."
             )
-        self._lock = _alone(cache.path.with_name(f"{run}.budget.lock"), run)
-        for place, part in enumerate((None, step)):
-            self.spent[place], unknown = cache.spent(run, part)
-            if unknown:
-                self.close()
-                raise BudgetError(
-                    f"run {run} has made {unknown} calls whose cost is unknown, so {self._named()} "
-                    "cannot be kept. Start a new run with prices from its first call on, or remove "
-                    "the cap."
-                )
+        self._lock = _spending(cache.path.with_name(f"{run}.budget.lock"), run, self.capped)
+        try:
+            if self.capped:
+                self._look_up()
+        except BaseException:
+            self.close()
+            raise
 
-    async def reserve(self, amount: float, hosts: Hosts) -> None:
+    def _look_up(self) -> None:
+        """What the run and the step have spent; BudgetError where nobody knows."""
+        self.lost = self.cache.lost(self.run, None)
+        for place, part in enumerate((None, self.step)):
+            paid, unknown = self.cache.spent(self.run, part)
+            if unknown:
+                raise BudgetError(
+                    f"run {self.run} has made {unknown} calls whose cost is unknown, so "
+                    f"{self._named()} cannot be kept. Start a new run with prices from its first "
+                    "call on, or remove the cap."
+                )
+            self.spent[place] = paid + self.cache.lost(self.run, part)[0]
+
+    async def reserve(self, key: str, amount: float, hosts: Hosts) -> Reserved | None:
         """Set aside what a request may cost; BudgetError where a cap has no room for it."""
         if not self.capped or not amount:
-            return
+            return None
         while self._holders and self._over(self.reserved + amount) is not None:
             await hosts.pause(0.02)  # another request may cost less than was set aside for it
         self.check(amount)
+        number = self.cache.send(key, self.run, self.step, amount)
         self.reserved += amount
         self._holders += 1
+        return Reserved(amount, number)
 
     def check(self, amount: float) -> None:
         """BudgetError where a cap has no room for so much more."""
@@ -130,9 +154,16 @@ class Purse:
             return
         name, most, whose = self.caps[over]
         currency = self.endpoint.price.currency if self.endpoint.price else ""
+        worst, count = self.lost
+        lost = ""
+        if count:
+            lost = (
+                f" (with up to {worst:.4f} for {count} requests of the run that were on their way "
+                "when a process was killed)"
+            )
         raise BudgetError(
-            f"{whose} has spent {self.spent[over]:.4f} of its {name} of {most} {currency}, and "
-            f"what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on: "
+            f"{whose} has spent {self.spent[over]:.4f} of its {name} of {most} {currency}{lost}, "
+            f"and what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on: "
             f"--set runtime.{name}={(most or 0) * 2:g}"
         )
 
@@ -151,17 +182,17 @@ class Purse:
                 return place
         return None
 
-    def release(self, amount: float) -> None:
+    def release(self, reserved: Reserved | None) -> None:
         """What was set aside was paid, or will not be."""
-        if self.capped and amount:
+        if reserved:
+            self.cache.settle(reserved.number)
             self._holders -= 1
-            self.reserved -= amount
+            self.reserved -= reserved.amount
             if not self._holders:  # without what rounding has left
                 self.reserved = 0.0
 
     def close(self) -> None:
-        if self._lock:
-            self._lock.close()
+        self._lock.close()
 
     def settle(self, paid: float | None) -> None:
         """An answer was paid; BudgetError where nobody knows what it cost."""
@@ -178,18 +209,18 @@ class Purse:
         return " and ".join(f"runtime.{cap.name} = {cap.most}" for cap in caps)
 
 
-def _alone(path: Path, run: str) -> IO[str]:
-    """A lock on a run's money.
+def _spending(path: Path, run: str, alone: bool) -> IO[bytes]:
+    """A lock on a run's money, for one process alone where it keeps a cap.
 
-    Of two processes that spend it, each would keep the cap, and together they would not.
+    Of two that spend it, each would keep the cap, and together they would not.
     """
-    file = path.open("w")
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise BudgetError(
-            f"Another process spends the money of run {run}, and a cap can be kept by one at a "
-            "time. Wait for it."
+            f"Another process spends the money of run {run}, and where there is a cap, one at a "
+            "time can. Wait for it."
         ) from None
     return file

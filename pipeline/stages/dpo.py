@@ -19,7 +19,8 @@ from pipeline.execution.context import Context
 from pipeline.execution.stage import Code
 from pipeline.judging import preferences
 from pipeline.judging.preferences import LeftOut
-from pipeline.llm.cache import cache_path, spent_on
+from pipeline.llm.database import cache_path
+from pipeline.llm.ledger import spent_on
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row

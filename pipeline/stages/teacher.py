@@ -26,6 +26,8 @@ from pipeline.runs.step import Step
 SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
 WORDS = re.compile(r"\w+")
+NO_WORDS = {code: " " for code in range(128) if not WORDS.fullmatch(chr(code))}
+"""In ASCII."""
 BLANK = re.compile(r"[\[<(](?:humorous )?(?:joke|paraphrase|version)\s*#?\d+[\]>)]", re.IGNORECASE)
 """A form's blank that was not filled in."""
 REFUSAL = re.compile(
@@ -184,5 +186,8 @@ def _different(
 
 def fold(text: str) -> str:
     """For comparing: lower case, words only; of a text without words, its pictures."""
-    words = " ".join(WORDS.findall(text.lower()))
+    if text.isascii():  # the same, twice as fast
+        words = " ".join(text.lower().translate(NO_WORDS).split())
+    else:
+        words = " ".join(WORDS.findall(text.lower()))
     return words or "".join(sign for sign in text if unicodedata.category(sign) == "So")

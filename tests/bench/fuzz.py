@@ -93,7 +93,7 @@ def _outcome(account: Account, key: str, raw: str, draw: random.Random) -> str:
         return _traceback(error, raw)
     account.keep(key, "{}", raw, usage, 0.0)
     try:
-        answer = account.cached(key)
+        answer, _ = account.cached(key)
         if answer is None:
             return "fault: kept and not read"
         _read(answer, draw)
@@ -176,7 +176,7 @@ def _taken(api: BatchApi, key: str, line: bytes) -> str:
     again = api._read(answered, '{"messages": []}', "job", Payer("r", "s"))
     if again:
         return "sent again"
-    if api.account.has(key):
+    if api.account.asked(key):
         return "kept"
     return "refused with a reason" if key in api._failed else "fault: lost"
 

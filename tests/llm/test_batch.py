@@ -16,9 +16,9 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.batch import BatchApi
-from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.jobs import Jobs
+from pipeline.llm.ledger import usage
 from pipeline.llm.quarantine import Quarantine
 from tests.llm.conftest import answers_of
 

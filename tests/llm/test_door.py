@@ -13,9 +13,9 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, ConfigError, EndpointError
 from pipeline.llm.answer import parse
-from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
 from pipeline.llm.faults import retry_after
+from pipeline.llm.ledger import usage
 from tests.llm.conftest import answers_of
 
 PRICE = {"input": 1.0, "output": 2.0, "date": "2026-11-01"}

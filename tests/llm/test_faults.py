@@ -13,8 +13,8 @@ import pytest
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
-from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
+from pipeline.llm.ledger import usage
 from pipeline.llm.quarantine import Quarantine
 from tests.bench.server import Options
 from tests.llm.conftest import answers_of

@@ -10,8 +10,8 @@ from pipeline.errors import BudgetError
 from pipeline.execution.forecast import Dry, Forecast, of_requests
 from pipeline.llm import money
 from pipeline.llm.answer import Usage
-from pipeline.llm.cache import usage
 from pipeline.llm.door import Door
+from pipeline.llm.ledger import usage
 from pipeline.runs.step import Step
 from tests.bench.door import prepare
 from tests.llm.conftest import answers_of
