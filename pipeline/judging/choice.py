@@ -16,16 +16,16 @@ from pipeline.config.judging import Judging
 from pipeline.judging.verdict import SHOWN, Pair, Role, Shown, side, verdict
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
-from pipeline.llm.said import (
+from pipeline.llm.tokens import Token, spelled
+from pipeline.parsing.said import (
     FENCE,
     Found,
     said,
-    speaks_until,
     structures,
     whole_structure,
     without_fences,
 )
-from pipeline.llm.tokens import Token, spelled
+from pipeline.parsing.thoughts import speaks_until
 from pipeline.rows.records import Order, Verdict
 from pipeline.vocabulary import Aspect
 

@@ -13,16 +13,14 @@ Every answer is kept in the call cache, and nothing is paid twice.
     call         what is asked, and the key of its answer
     answer       what came back, checked
     tokens       its tokens with their log-probabilities
-    said         what it says: without thoughts and stop tokens; JSON in it
-    lists        the items of a list in it
-    numbered     where each begins
-    json_lists   those in JSON
-    items        what of an item is the joke
     silence      tells that nothing comes
     account      what a step asks and pays
-    cache        every answer ever paid for
+    cache        every answer ever paid for, and who asks for more just now
+    claims       requests on their way, whichever process asks them
+    database     the cache on disk
+    ledger       what was paid for
     money        prices and caps
     quarantine   requests that failed for good, with all their attempts
 
-Stages know Door and Answer, and what reads an answer's text: said and lists.
+Stages know Door and Answer.
 """

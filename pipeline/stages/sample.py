@@ -16,7 +16,7 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
 from pipeline.llm.answer import Answer
-from pipeline.llm.said import said
+from pipeline.parsing.said import said
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, content_id, make

@@ -13,10 +13,10 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
-from pipeline.llm import lists
 from pipeline.llm.answer import Answer
-from pipeline.llm.items import Listed, clean
-from pipeline.llm.said import said, whole_structure
+from pipeline.parsing import lists
+from pipeline.parsing.listed import Listed, clean
+from pipeline.parsing.said import said, whole_structure
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, make

@@ -29,7 +29,7 @@ from pipeline.llm.batch import BatchApi
 from pipeline.llm.batch_client import answer_line
 from pipeline.llm.faults import Retry
 from pipeline.llm.money import cost
-from pipeline.llm.said import said
+from pipeline.parsing.said import said
 from pipeline.stages import teacher
 from tests import ROOT
 

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from pipeline.llm import numbered
-from pipeline.llm.items import Listed, clean
-from pipeline.llm.said import Found, structures, whole_structure, without_fences
+from pipeline.parsing import numbered
+from pipeline.parsing.listed import Listed, clean
+from pipeline.parsing.said import Found, structures, whole_structure, without_fences
 
 JOKES = "jokes"
 """The key that the schema asks for."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.llm.items import Block
+from pipeline.parsing.items import Block
 
 HAN = "一二三四五六七八九十"
 NUMBER = rf"\d{{1,3}}|[①-⑳⑴-⒛❶-❿]|[{HAN}]{{1,3}}"

@@ -1,24 +1,15 @@
-"""The items of a list in an answer, as models number, title and explain them.
-
-What stands in a list is an item's, or it is a title or an explanation, and those are given as well:
-nothing is lost in silence.
-"""
+"""Lists as models dress them up: with titles, explanations, bold, letters, HTML, or as JSON."""
 
 import re
 from collections.abc import Sequence
 
-from pipeline.llm import json_lists, numbered
-from pipeline.llm.items import Listed, clean, cut_the_end, explanations, titles
-from pipeline.llm.numbered import Numbered
-from pipeline.llm.said import without_fences
+from pipeline.parsing import json_lists, numbered
+from pipeline.parsing.items import cut_the_end, explanations, titles
+from pipeline.parsing.listed import Listed, clean
+from pipeline.parsing.numbered import Numbered
+from pipeline.parsing.said import without_fences
 
 BULLET = re.compile(r"^\s*[-*•‣▪+–—]\s+(?=\S)")
-DRESSED = re.compile(
-    r"[*_#<>{}|`\\:：（\r]|[\[【]\D|^\d+\. \(\D|\((?:this|it)\b", re.IGNORECASE | re.MULTILINE
-)
-"""What a list that is more than plain lines has: bold, titles, labels, brackets, HTML, JSON."""
-DRESS = re.compile(r"[*_#<>{}|`\\:：（\r\[【(]")
-"""What all of that begins with; most lists have none of it, and to find that is quick."""
 BREAK = re.compile(r"<br\s*/?>|</?(?:ol|ul|p|div)>|</li>", re.IGNORECASE)
 BOLD = re.compile(r"</?(?:b|strong)>", re.IGNORECASE)
 ENTRY = re.compile(r"<li>", re.IGNORECASE)
@@ -36,9 +27,6 @@ LONGEST_HEADING = 80
 
 def read(text: str, n: int) -> Listed:
     """The items of a list in an answer's text, of which n were asked for."""
-    plain = _plain(text)
-    if plain and len(plain.items) >= n:
-        return plain
     lines = _lines(text)
     if '"jokes"' in text or without_fences(text).lstrip().startswith(("{", "[")):
         listed = json_lists.read(text, n)
@@ -58,21 +46,6 @@ def read(text: str, n: int) -> Listed:
     if not listed.items and n > 1:
         listed = _otherwise(lines, n) or listed
     return listed
-
-
-def _plain(text: str) -> Listed | None:
-    """The items of a list of plain lines, as most are; None where anything else is in it."""
-    if (DRESS.search(text) and DRESSED.search(text)) or '"jokes"' in text:
-        return None
-    items = []
-    for number, line in enumerate(text.split("\n"), 1):
-        item = line.removeprefix(f"{number}. ")
-        if item is line or not item.strip() or item[0].isspace():
-            return None
-        if line.rstrip().endswith(("-", "–", "—")):  # it may run on
-            return None
-        items.append(clean(item))
-    return Listed(items)
 
 
 def _lines(text: str) -> list[str]:
