@@ -8,7 +8,7 @@ import importlib
 import io
 import sys
 
-from pipeline import errors, project
+from pipeline import errors, project, signals
 from pipeline.commands import flags
 from pipeline.errors import HumorDistillError, StorageError
 
@@ -22,18 +22,19 @@ def main(argv: list[str] | None = None) -> int:
     _speak_any_encoding()
     args = flags.parser().parse_args(argv)
     try:
-        _run(args)
+        with signals.stopping():
+            _run(args)
     except HumorDistillError as error:
         print(f"humor-distill: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(
             "humor-distill: stopped; the same command (without --force) goes on from here",
             file=sys.stderr,
         )
-        return 130
+        return signals.exit_code(stop)
     return 0
 
 

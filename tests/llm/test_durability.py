@@ -2,11 +2,16 @@
 stay."""
 
 import json
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.llm.ledger import usage
+from pipeline.signals import Stopped, stopping
 from tests import ROOT
 from tests.bench import door
 from tests.conftest import rows
@@ -35,6 +40,41 @@ def test_killed_at_twenty_random_moments(url, tmp_path):
     assert found["lost"] == found["doubled"] == 0
     assert found["killed"] == 20
     assert found["twice"] <= 20 * 64
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_stage_when_what_is_on_its_way_is_kept(url, tmp_path, ending):
+    number = getattr(signal, ending)
+    door.reset(url, latency_ms=400, numbered=3)
+    command = door.prepare(tmp_path, url, 200, 32)
+    environment = {**os.environ, "HUMOR_DISTILL_DATA": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    while door.stats(url)["flying"] < 32:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert said.decode().endswith(
+        "teacher: waiting for the answers on their way; Ctrl-C again abandons them\n"
+        "humor-distill: stopped; the same command (without --force) goes on from here\n"
+    )
+    answered = door.stats(url)["ok"]
+    assert 32 <= answered < 200
+    assert usage(tmp_path / "cache/calls.sqlite", "bench")["calls"] == answered
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            with pytest.raises(Stopped):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_always_fails_leaves_the_step_open_and_is_asked_again_alone(url, data, teacher):

@@ -1,0 +1,60 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: what is on its way is awaited and kept."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDINGS = ("SIGTERM", "SIGHUP")
+"""What schedulers, containers and closed terminals send; Windows has no SIGHUP."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Within, a signal that would have ended the process raises Stopped.
+
+    One that is ignored stays so (nohup), and so does a handler of whoever calls us.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ENDINGS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """128 and the signal, as a shell says it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    return 128 + getattr(stop, "number", signal.SIGINT)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _leave_lost_terminal()
+    raise Stopped(number)
+
+
+def _leave_lost_terminal() -> None:
+    """Write nowhere from here on where the terminal is gone: to write there is an error."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        try:
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"\n")
+        except OSError:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
