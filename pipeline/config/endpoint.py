@@ -1,30 +1,33 @@
 """Where a hosted model answers, and at what price: a section of the configuration."""
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
+from pipeline.config import secrets
 from pipeline.config.section import Section
 
 STANDIN = "standin:"
 """The base_url of the embedded stand-in."""
 LOCAL = "local:"
 """The base_url of a model that is loaded here; the cloze critic alone can use one."""
-SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
-"""Names of headers whose values are secrets."""
 
 
-def _without_password(url: str) -> str:
-    if "@" in url.partition("//")[2].partition("/")[0]:
+def _without_secret(url: str) -> str:
+    if secrets.PASSWORD.search(url):
         raise ValueError(
             "a password stays out of files: put the key into a variable, and name it in api_key_env"
+        )
+    if "?" in url or "#" in url:
+        raise ValueError(
+            "what is asked goes below this address, so it ends before any ? or #; a key stays out "
+            "of files: put it into a variable, and name it in api_key_env or extra_headers"
         )
     return url
 
 
-Address = Annotated[str, AfterValidator(_without_password)]
-"""A URL without a password in it."""
+Address = Annotated[str, AfterValidator(_without_secret)]
+"""A URL without a password or a query in it."""
 
 
 class Price(Section):
@@ -46,7 +49,7 @@ class Endpoint(Section):
     """Where a hosted model answers: any server that speaks the OpenAI chat-completions protocol."""
 
     in_no_recipe: ClassVar[frozenset[str]] = frozenset(
-        "price api_key_env extra_headers replicas mode "
+        "price api_key_env extra_headers allow_http replicas mode "
         "requests_per_minute tokens_per_minute".split()
     )
     base_url: Address
@@ -64,6 +67,9 @@ class Endpoint(Section):
     """Name of the environment variable that holds the key; the key itself is never in a file."""
     extra_headers: dict[str, str] = {}
     """More headers for every request; "$NAME" stands for the value of an environment variable."""
+    allow_http: bool = False
+    """Send the key over plain http to another machine, for everybody on the way to read; without
+    it, http goes with a key to this machine alone."""
     price: Price | None = None
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
     """The account's limit, for each address. None: as fast as concurrency and 429s allow."""
@@ -96,8 +102,19 @@ class Endpoint(Section):
     @classmethod
     def no_key_in_a_file(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if SECRET.search(name) and not value.startswith("$"):
+            if secrets.header(name, value):
                 raise ValueError(
                     f'{name} holds a secret, which stays out of files: {name} = "$VARIABLE"'
                 )
         return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def no_key_in_a_body(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        name = secrets.in_body(body)
+        if name is not None:
+            raise ValueError(
+                f"{name} holds a secret, which stays out of files, and every request is kept in "
+                "one: send it in a header, extra_headers, with the name of its variable"
+            )
+        return body

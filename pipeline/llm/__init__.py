@@ -9,6 +9,7 @@ Every answer is kept in the call cache, and nothing is paid twice.
     jobs         those that are planned, made and waited for
     hosts        the addresses of an endpoint: who is asked next, and how fast
     client       one HTTP request
+    identity     the keys that it shows, and how they stay between the two
     faults       every way that one can fail
     call         what is asked, and the key of its answer
     answer       what came back, checked

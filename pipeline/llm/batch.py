@@ -223,7 +223,7 @@ class BatchApi:
         Returns the requests that it leaves without one and that are worth another job.
         """
         if batch.status == "failed":
-            why = _why(batch)
+            why = self.client.why(batch)
             self.jobs.forget(job.name)
             raise EndpointError(f"{self.endpoint.base_url} refused batch {batch.id}: {why}")
         payer = Payer(job.run, job.step)
@@ -299,11 +299,3 @@ class BatchApi:
         self._failed[key] = error
         attempt["request"] = json.loads(request)
         return []
-
-
-def _why(batch: Any) -> str:
-    """What the endpoint says of a job that failed."""
-    why = ""
-    if batch.errors:
-        why = "; ".join(f"{error.code}: {error.message}" for error in batch.errors.data or [])
-    return why or "it does not say why"

@@ -16,6 +16,7 @@ from pipeline.llm import client
 from pipeline.llm.client import MOST_BYTES
 from pipeline.llm.faults import Busy, Gone, Retry, by_status
 from pipeline.llm.hosts import pause
+from pipeline.llm.identity import Identity
 from pipeline.llm.jobs import URL
 
 PATIENCE = 900.0
@@ -45,14 +46,19 @@ class BatchClient:
         self.endpoint = endpoint
         self.runtime = runtime
         self._halted = halted
-        self._identity = client.Identity(endpoint)
+        self._identity = Identity(endpoint)
         self._api = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key="none",
             default_headers=self._identity.headers,
             max_retries=0,
             timeout=max(runtime.timeout, FILE_TIMEOUT),
-            http_client=openai.DefaultAioHttpClient(follow_redirects=False),
+            http_client=openai.DefaultAioHttpClient(
+                follow_redirects=False,
+                trust_env=False,
+                proxy=client.proxy(endpoint.base_url),
+                verify=client.certificates(endpoint.base_url),
+            ),
         )
 
     async def send(self, path: Path, name: str) -> str:
@@ -89,6 +95,14 @@ class BatchClient:
                 return job
         return None
 
+    def why(self, job: Any) -> str:
+        """What the endpoint says of a job that failed."""
+        why = ""
+        if job.errors:
+            errors = job.errors.data or []
+            why = "; ".join(f"{error.code}: {error.message}" for error in errors)
+        return self._identity.hidden_text(why) or "it does not say why"
+
     async def job(self, identity: str) -> Any:
         """A job as it is now."""
         return await self._tried(lambda: self._api.batches.retrieve(identity))
@@ -107,8 +121,8 @@ class BatchClient:
                     *lines, rest = (rest + part).split(b"\n")
                     rest = rest[:MOST_BYTES]
                     for line in lines:
-                        take(line)
-            take(rest)
+                        take(self._identity.hidden_in_answer(line))
+            take(self._identity.hidden_in_answer(rest))
 
         await self._tried(download)
 
@@ -127,7 +141,8 @@ class BatchClient:
                 return await ask()
             except openai.APIStatusError as error:
                 if error.status_code == 404:
-                    raise Missing(f"{error.request.url} is not there: {error.message}") from None
+                    why = self._identity.hidden_text(error.message)
+                    raise Missing(f"{error.request.url} is not there: {why}") from None
                 wait = error.response.headers.get("retry-after")
                 body = json.dumps({"error": error.body}).encode()
                 fault = self.fault(error.status_code, wait, body)

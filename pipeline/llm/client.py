@@ -7,7 +7,6 @@ NO_PROXY, SSL_CERT_FILE.
 """
 
 import json
-import os
 import time
 import urllib.parse
 import urllib.request
@@ -15,8 +14,9 @@ from typing import Any, Protocol
 
 from pipeline import standin
 from pipeline.config.endpoint import STANDIN, Endpoint
-from pipeline.errors import ConfigError, EndpointError
+from pipeline.errors import EndpointError
 from pipeline.llm.faults import STREAM, Gone, Retry, by_status
+from pipeline.llm.identity import Identity, is_this_machine
 
 CONNECT = 30.0
 """Seconds at most to reach a server, which is no matter of how long its answer is."""
@@ -40,55 +40,25 @@ def connect(endpoint: Endpoint, url: str, timeout: float) -> Client:
     return InProcess(endpoint) if url == STANDIN else Http(endpoint, url, timeout)
 
 
-class Identity:
-    """What an endpoint is shown: headers, with the values of the variables that they name."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._secrets: list[str] = []
-        self.headers: dict[str, str] = {}
-        for name, value in endpoint.extra_headers.items():
-            if value.startswith("$"):
-                value = self._secret(value[1:], f"the header {name}")
-            self.headers[name] = value
-        if endpoint.api_key_env is not None:
-            key = self._secret(endpoint.api_key_env, endpoint.base_url)
-            self.headers["Authorization"] = f"Bearer {key}"
-
-    def _secret(self, variable: str, what: str) -> str:
-        secret = _variable(variable, what)
-        self._secrets.append(secret)
-        return secret
-
-    def hidden(self, body: bytes) -> bytes:
-        """What a server said, without the secrets that it may repeat."""
-        for secret in self._secrets:
-            body = body.replace(secret.encode(), b"***")
-        return body
-
-
-def _variable(variable: str, what: str) -> str:
-    """The value of a variable of the environment; ConfigError where it cannot be a key."""
-    key = os.environ.get(variable, "").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        why = "is not a key" if key else "is empty"
-        raise ConfigError(
-            f"The environment variable {variable} {why}. It holds the key for {what}: export "
-            f"{variable}=... and run the same command again."
-        )
-    return key
-
-
 class Http:
     """A connection pool to one address."""
 
     def __init__(self, endpoint: Endpoint, url: str, timeout: float) -> None:
         import aiohttp
+        from multidict import CIMultiDict
         from yarl import URL
 
         self.endpoint = endpoint
         self.url = url
         self._timeout = timeout
         self._identity = Identity(endpoint)
+        self._headers = CIMultiDict(
+            {
+                "Content-Type": "application/json",
+                "User-Agent": "humor-distill",
+                **self._identity.headers,
+            }
+        )
         self._lost = aiohttp.ClientError
         self._refused = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         self._untrusted = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
@@ -96,25 +66,25 @@ class Http:
             path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")
         }
         self._proxy = proxy(url)
+        # without headers: those of a session go to a proxy as well, with CONNECT and in the clear
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=certificates(url)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "Content-Type": "application/json",
-                "User-Agent": "humor-distill",
-                **self._identity.headers,
-            },
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT)),
         )
 
     async def send(self, path: str, payload: bytes) -> bytes:
         try:
             async with self._session.post(
-                self._paths[path], data=payload, proxy=self._proxy, allow_redirects=False
+                self._paths[path],
+                data=payload,
+                headers=self._headers,
+                proxy=self._proxy,
+                allow_redirects=False,
             ) as response:
                 body = await _body(response)
                 if response.status == 200:
-                    return body
+                    return self._identity.hidden_in_answer(body)
                 wait = response.headers.get("Retry-After")
         except self._untrusted as error:
             raise EndpointError(
@@ -161,9 +131,9 @@ async def _body(response: Any) -> bytes:
 
 
 def proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address."""
+    """The proxy that the environment names for an address; none for one of this machine."""
     parts = urllib.parse.urlsplit(url)
-    if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+    if not parts.hostname or is_this_machine(url) or urllib.request.proxy_bypass(parts.hostname):
         return None
     proxies = urllib.request.getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
