@@ -15,7 +15,10 @@ from pipeline.errors import ConfigError
 CRITIC = ("critic", "cloze")
 """The critic's, whichever its method."""
 UNESCAPED = json.JSONEncoder(ensure_ascii=False)
-LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+LINE_ENDS = "\x85\u2028\u2029"
+MARKERS = r"<(?=[^<>\s]{1,60}>)|\[(?=/?[A-Z_]{2,30}\])|◁(?=[^◁▷\n]{1,60}▷)"
+"""What special tokens and the marks of roles begin with: <|im_start|>, </s>, [/INST], ◁think▷."""
+ESCAPED = re.compile(f"[{LINE_ENDS}]|{MARKERS}")
 
 
 def text(name: str) -> str:
@@ -67,6 +70,8 @@ def render(name: str, **values: Any) -> str:
         return str(_template(path, changed).render(values)).strip()
     except RecursionError:
         raise ConfigError(f"{path}: brackets inside brackets, too many to read.") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from None
     except TemplateError as error:
         number = getattr(error, "lineno", None)
         line = f":{number}" if number else ""
@@ -89,9 +94,10 @@ def json_object(name: str, **properties: dict[str, Any]) -> dict[str, Any]:
 @functools.lru_cache(maxsize=16)
 def _template(path: str, changed: int) -> Any:
     """The compiled template of a file as it was at some time."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = Environment(
+    environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quoted"] = _quoted
@@ -99,6 +105,10 @@ def _template(path: str, changed: int) -> Any:
 
 
 def _quoted(value: Any) -> str:
-    """A JSON string on one line: what some take for the end of a line is escaped as well."""
+    """A JSON string on one line that no reader takes for more than a text.
+
+    What some take for the end of a line is escaped as well, and what a tokenizer may take for a
+    token of its own: the end of a text, or the beginning of somebody's turn.
+    """
     quoted = UNESCAPED.encode(str(value))
-    return LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", quoted)
+    return ESCAPED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", quoted)

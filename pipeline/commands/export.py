@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
         rows(run, partial, place)
     else:
         kind = "model"
-        model(run, args.contestant, partial, place)
+        model(run, args.contestant, partial, place, args.trust_remote_code)
     if args.out.exists():
         args.out.rmdir()
     partial.rename(args.out)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         push(args.out, args.push, kind)
 
 
-def model(run: Run, contestant: str, out: Path, place: str) -> None:
+def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False) -> None:
     """One contestant, to keep and serve.
 
     Its weights with any adapter merged, tokenizer, generation config, card and SERVING.md.
@@ -62,7 +62,7 @@ def model(run: Run, contestant: str, out: Path, place: str) -> None:
     from pipeline.models import chat_template, student, student_prompt
 
     step = students[contestant]
-    config = made.as_made(run, step)
+    config = made.as_made(run, step, trust)
     weights = student.weights(run, step) if step else None
     tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)

@@ -82,6 +82,11 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         help="complete the step without the rows of calls that failed for good",
     )
     command.add_argument(
+        "--adopt",
+        action="store_true",
+        help="go on with a run that was copied here, and talk to whom its configuration names",
+    )
+    command.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
 
@@ -156,11 +161,20 @@ def _report(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run code that comes with the student; without it none runs, whatever the run says",
+    )
+
+
 def _try(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "sentence", nargs="*", metavar="SENTENCE", help="sentences (default: asked for, one by one)"
     )
     _run(command)
+    _trust(command)
 
 
 def _export(command: argparse.ArgumentParser) -> None:
@@ -172,6 +186,7 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student"
     )
+    _trust(command)
 
 
 def _tables(command: argparse.ArgumentParser) -> None:

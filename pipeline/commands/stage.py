@@ -3,16 +3,16 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
 from pipeline import project
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.execution import linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
+from pipeline.runs import known
 from pipeline.runs.files import SETTINGS, read_json
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run, choose
@@ -22,9 +22,15 @@ from pipeline.runs.step import Step, steps
 def run(args: argparse.Namespace) -> None:
     """Execute the steps that a command names, in order."""
     run = Run(args.run)
-    config = _configured(run, args)
+    stored = _stored(run, args)
+    config = _configured(run, args, stored)
     planned = steps(config)
     chosen = _chosen(run, planned, args)
+    unfinished = args.force or any(run.manifest(step) is None for step in chosen)
+    if unfinished and not args.dry_run:
+        if stored:
+            _check_known(stored, args)
+        known.note(run.name, config)
     if args.source:
         run = _borrowing(run, planned, chosen, config, args)
     if args.command == "all" and not args.dry_run:
@@ -39,29 +45,59 @@ def run(args: argparse.Namespace) -> None:
         print(dry.total())
 
 
-def _configured(run: Run, args: argparse.Namespace) -> Config:
+def _stored(run: Run, args: argparse.Namespace) -> Run | None:
+    """The run whose config.json is the configuration; None where the person names a file.
+
+    It is this run, or the one given to --from where this one is new.
+    """
+    for stored in (run, Run(args.source or run.name)):
+        if args.config is None and (stored.folder / SETTINGS).exists():
+            return stored
+    return None
+
+
+def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Config:
     """The run's configuration, with --set on top.
 
     It is --config, else what the run (or the one given to --from) last ran with, else the demo's.
     """
-    own = run.folder / SETTINGS
-    theirs = Run(args.source or run.name).folder / SETTINGS
     path: Path = args.config or project.path("configs/demo.toml")
-    data: dict[str, Any] = {}
-    if args.config is None:
-        for stored in (theirs, own):
-            if stored.exists():
-                path = stored
-                data = read_json(stored)
-    data = data or load(path)
-    if not own.exists():
+    if stored:
+        path = stored.folder / SETTINGS
+    data = (read_json(path) if stored else None) or load(path)
+    if not (run.folder / SETTINGS).exists():
         print(f"run {run.name} is new; its configuration is {path}")
-    for text in args.set:
-        assign(data, *parse_assignment(text))
+    assigned = [parse_assignment(text) for text in args.set]
+    for assignment in assigned:
+        assign(data, *assignment)
     where = str(path)
     if args.set:
         where += " with --set"
-    return validate(data, where)
+    config = validate(data, where)
+    if stored:
+        own = {".".join(key) for key, _ in assigned}
+        for key in known.code_keys(config):
+            if key not in own:
+                raise ConfigError(
+                    f"{path}: {key} lets code run that comes with somebody's files, so it counts "
+                    "in your own file or flag alone. If you have read that code: --set "
+                    f"{key}=true, or --config FILE"
+                )
+    return config
+
+
+def _check_known(stored: Run, args: argparse.Namespace) -> None:
+    """StageError where a run that was copied here would talk to somebody; with --adopt, it may."""
+    lines = known.unknown(stored.name, read_json(stored.folder / SETTINGS))
+    if not lines or args.adopt:
+        return
+    listed = "".join(f"\n  {line}" for line in lines)
+    raise StageError(
+        f"run {stored.name} is not known to be made here, and its configuration has this program "
+        f"talk to others:{listed}\n"
+        "If you want that, say so once: the same command with --adopt. Or give a configuration of "
+        "your own: --config FILE"
+    )
 
 
 def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Step]:

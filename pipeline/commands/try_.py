@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     """Answer the sentences given, or those typed until an empty line or the end of input."""
     run = existing(args.run)
     students = made.contestants(run, made.as_made(run))
-    config = made.as_made(run, list(students.values())[-1])
+    config = made.as_made(run, list(students.values())[-1], args.trust_remote_code)
 
     from pipeline.models import student, student_prompt
 
@@ -32,8 +32,15 @@ def run(args: argparse.Namespace) -> None:
         models[name] = student.load(config, student.weights(run, step) if step else None)
     searcher = _searcher(run, config)
     room = student_prompt.room(config)
+    special = student_prompt.special_tokens(tokenizer)
     console = Console(highlight=False)
     for sentence in args.sentence or _typed():
+        spelled = special.search(sentence)
+        if spelled:
+            print(
+                f"{spelled[0]} is a special token of the student's, and no text.", file=sys.stderr
+            )
+            continue
         prompt = student_prompt.prompt(tokenizer, sentence)
         length = student_prompt.length(tokenizer, prompt)
         if room(length) < config.evaluate.max_new_tokens:

@@ -130,6 +130,10 @@ def loss_terms(dpo: Dpo, keys: dict[str, Any], objective: Objective) -> list[tup
     return list(zip(names, map(float, weights), strict=True))
 
 
+PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""Of a file in prompts/, without its .j2: a name, no path."""
+
+
 class Whitebox(Section):
     teacher: str
     """A local folder or a Hub id of a model that has the student's vocabulary."""
@@ -142,7 +146,7 @@ class Whitebox(Section):
 class Llmr(Whitebox):
     """Policy gradient with a reward that the teacher's logits induce (LLMR, arXiv 2409.12500)."""
 
-    prompts: Annotated[list[str], Field(min_length=1)] = ["student"]
+    prompts: Annotated[list[PromptName], Field(min_length=1)] = ["student"]
     """Templates in prompts/ by which the teacher is given a sentence; its logits are averaged over
     them. The student is always given prompts/student.j2."""
     value: Literal["max", "softmax"] = "max"

@@ -15,6 +15,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     in_no_recipe: ClassVar[frozenset[str]] = frozenset()
     """Its keys that change neither an answer nor a weight."""
+    own_file_only: ClassVar[frozenset[str]] = frozenset()
+    """Its keys that let code run that comes with somebody's files: they count in the person's own
+    file or flag, and never in the configuration that lies in a run."""
 
 
 def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -1,7 +1,7 @@
 """The student, and how it writes: the sections [student], [sample] and [evaluate]."""
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -41,6 +41,7 @@ class Lora(Section):
 
 
 class Student(Section):
+    own_file_only: ClassVar[frozenset[str]] = frozenset({"trust_remote_code"})
     model: str
     """A local folder or a Hub id."""
     revision: str | None = None
@@ -48,7 +49,8 @@ class Student(Section):
     dtype: Dtype = "float32"
     """Of the weights in memory and on disk; auto is the checkpoint's own."""
     trust_remote_code: bool = False
-    """Run code that comes with the model; never unless this says so."""
+    """Run code that comes with the model; never unless your own file or --set says so: in a run's
+    config.json it does not count."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """4bit with [student.lora] is QLoRA."""
     date: Day = "2024-07-26"

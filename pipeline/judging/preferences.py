@@ -25,12 +25,13 @@ def imitations(jokes: Iterable[Joke], measured: Measured) -> tuple[list[Imitatio
     rows = []
     left_out = []
     for joke in jokes:
-        if measured.fits(joke.literal_id, joke.id):
+        why = measured.unfit(joke.literal_id, joke.id)
+        if why:
+            left_out.append(LeftOut(joke.literal_id, joke.id, why))
+        else:
             rows.append(
                 imitation(joke.literal_id, measured.prompts[joke.literal_id], joke.id, joke.text)
             )
-        else:
-            left_out.append(LeftOut(joke.literal_id, joke.id, "longer than max_length"))
     return rows, left_out
 
 
@@ -50,12 +51,10 @@ def preferences(
     left_out: list[LeftOut] = []
     for verdict in verdicts:
         row = _preference(verdict, measured.prompts[verdict.literal_id])
-        reason: str | None = None
+        reason = measured.unfit(row.literal_id, row.chosen_id, row.rejected_id)
         if verdict.outcome == "failed" or (row.tie and not ties):
             reason = verdict.outcome
-        elif not measured.fits(row.literal_id, row.chosen_id, row.rejected_id):
-            reason = "longer than max_length"
-        elif not bounds[0] <= _length_ratio(row, measured.lengths) <= bounds[1]:
+        elif not reason and not bounds[0] <= _length_ratio(row, measured.lengths) <= bounds[1]:
             reason = "length ratio"
         if reason:
             left_out.append(LeftOut(verdict.literal_id, verdict.id, reason))
@@ -134,8 +133,9 @@ def rankings(
     for literal, of_literal in won.items():
         scores = mean_wins(of_literal)
         for joke in of_literal:
-            if not measured.fits(literal, joke):
-                left_out.append(LeftOut(literal, joke, "longer than max_length"))
+            why = measured.unfit(literal, joke)
+            if why:
+                left_out.append(LeftOut(literal, joke, why))
                 del scores[joke]
         if len(scores) < 2:
             left_out.append(LeftOut(literal, literal, "fewer than two candidates"))

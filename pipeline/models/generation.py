@@ -14,10 +14,11 @@ from transformers import (
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.models.sampler import RowSampler
-from pipeline.models.student_prompt import length, prompt, room, stop_tokens
+from pipeline.models.student_prompt import length, prompt, room, special_tokens, stop_tokens
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import content_id, make
+from pipeline.rows.training import SPECIAL_TOKEN
 
 SEGMENT = 32
 """Tokens between two looks at which rows have stopped."""
@@ -129,10 +130,13 @@ def _by_length(
     """
     lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
     left = room(writing.config)
+    special = special_tokens(tokenizer)
     fitting = []
     for task in tasks:
         literal = task.literal.id
-        if left(lengths[literal]) >= settings.max_new_tokens:
+        if special.search(task.literal.text):
+            writing.drop(literal, literal, SPECIAL_TOKEN, task.author)
+        elif left(lengths[literal]) >= settings.max_new_tokens:
             fitting.append(task)
         else:
             writing.drop(literal, literal, "longer than the student's context", task.author)

@@ -102,7 +102,7 @@ def architecture(config: Config) -> Any:
         if "trust_remote_code" in str(error):
             mend = (
                 "It brings code of its own; if you have read it, set student.trust_remote_code = "
-                "true."
+                "true in your own file or by --set (for try and export: --trust-remote-code)."
             )
         raise StudentError(
             f"student.model = {config.student.model!r}: {str(error).splitlines()[0]}\n{mend}"

@@ -1,5 +1,6 @@
 """The student's prompt, how long it is, and how much room it leaves for an answer."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,18 @@ def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(tokenizer(text)["input_ids"])
 
 
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Finds the tokens in a text that are no text to the tokenizer: ends, roles, padding.
+
+    A text that spells one out would end an answer or begin another turn. To tokenize around it is
+    no way out: the rows would mean one thing here and another to whoever trains on them elsewhere.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    names = {token.content for token in added if token.special} | {*tokenizer.all_special_tokens}
+    longest_first = sorted((name for name in names if name), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
 def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
     """The tokens left for an answer, eos among them, after a prompt of so many tokens.
 
@@ -62,10 +75,12 @@ def measure(
 ) -> Measured:
     """Prompts, lengths and room of literals and jokes, both given as texts by id."""
     left = room(config, max_length)
+    special = special_tokens(tokenizer)
+    spelled = [key for key, text in [*literals.items(), *jokes.items()] if special.search(text)]
     texts = {literal: prompt(tokenizer, text) for literal, text in literals.items()}
     lengths = {}
     for joke, text in jokes.items():
         lengths[joke] = length(tokenizer, text)
         progress.advance()
     rooms = {literal: left(length(tokenizer, text)) - 1 for literal, text in texts.items()}
-    return Measured(texts, lengths, rooms)
+    return Measured(texts, lengths, rooms, frozenset(spelled))

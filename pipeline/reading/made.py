@@ -25,11 +25,12 @@ def contestants(run: Run, config: Config) -> dict[str, Step | None]:
     return students
 
 
-def as_made(run: Run, student: Step | None = None) -> Config:
+def as_made(run: Run, student: Step | None = None, trust: bool = False) -> Config:
     """The configuration that made the run.
 
     Each section is as in the recipe of the last complete step that has it. The student's is that of
-    the step that trained the student in question.
+    the step that trained the student in question. Whether code runs that comes with the student,
+    `trust` says, and never the run.
     """
     settings = read_json(run.folder / SETTINGS)
     if settings is None:
@@ -45,7 +46,9 @@ def as_made(run: Run, student: Step | None = None) -> Config:
             settings["literals"]["limit"] = recipe["literals"]["limit"]
     if student and str(student) in manifests:
         settings["student"] = _section(manifests[str(student)]["recipe"]["student"], {})
-    return validate(settings, str(run.folder / SETTINGS))
+    config = validate(settings, str(run.folder / SETTINGS))
+    trusted = config.student.model_copy(update={"trust_remote_code": trust})
+    return config.model_copy(update={"student": trusted})
 
 
 def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,10 @@ class Margin(Row):
     rejected_after: float
 
 
+SPECIAL_TOKEN = "a special token of the student's"
+"""Why a sentence or a joke is left out that spells one out."""
+
+
 class Measured(NamedTuple):
     """What rows to train on are made with."""
 
@@ -124,6 +128,13 @@ class Measured(NamedTuple):
     """Tokens that a joke may have after the prompt, by literal id; a longer one would be cut in
     training."""
 
-    def fits(self, literal: str, *jokes: str) -> bool:
-        """Whether none of a literal's jokes would be cut."""
-        return all(self.lengths[joke] <= self.room[literal] for joke in jokes)
+    special: frozenset[str] = frozenset()
+    """Ids of the literals and jokes that spell out a special token of the student's."""
+
+    def unfit(self, literal: str, *jokes: str) -> str | None:
+        """Why a literal and its jokes cannot be trained on; None where they can."""
+        if self.special.intersection((literal, *jokes)):
+            return SPECIAL_TOKEN
+        if any(self.lengths[joke] > self.room[literal] for joke in jokes):
+            return "longer than max_length"
+        return None

@@ -48,8 +48,11 @@ Prompts = list[tuple[LiteralText, str]]
 def _prompts(context: Context, tokenizer: Any, reference: dict[str, Joke], most: int) -> Prompts:
     """The first `most` validation literals that have a reference and leave room for an answer."""
     room = student_prompt.room(context.config)
+    special = student_prompt.special_tokens(tokenizer)
     prompts = []
     for literal in context.literals("validation"):
+        if special.search(literal.text):
+            continue
         prompt = student_prompt.prompt(tokenizer, literal.text)
         left = room(student_prompt.length(tokenizer, prompt))
         if literal.id in reference and left >= context.config.evaluate.max_new_tokens:

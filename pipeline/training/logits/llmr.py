@@ -12,7 +12,7 @@ from pipeline.models.teacher import Teacher, teacher_room, teacher_tokenizer
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
-from pipeline.rows.training import Prompt, Rollout
+from pipeline.rows.training import SPECIAL_TOKEN, Prompt, Rollout
 from pipeline.runs.files import ROLLOUTS
 from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import finish, without_held_out
@@ -25,7 +25,11 @@ def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> It
     taught = teacher_tokenizer(context.config, "llmr", tokenizer)
     student_room = student_prompt.room(context.config)
     room_of_teacher = teacher_room(context.config, "llmr")
+    special = [student_prompt.special_tokens(reader) for reader in (tokenizer, taught)]
     for literal in literals:
+        if any(tokens.search(literal.text) for tokens in special):
+            context.drop(literal.id, literal.id, SPECIAL_TOKEN)
+            continue
         text = student_prompt.prompt(tokenizer, literal.text)
         room = student_room(student_prompt.length(tokenizer, text))
         for name in settings.prompts:
