@@ -18,6 +18,17 @@ setup: .venv/ready ## make .venv with everything in it
 	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+setup-locked: ## the same, every file of it with the hash in .ci/locked.txt; torch as the index has it, with CUDA on Linux
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/pip install --quiet --require-hashes --requirement .ci/locked.txt
+	.venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch .venv/ready
+
+lock: ## write .ci/locked.txt anew, of the versions in constraints.txt
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv==0.13.9
+	.venv-lock/bin/uv pip compile --quiet pyproject.toml --extra dev --constraint constraints.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file .ci/locked.txt
+
 check: setup ## format, lint, types, who imports whom, and the tests that need no torch
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
@@ -40,6 +51,9 @@ bench: setup ## how long --help and status take, and the teacher stage beside ot
 
 fuzz: setup ## odd bodies, lists, batch lines, source files and configurations, by the thousand
 	.venv/bin/python -m tests.bench.fuzz
+
+bench-crowd: setup ## several processes on one call cache, killed and signalled
+	.venv/bin/python -m tests.bench.crowd
 
 bench-peers: setup ## curator, distilabel and Data Designer on the same job (installs 2 GB into .venv-peers)
 	.venv/bin/python -m tests.bench.door peers
@@ -75,4 +89,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup check test test-all tables bench fuzz bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz bench-crowd bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean

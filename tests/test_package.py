@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 
 import pytest
 
@@ -28,6 +30,38 @@ def program(tmp_path_factory):
     # a path alone: what is editable there is not found
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return environment / "bin/humor-distill"
+
+
+def pins(text):
+    """Name and version of each line that pins one."""
+    return dict(re.findall(r"^\"?\s*\"?([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+
+
+def test_what_builds_a_wheel_is_pinned_as_what_is_installed():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        requires = tomllib.load(file)["build-system"]["requires"]
+    installed = pins((ROOT / "constraints.txt").read_text())
+    assert [name.partition("==")[0] for name in requires][0] == "hatchling"
+    for requirement in requires:
+        name, _, version = requirement.partition("==")
+        assert installed[name] == version
+
+
+def test_the_locked_files_are_those_versions_each_with_a_hash():
+    text = (ROOT / ".ci/locked.txt").read_text()
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    locked = pins(text)
+    assert len(locked) == len(blocks)
+    for block in blocks:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
+    installed = pins((ROOT / "constraints.txt").read_text())
+    assert {name: version for name, version in locked.items() if name in installed} == {
+        name: installed[name] for name in locked if name in installed
+    }
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    every = [*asked["dependencies"], *asked["optional-dependencies"]["dev"]]
+    named = {re.match(r"[\w-]+", requirement)[0] for requirement in every} - {"humor-distill"}
+    assert named <= locked.keys()
 
 
 def test_a_project_is_made_and_used_without_a_clone(program, tmp_path):
