@@ -4,6 +4,7 @@ Every answer is kept in the call cache, and nothing is paid twice.
 
     door         (tag, request) in, (tag, answer) out in the same order
     live         one by one, as a continuous stream
+    asking       each of them to its answer, whoever pays for it
     batch        the same requests at half the price, by the Batch API
     batch_client what that itself is asked
     jobs         those that are planned, made and waited for

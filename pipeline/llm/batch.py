@@ -234,7 +234,7 @@ class BatchApi:
             answered = answer_line(line)
             request = left.pop(answered.get("custom_id", ""), None)
             if request is not None:
-                self._take_line(answered, request, batch.id, payer, again)
+                again.extend(self._taken(answered, request, batch.id, payer))
 
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -246,21 +246,15 @@ class BatchApi:
         self.jobs.forget(job.name)
         return self._mine(again)
 
-    def _take_line(
-        self,
-        line: dict[str, Any],
-        request: str,
-        job: str,
-        payer: Payer,
-        again: list[Request],
-    ) -> None:
-        """Keep one line's answer, or add the request to those that go again; once for each line."""
+    def _taken(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
+        """Read a line, once over all starts; the request, if it is worth another job."""
         try:
-            again.extend(self._read(line, request, job, payer))
+            again = self._read(line, request, job, payer)
         except BudgetError:  # it is kept all the same
             self.jobs.taken(line["custom_id"])
             raise
         self.jobs.taken(line["custom_id"])
+        return again
 
     def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""

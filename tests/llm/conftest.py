@@ -58,5 +58,5 @@ def other():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("pipeline.llm.live.SHORTEST_WAIT", 0.01)
-    monkeypatch.setattr("pipeline.llm.live.BACKOFF", 0.01)
+    monkeypatch.setattr("pipeline.llm.asking.SHORTEST_WAIT", 0.01)
+    monkeypatch.setattr("pipeline.llm.asking.BACKOFF", 0.01)

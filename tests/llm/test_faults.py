@@ -130,7 +130,7 @@ def test_a_retry_after_as_a_date_or_absent(tmp_path, server):
 
 
 def test_a_huge_retry_after_is_not_believed(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("pipeline.llm.live.LONGEST_WAIT", 0.2)
+    monkeypatch.setattr("pipeline.llm.asking.LONGEST_WAIT", 0.2)
     server.options = Options(latency_ms=1.0, faults={"429": 0.2}, retry_after="86400")
     began = time.monotonic()
     assert all(answer.text for answer in ask(tmp_path, server.url))
@@ -138,7 +138,7 @@ def test_a_huge_retry_after_is_not_believed(tmp_path, server, monkeypatch):
 
 
 def test_an_endpoint_that_is_always_busy_stops_in_the_end(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("pipeline.llm.live.PATIENCE", 0.3)
+    monkeypatch.setattr("pipeline.llm.asking.PATIENCE", 0.3)
     server.options = Options(
         latency_ms=1.0, faults={"429": 1.0}, fault_attempts=10**6, retry_after="0"
     )

@@ -86,7 +86,7 @@ def door(tmp_path):
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500])
 def test_a_server_that_echoes_the_key_puts_it_nowhere(tmp_path, monkeypatch, capfd, status):
-    monkeypatch.setattr("pipeline.llm.live.PATIENCE", 0.1)
+    monkeypatch.setattr("pipeline.llm.asking.PATIENCE", 0.1)
     spellings = " ".join(SPELLINGS.values())
     answer = {"error": {"message": spellings, "code": spellings}}
     if status == 200:
