@@ -86,7 +86,14 @@ class Batches:
         if self.options.pop("invalid", False):
             batch |= {
                 "status": "failed",
-                "errors": {"data": [{"code": "invalid", "message": "line 1 is no request"}]},
+                "errors": {
+                    "data": [
+                        {
+                            "code": "invalid",
+                            "message": self.options.get("words", "line 1 is no request"),
+                        }
+                    ]
+                },
             }
             return batch
         lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
@@ -108,7 +115,7 @@ class Batches:
             row = ROW.search(json.dumps(line["body"]))
             answer: dict[str, Any] = {"id": "r", "custom_id": line["custom_id"], "error": None}
             if row and int(row[1]) in self.options.get("fail", []):
-                body = {"error": {"message": "this one is refused"}}
+                body = {"error": {"message": self.options.get("words", "this one is refused")}}
                 status = self.options.get("fail_status", 400)
                 failed.append(
                     {**answer, "response": {"status_code": status, "request_id": "x", "body": body}}

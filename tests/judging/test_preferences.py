@@ -67,6 +67,19 @@ def test_a_pair_that_training_would_cut_is_dropped():
     )
 
 
+def test_a_special_token_of_the_students_is_a_reason():
+    lengths = {"j_a": 10, "j_b": 10}
+    measured = Measured({"l_1": "prompt"}, lengths, {"l_1": 100}, frozenset({"j_b"}))
+    reason = "a special token of the student's"
+    assert preferences([verdict("a")], measured, (0.8, 1.2))[1] == [
+        ("l_1", "v_" + verdict("a").id[2:], reason)
+    ]
+    assert [row[2] for row in rankings([verdict("a")], measured)[1]] == [
+        reason,
+        "fewer than two candidates",
+    ]
+
+
 def test_ties_become_preferences_where_they_are_asked_for():
     lengths = {"j_a": 10, "j_b": 10}
     verdicts = [

@@ -5,6 +5,7 @@ import itertools
 import json
 import sqlite3
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -408,3 +409,23 @@ def test_a_redirect_is_not_followed(tmp_path, status):
         server.server_close()
     assert asked
     assert "/elsewhere" not in asked
+
+
+def test_what_another_process_asks_just_now_is_in_no_job(tmp_path, server):
+    server.options.latency_ms = 300.0
+    live = Door(tmp_path / "calls.sqlite", Runtime(), "live", "teacher")
+    bodies = [
+        {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+        for row in range(4)
+    ]
+    asked = Endpoint(base_url=server.url, model="m", price=PRICE)
+    asking = threading.Thread(target=lambda: list(answers_of(live, asked, bodies)))
+    asking.start()
+    while server.counts["requests"] < 4:
+        time.sleep(0.005)
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    asking.join()
+    assert server.batches.requests == 6
+    assert server.counts["ok"] == 4
+    assert usage(tmp_path / "calls.sqlite", "live")["calls"] == 4
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 6

@@ -107,6 +107,25 @@ def test_a_server_that_echoes_the_key_puts_it_nowhere(tmp_path, monkeypatch, cap
     assert "gateway-0123456789" not in said
 
 
+@pytest.mark.parametrize("options", [{"fail": [0, 1]}, {"invalid": True}, {"status": 404}])
+def test_a_batch_that_echoes_the_key_puts_it_nowhere(tmp_path, monkeypatch, server, capfd, options):
+    monkeypatch.setattr("pipeline.llm.batch.FIRST_LOOK", 0.01)
+    monkeypatch.setattr("pipeline.llm.batch_client.BACKOFF", 0.01)
+    server.batches.options.update(options, words=" ".join(SPELLINGS.values()))
+    said = ""
+    asked = door(tmp_path).ask(keyed(server.url, mode="batch"), enumerate(bodies("row=0", "row=1")))
+    try:
+        said += "".join(str(answer) for _, answer in asked)
+    except EndpointError as error:
+        said += str(error)
+    assert "***" in said or "status" in options
+    captured = capfd.readouterr()
+    said += captured.out + captured.err
+    said += "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())
+    for spelling in SPELLINGS.values():
+        assert spelling not in said
+
+
 @contextmanager
 def recording_proxy():
     """A proxy that opens no tunnel, and what it was told."""

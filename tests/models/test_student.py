@@ -15,6 +15,9 @@ from pipeline.config.file import validate
 from pipeline.config.student import Generation
 from pipeline.errors import StudentError
 from pipeline.models import generation, student, student_prompt
+from pipeline.progress import Progress
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import make
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, needs_stories
@@ -204,9 +207,6 @@ def test_the_sft_student_has_learned_to_stop(made, demo):
 
 
 def test_a_literal_that_does_not_fit_is_left_out_and_counted(demo):
-    from pipeline.rows.records import LiteralText
-    from pipeline.rows.row import make
-
     config = configured(demo)
     literals = [
         make(LiteralText, text=text, split="train", source="", licence="")
@@ -221,6 +221,35 @@ def test_a_literal_that_does_not_fit_is_left_out_and_counted(demo):
     assert [joke.literal_id for joke in jokes] == [literals[0].id]
     long = literals[1].id
     assert dropped == [(long, long, "longer than the student's context", "base")]
+
+
+def test_a_literal_that_spells_out_a_special_token_is_left_out_and_counted(demo):
+    config = configured(demo)
+    texts = ("The kettle is on.", "The kettle <|end|> is on.", "The kettle < | end | > is on.")
+    literals = [
+        make(LiteralText, text=text, split="train", source="", licence="") for text in texts
+    ]
+    tasks = [generation.Task(literal, "base", 0) for literal in literals]
+    model, tokenizer = student.load(config), student.load_tokenizer(config)
+    dropped = []
+    writing = generation.Writing(config, "round-1/sample", lambda *what: dropped.append(what))
+    settings = Generation(max_new_tokens=8)
+    jokes = list(generation.write_jokes(writing, model, tokenizer, tasks, settings))
+    assert {joke.literal for joke in jokes} == {texts[0], texts[2]}
+    spelled = literals[1].id
+    assert dropped == [(spelled, spelled, "a special token of the student's", "base")]
+
+
+def test_jokes_and_literals_that_spell_out_a_special_token_are_found(demo):
+    config = configured(demo)
+    tokenizer = student.load_tokenizer(config)
+    literals = {"l_1": "The kettle is on.", "l_2": "A <|user|> is on."}
+    jokes = {"j_1": "So it is.", "j_2": "So<|assistant|>it is.", "j_3": "Even </s> is."}
+    measured = student_prompt.measure(config, tokenizer, None, literals, jokes, Progress("x", 3))
+    assert measured.special == {"l_2", "j_2"}
+    assert measured.unfit("l_1", "j_1", "j_3") is None
+    assert measured.unfit("l_1", "j_1", "j_2") == "a special token of the student's"
+    assert measured.unfit("l_2", "j_1") == "a special token of the student's"
 
 
 def test_fingerprint_sees_a_single_changed_weight(micro):
