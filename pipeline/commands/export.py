@@ -6,6 +6,7 @@ Each comes with a card made from the run.
 import argparse
 import glob
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,7 @@ PARTIAL = ".partial"
 def run(args: argparse.Namespace) -> None:
     """Make the folder, whole or not at all; pushing it comes last."""
     run = existing(args.run)
-    out = args.out.absolute()
+    out = Path(os.path.abspath(args.out))
     _check_out(out)
     for line in [*outdated(run.manifests()), *_left_over(out)]:
         print(line, file=sys.stderr)

@@ -13,7 +13,7 @@ from rich import table as rich_table
 from pipeline import project
 from pipeline.commands import flags, stage
 from pipeline.config.file import load, validate
-from pipeline.console import Console
+from pipeline.console import Console, clean
 from pipeline.errors import ConfigError, HumorDistillError
 from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.our_figures import AGREEMENT, tables
@@ -109,7 +109,7 @@ def _show(filled: Sequence[Table]) -> None:
         for number, column in enumerate(head):
             printed.add_column(column, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
-            printed.add_row(*row)
+            printed.add_row(*map(clean, row))
         console.print(printed)
         for note in table.notes:
             console.print(note, style="dim")
