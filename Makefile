@@ -41,6 +41,9 @@ bench: setup ## how long --help and status take, and the teacher stage beside ot
 fuzz: setup ## odd bodies, lists, batch lines, source files and configurations, by the thousand
 	.venv/bin/python -m tests.bench.fuzz
 
+flips: setup ## flipped bits, strays, cut and missing files of a run, and what verify says of each
+	.venv/bin/python -m tests.bench.flips
+
 bench-peers: setup ## curator, distilabel and Data Designer on the same job (installs 2 GB into .venv-peers)
 	.venv/bin/python -m tests.bench.door peers
 
@@ -75,4 +78,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup check test test-all tables bench fuzz bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean
+.PHONY: setup check test test-all tables bench fuzz flips bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean
