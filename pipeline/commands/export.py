@@ -25,8 +25,9 @@ from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.writing import usual_modes
 
+FILLED = ".export-"
 PARTIAL = ".partial"
-"""The end of the name of a folder that is being filled."""
+"""Between OUT's name, some random letters and this: the name of the folder while it is filled."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,7 +63,7 @@ def _left_over(out: Path) -> list[str]:
     """A line for each unfinished folder of an earlier export to the same place."""
     return [
         f"{folder}: left by an export that was killed, unless one is at work. Nothing needs it."
-        for folder in sorted(out.parent.glob(f"{glob.escape(out.name)}.*{PARTIAL}"))
+        for folder in sorted(out.parent.glob(f"{glob.escape(out.name + FILLED)}*{PARTIAL}"))
     ]
 
 
@@ -73,7 +74,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     After an error it is removed: it is this export's own, whatever else is there.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=PARTIAL, dir=out.parent))
+    partial = Path(tempfile.mkdtemp(prefix=out.name + FILLED, suffix=PARTIAL, dir=out.parent))
     try:
         yield partial
         usual_modes(partial)

@@ -18,7 +18,7 @@ from pipeline.runs.files import BEFORE, DROPS, KEPT, LOCK, MANIFEST, PARTIAL, RE
 from pipeline.runs.run import link_to
 
 R = TypeVar("R", bound=Row)
-OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 @contextmanager

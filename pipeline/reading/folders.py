@@ -106,7 +106,8 @@ def _weights(folder: Path, recorded: dict[str, Any], found: Findings) -> None:
         if path.is_symlink():
             found.faults.append(f"{path}: a link; weights lie in their step's folder")
             return
-        if path.is_dir() and not any(path.iterdir()):
+        empty = path.is_dir() and not any(path.iterdir())
+        if empty or not (path.is_dir() or path.is_file()):
             found.faults.append(_stray(path))
     if folder_hash(folder) != recorded.get("sha256"):
         found.faults.append(f"{folder}: the weights' SHA-256 is not the manifest's")

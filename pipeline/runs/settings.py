@@ -30,8 +30,14 @@ def read_settings(path: Path) -> dict[str, Any] | None:
 
 
 def edited(path: Path) -> str | None:
-    """Why a config.json is not as a stage wrote it, or None."""
-    settings = read_json(path)
+    """Why a config.json is not as a stage wrote it, or None.
+
+    None as well where it is no JSON, which whoever reads it says.
+    """
+    try:
+        settings = read_json(path)
+    except DataError:
+        return None
     if isinstance(settings, dict) and settings.get(SEAL, seal(settings)) != seal(settings):
         return "it was edited after a stage wrote it (the seal differs)"
     if path.read_bytes() != as_written(settings):

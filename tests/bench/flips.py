@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import project
 from pipeline.commands import verify
 from pipeline.errors import HumorDistillError
 from pipeline.runs.run import Run
 from tests.small_run import SMALL, run
 
 FLIPS = 400
+DIGIT_CHANGES = 10
+DIGITS = b"0123456789"
 SPACES = b" \t\n\r"
 """Of these a JSON file may hold one for another."""
 Change = Callable[[Path, random.Random], None]
@@ -42,6 +45,14 @@ def space(path: Path, draw: random.Random) -> None:
     path.write_bytes(raw)
 
 
+def digit(path: Path, draw: random.Random) -> None:
+    """One digit for another, which leaves JSON well formed, and mostly a configuration valid."""
+    raw = bytearray(path.read_bytes())
+    place = draw.choice([place for place, byte in enumerate(raw) if byte in DIGITS])
+    raw[place] = draw.choice([byte for byte in DIGITS if byte != raw[place]])
+    path.write_bytes(raw)
+
+
 def append(path: Path, draw: random.Random) -> None:
     with path.open("ab") as file:
         file.write(draw.choice([b"\n", b" ", b"\0", b"{}\n"]))
@@ -57,8 +68,9 @@ def delete(path: Path, draw: random.Random) -> None:
 
 def link(path: Path, draw: random.Random) -> None:
     """A link to the very same bytes elsewhere."""
-    target = Path(tempfile.mkdtemp(), path.name)
-    path.rename(target)
+    target = project.data() / "elsewhere" / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.replace(target)
     path.symlink_to(target)
 
 
@@ -98,6 +110,8 @@ def changes(name: str, draw: random.Random) -> Iterator[tuple[str, Path, Change]
         yield "files cut", path, cut
         if path.suffix == ".json":
             yield "white space for another", path, space
+            for _ in range(DIGIT_CHANGES):
+                yield "a digit for another", path, digit
 
 
 def strays(name: str) -> Iterator[Path]:

@@ -26,7 +26,7 @@ def test_what_lies_beside_it_stays(cli, tmp_path):
 
 
 def test_what_a_killed_one_left_is_said_and_stays(cli, tmp_path):
-    left = tmp_path / "funny.x1y2z3a4.partial"
+    left = tmp_path / "funny.export-x1y2z3a4.partial"
     left.mkdir()
     assert f"{left}: left by an export that was killed" in export(cli, tmp_path / "funny")
     assert left.is_dir()

@@ -1,6 +1,7 @@
 """verify finds what was changed after the stages wrote it, and says where."""
 
 import json
+import os
 
 import pytest
 
@@ -237,11 +238,14 @@ def test_what_does_not_belong_is_found(data, name, step, complaint):
     assert fault.startswith(f"{path}: {complaint}")
 
 
-@pytest.mark.parametrize("name", ["evil.py", "README.txt", "sub/config.json"])
+@pytest.mark.parametrize("name", ["evil.py", "README.txt", "sub/config.json", "pipe"])
 def test_what_does_not_belong_to_weights_is_found(apart, name):
     path = apart / "runs/v1/sft/weights" / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text("x")
+    if name == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("x")
     assert f"{path}: no stage wrote it. Remove it, or keep it elsewhere" in faults()["sft"]
 
 
