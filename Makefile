@@ -52,6 +52,9 @@ bench: setup ## how long --help and status take, and the teacher stage beside ot
 fuzz: setup ## odd bodies, lists, batch lines, source files and configurations, by the thousand
 	.venv/bin/python -m tests.bench.fuzz
 
+flips: setup ## flipped bits, strays, cut and missing files of a run, and what verify says of each
+	.venv/bin/python -m tests.bench.flips
+
 bench-crowd: setup ## several processes on one call cache, killed and signalled
 	.venv/bin/python -m tests.bench.crowd
 
@@ -89,4 +92,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz bench-crowd bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean

@@ -8,7 +8,7 @@ import importlib
 import io
 import sys
 
-from pipeline import errors, project, signals
+from pipeline import errors, project, signals, terminal
 from pipeline.commands import flags
 from pipeline.errors import HumorDistillError, StorageError
 
@@ -20,7 +20,12 @@ flags."""
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code (pipeline/errors.py lists them)."""
     _speak_any_encoding()
-    args = flags.parser().parse_args(argv)
+    with terminal.guarded():
+        return _answered(flags.parser().parse_args(argv))
+
+
+def _answered(args: argparse.Namespace) -> int:
+    """Run a command and say what went wrong; its exit code."""
     try:
         with signals.stopping():
             _run(args)

@@ -95,13 +95,13 @@ def storage(error: Exception, folder: Callable[[], Path]) -> StorageError | None
     where = None
     what = None
     cause: BaseException | None = error
-    while cause is not None and what is None:  # libraries wrap it in errors of their own
+    while cause is not None and what is None:  # libraries wrap it, or stumble over it
         if isinstance(cause, OSError) and cause.errno in STORAGE:
             where = cause.filename
             what = cause.strerror
         elif any(words in str(cause) for words in FULL):
             what = "No space left on device"
-        cause = cause.__cause__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     if what is None:
         return None
     where = where or f"below {folder()}"

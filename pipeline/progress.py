@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from pipeline.terminal import guard
+
 BLINK = 0.1
 """Seconds between changes of a bar."""
 EVERY = 10.0
@@ -32,7 +34,8 @@ class Progress:
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
             from rich import progress
-            from rich.console import Console
+
+            from pipeline.console import Console
 
             columns = [
                 progress.TextColumn("{task.description}"),
@@ -45,6 +48,7 @@ class Progress:
             self._bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task(self.name, total=self.total, rate="", note="")
             self._bar.start()
+            guard()  # rich now prints what others print, above the bar
             self._shown -= BLINK
         return self
 

@@ -1,9 +1,6 @@
 """SIGTERM and SIGHUP end a command as Ctrl-C does: what is on its way is awaited and kept."""
 
-import os
 import signal
-import stat
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,15 +43,4 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    _leave_lost_terminal()
     raise Stopped(number)
-
-
-def _leave_lost_terminal() -> None:
-    """Write nowhere from here on where the terminal is gone: to write there is an error."""
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        try:
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.write(descriptor, b"\n")
-        except OSError:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends

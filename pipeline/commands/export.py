@@ -4,48 +4,84 @@ Each comes with a card made from the run.
 """
 
 import argparse
+import glob
 import json
+import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.student import Evaluate
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError, EndpointError, meant
+from pipeline.errors import ConfigError, DataError, EndpointError, meant
 from pipeline.reading import cards, lookup, made
 from pipeline.reading.made import contestants
 from pipeline.runs.files import MANIFEST
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
+from pipeline.writing import usual_modes
+
+FILLED = ".export-"
+PARTIAL = ".partial"
+"""Between OUT's name, some random letters and this: the name of the folder while it is filled."""
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the folder, whole or not at all; pushing it comes last."""
     run = existing(args.run)
-    args.out = args.out.resolve()
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ConfigError(
-            f"{args.out} is there already, and is not an empty folder. Name another, or remove it."
-        )
-    for line in outdated(run.manifests()):
+    out = Path(os.path.abspath(args.out))
+    _check_out(out)
+    for line in [*outdated(run.manifests()), *_left_over(out)]:
         print(line, file=sys.stderr)
-    partial = args.out.with_name(args.out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    place = args.push or args.out.name
-    if args.rows:
-        kind = "dataset"
-        rows(run, partial, place)
-    else:
-        kind = "model"
-        model(run, args.contestant, partial, place, args.trust_remote_code)
-    if args.out.exists():
-        args.out.rmdir()
-    partial.rename(args.out)
-    print(args.out)
+    place = args.push or out.name
+    kind = "dataset" if args.rows else "model"
+    with _new_folder(out) as partial:
+        if args.rows:
+            rows(run, partial, place)
+        else:
+            model(run, args.contestant, partial, place, args.trust_remote_code)
+    print(out)
     if args.push:
-        push(args.out, args.push, kind)
+        push(out, args.push, kind)
+
+
+def _check_out(out: Path) -> None:
+    """ConfigError where something is at OUT already, other than an empty folder."""
+    if out.is_symlink():
+        raise ConfigError(f"{out} is a link. Name the folder that it leads to, or another.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"{out} is there already, and is not an empty folder. Name another, or remove it."
+        )
+
+
+def _left_over(out: Path) -> list[str]:
+    """A line for each unfinished folder of an earlier export to the same place."""
+    return [
+        f"{folder}: left by an export that was killed, unless one is at work. Nothing needs it."
+        for folder in sorted(out.parent.glob(f"{glob.escape(out.name + FILLED)}*{PARTIAL}"))
+    ]
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill beside OUT, which becomes OUT once it is whole.
+
+    After an error it is removed: it is this export's own, whatever else is there.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=out.name + FILLED, suffix=PARTIAL, dir=out.parent))
+    try:
+        yield partial
+        usual_modes(partial)
+        partial.rename(out)  # an empty folder makes room, anything else does not
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False) -> None:
@@ -124,6 +160,11 @@ def rows(run: Run, out: Path, place: str) -> None:
     config = made.as_made(run)
     parts: list[dict[str, Any]] = []
     for source in lookup.sources(run):
+        if source.step and source.path.is_symlink():
+            raise DataError(
+                f"{source.path} is a link; the rows of a step lie in its folder. Look at it: "
+                f"humor-distill verify --run {run.name}"
+            )
         if not source.path.stat().st_size:
             continue
         step = source.step.replace("/", "-") or "literals"

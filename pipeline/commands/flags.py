@@ -37,7 +37,7 @@ def parser() -> Parser:
         (_status, "status", "what is complete, what it cost"),
         (_show, "show", "one joke's whole life, or the rows of a stage"),
         (_diff, "diff", "what two runs did differently, and what came of it"),
-        (_verify, "verify", "check every row, hash, join and count of a run"),
+        (_verify, "verify", "check every byte, row, join and count of a run"),
         (_report, "report", "one HTML page that says how the run went"),
         (_try, "try", "type a sentence, and see every student's answer"),
         (_export, "export", "a student to keep, or the run's rows as a data set"),

@@ -17,6 +17,10 @@ class Parser(argparse.ArgumentParser):
     commands: Any = None
     """Those of a parser of commands."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.color = False  # Python has colours here from 3.14 on
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.given = sys.argv[1:] if args is None else args
         return super().parse_known_args(args, namespace)

@@ -17,17 +17,19 @@ from markupsafe import Markup
 
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
-from pipeline.errors import StageError
+from pipeline.errors import ConfigError, StageError
 from pipeline.reading import charts, comparison, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
+from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Metric
 from pipeline.rows.training import Margin
-from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS
+from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
+from pipeline.writing import write_text
 
 TEMPLATE = project.TEMPLATES / "report.html.j2"
 SIDE_BY_SIDE = 40
@@ -43,10 +45,12 @@ def run(args: argparse.Namespace) -> None:
     against = None
     if args.against:
         against = existing(args.against)
-    path = args.out or shown.folder / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = args.out or shown.folder / REPORT
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"report: --out {path} is no file; name another.")
     values = _values(shown, against)
-    path.write_text(page(values), "utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, sealed(page(values)))
     for line in [*values["headline"], *values["warnings"], str(path)]:
         print(line)
 

@@ -1,22 +1,21 @@
 """show: one joke's whole life, or the rows of a stage, in the terminal."""
 
 import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pipeline import ROUND_STAGES, STAGES
+from pipeline.console import WIDTH, Console, clean
 from pipeline.errors import ConfigError, StageError
 from pipeline.reading import lookup
 from pipeline.reading.life import Files, Life
-from pipeline.reading.terminal import WIDTH, clean
 from pipeline.runs.files import ANSWERS, DROPPED, RECORDS
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
@@ -42,8 +41,7 @@ def run(args: argparse.Namespace) -> None:
         shown = listing(run, args)
     else:
         raise ConfigError(f"show what? An id, or --stage {'|'.join(STAGES)} for some ids.")
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    console.print(shown)
+    Console(columns=WIDTH).print(shown)
 
 
 def life(run: Run, identity: str) -> RenderableType:

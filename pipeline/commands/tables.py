@@ -5,16 +5,15 @@ and none is made twice.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich import table as rich_table
-from rich.console import Console
 
 from pipeline import project
 from pipeline.commands import flags, stage
 from pipeline.config.file import load, validate
+from pipeline.console import Console, clean
 from pipeline.errors import ConfigError, HumorDistillError
 from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.our_figures import AGREEMENT, tables
@@ -22,6 +21,7 @@ from pipeline.reading.paper_tables import Table, as_csv, cells, drawing, markdow
 from pipeline.reading.published import EXPERIMENTS, SEEDS, Experiment
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
+from pipeline.writing import write_text
 
 WIDTH = 140
 """Columns where the output is not a terminal."""
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         ("tables.csv", as_csv(filled)),
         ("tables.svg", drawing(filled)),
     ):
-        (out / name).write_text(text, "utf-8")
+        write_text(out / name, text)
         print(out / name)
 
 
@@ -97,7 +97,7 @@ def _thirds(path: Path) -> dict[str, int]:
 
 
 def _show(filled: Sequence[Table]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console = Console(columns=WIDTH)
     for table in filled:
         head, *rows = cells(table)
         printed = rich_table.Table(
@@ -109,7 +109,7 @@ def _show(filled: Sequence[Table]) -> None:
         for number, column in enumerate(head):
             printed.add_column(column, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
-            printed.add_row(*row)
+            printed.add_row(*map(clean, row))
         console.print(printed)
         for note in table.notes:
             console.print(note, style="dim")

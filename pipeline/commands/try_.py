@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from pipeline.config.whole import Config
+from pipeline.console import Console, clean
 from pipeline.errors import HumorDistillError
 from pipeline.reading import made
-from pipeline.reading.terminal import clean
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     searcher = _searcher(run, config)
     room = student_prompt.room(config)
     special = student_prompt.special_tokens(tokenizer)
-    console = Console(highlight=False)
+    console = Console()
     for sentence in args.sentence or _typed():
         spelled = special.search(sentence)
         if spelled:

@@ -1,8 +1,10 @@
 """Attempts at a step: one at a time, what an interrupted one leaves, and what --force replaces."""
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,34 +14,85 @@ from pipeline.errors import StageError
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.jsonl import parse, write
 from pipeline.rows.row import Row
-from pipeline.runs.files import BEFORE, DROPS, KEPT, MANIFEST, PARTIAL, RECORDS, STARTED
+from pipeline.runs.files import BEFORE, DROPS, KEPT, LOCK, MANIFEST, PARTIAL, RECORDS, STARTED
+from pipeline.runs.run import link_to
 
 R = TypeVar("R", bound=Row)
+OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    if folder.is_symlink():
+    """Have a step's folder to oneself, and a folder that nothing is written out of."""
+    _refuse_linked(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = _opened(folder / LOCK)
+    try:
+        _take(descriptor, folder)
+        _refuse_odd(folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, OPEN, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _odd(path) from None
+        raise
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StageError(
+            f"{folder}: another process is at work here. Wait for it, or choose another --run."
+        ) from None
+
+
+def _refuse_linked(folder: Path) -> None:
+    """StageError where a step's folder, its round's or its run's is another's."""
+    link = link_to(folder)
+    if link == folder:
         raise StageError(
             f"{folder} is linked from another run and is not changed here. Remove the link to make "
             "it anew."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StageError(
-                f"{folder}: another process is at work here. Wait for it, or choose another --run."
-            ) from None
-        yield
+    if link:
+        raise StageError(
+            f"{link} is a link, and {folder} is not written into what it leads to. Remove the "
+            "link, or name the run that it leads to."
+        )
+
+
+def _refuse_odd(folder: Path) -> None:
+    """StageError for a link in a step's folder, or what is no file: a stage would write through it.
+
+    No stage makes one; a run that came from elsewhere may have some.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise _odd(path)
+
+
+def _odd(path: Path) -> StageError:
+    return StageError(
+        f"{path} is a link, or no file. No stage made it, and none writes through it. Remove it, "
+        "then run the same command again."
+    )
 
 
 def begun(folder: Path) -> bool:
     """Whether an interrupted attempt left something worth going on from."""
     if not folder.is_dir():
         return False
-    names = set(os.listdir(folder)) - {".lock", BEFORE, STARTED, DROPS}
+    names = set(os.listdir(folder)) - {LOCK, BEFORE, STARTED, DROPS}
     if names == {PARTIAL}:
         return (folder / PARTIAL).stat().st_size > 0
     return bool(names)
@@ -56,7 +109,7 @@ def replacing(folder: Path, force: bool) -> Iterator[None]:
         before.mkdir(exist_ok=True)
         # the manifest first: from there on the step is not complete
         for name in sorted(os.listdir(folder), key=lambda name: name != MANIFEST):
-            if name not in (".lock", BEFORE):
+            if name not in (LOCK, BEFORE):
                 _discard(before / name)
                 (folder / name).rename(before / name)
     try:
@@ -64,13 +117,16 @@ def replacing(folder: Path, force: bool) -> Iterator[None]:
     except BaseException:
         if before.is_dir() and not begun(folder):
             if os.listdir(before):
-                for name in set(os.listdir(folder)) - {".lock", BEFORE}:
+                for name in set(os.listdir(folder)) - {LOCK, BEFORE}:
                     _discard(folder / name)
             for name in sorted(os.listdir(before), key=lambda name: name == MANIFEST):
                 (before / name).rename(folder / name)
             before.rmdir()
         raise
     _discard(before)
+    for name in os.listdir(folder):
+        if name.endswith(".partial"):  # a killed attempt was writing it
+            _discard(folder / name)
 
 
 def _discard(path: Path) -> None:

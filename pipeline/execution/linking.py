@@ -9,7 +9,7 @@ from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
 from pipeline.runs.files import SETTINGS, write_json
 from pipeline.runs.recipes import same, same_but_seed
-from pipeline.runs.run import Run, run_names
+from pipeline.runs.run import Run, link_to, run_names
 from pipeline.runs.step import Step
 
 
@@ -42,6 +42,11 @@ def link(run: Run, config: Config) -> Run:
     """Link the steps that a run borrows, and give it with the links; a link keeps its seed."""
     for step, source in run.borrowed.items():
         place = run.folder / str(step)
+        other = link_to(place.parent)
+        if other:
+            raise StageError(
+                f"{other} is a link: {run.name} would be written into what it leads to."
+            )
         place.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(source.at(step).resolve(), place.parent.resolve())
         place.symlink_to(target, target_is_directory=True)

@@ -38,9 +38,9 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
     recipe: Recipe = {"seed": config.seed, "version": stage.VERSION}
     for name in stage.sections(config, step.round):
         section = section_of(Config.model_fields[name].annotation)
-        recipe[name] = _recorded(whole[name], section)
+        recipe[name] = recorded(whole[name], section)
     if isinstance(stage, OfRound):
-        settings = _recorded(whole["rounds"][(step.round or 1) - 1], Round)
+        settings = recorded(whole["rounds"][(step.round or 1) - 1], Round)
         recipe["round"] = {key: settings[key] for key in stage.ROUND_KEYS}
     if isinstance(stage, Coded):
         code = stage.code(config, step.round)
@@ -101,7 +101,7 @@ def _input(run: Run, step: Step) -> dict[str, str]:
     return identity
 
 
-def _recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+def recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
     """A section's values without those that change neither an answer nor a weight."""
     kept = {}
     for name, value in values.items():
@@ -111,7 +111,7 @@ def _recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
         if name == "trainer":
             kept[name] = _trainer(value)
         elif inner is not None and isinstance(value, dict):
-            kept[name] = _recorded(value, inner)
+            kept[name] = recorded(value, inner)
         else:
             kept[name] = value
     return kept

@@ -57,10 +57,10 @@ def verdicts(settings: Critic, scored: Iterable[tuple[Tag, Score]]) -> Iterator[
         if which == "a":
             a = score
             continue
-        yield verdict("critic", settings.aspect, pair, _orders(a, score), settings.tie_band)
+        yield verdict("critic", settings.aspect, pair, orders(a, score), settings.tie_band)
 
 
-def _orders(a: Score, b: Score) -> list[Order]:
+def orders(a: Score, b: Score) -> list[Order]:
     """Both presentations, which are the same here."""
     p_a = None
     error = a.error or b.error

@@ -128,14 +128,24 @@ def open_cache(path: Path) -> sqlite3.Connection:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The call cache for looking into it; an empty one where there is none."""
-    where = ":memory:"
-    if path.exists():
-        where = f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro"
-    with storage_errors(path), closing(sqlite3.connect(where, timeout=LOCKED, uri=True)) as cache:
-        if where == ":memory:":
-            cache.executescript(SCHEMA)
-        _check_tables(cache, path)
+    with storage_errors(path), closing(open_to_read(path)) as cache:
         yield cache
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The same, to be closed by who asks; use it within `storage_errors`."""
+    if not path.exists():
+        empty = sqlite3.connect(":memory:")
+        empty.executescript(SCHEMA)
+        return empty
+    where = f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro"
+    connection = sqlite3.connect(where, timeout=LOCKED, uri=True)
+    try:
+        _check_tables(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -10,9 +10,17 @@ import logging
 import os
 import sys
 import warnings
+from functools import partialmethod
+
+from pipeline.terminal import Bars
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-if not sys.stderr.isatty():
+if sys.stderr.isatty():
+    import tqdm
+
+    # where libraries draw their bars; a guarded stream would show how they do
+    tqdm.std.tqdm.__init__ = partialmethod(tqdm.std.tqdm.__init__, file=Bars())
+else:
     os.environ.setdefault("TQDM_DISABLE", "1")
 if "LOCAL_RANK" not in os.environ:
     # one process, one GPU: several would become torch's DataParallel

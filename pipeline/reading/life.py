@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from pipeline.reading.terminal import clean
+from pipeline.console import clean
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,

@@ -26,9 +26,9 @@ from pipeline.runs.files import (
     ROLLOUTS,
     SELECTION,
     SETTINGS,
-    read_json,
 )
 from pipeline.runs.run import Run
+from pipeline.runs.settings import read_settings
 
 ROW_FILES = (
     RECORDS,
@@ -107,7 +107,7 @@ def sources(run: Run) -> list[Source]:
 
 def literal_files(run: Run) -> list[Path]:
     """The files of literals that the run's configuration names."""
-    settings = read_json(run.folder / SETTINGS) or {}
+    settings = read_settings(run.folder / SETTINGS) or {}
     return [project.path(name) for name in settings.get("literals", {}).get("files", [])]
 
 

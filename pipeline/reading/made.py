@@ -5,8 +5,9 @@ from typing import Any
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
-from pipeline.runs.files import SETTINGS, read_json
+from pipeline.runs.files import SETTINGS
 from pipeline.runs.run import Run
+from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step
 
 MADE_BY = "teacher student sft sample critic dpo llmr gkd retriever judge evaluate".split()
@@ -32,7 +33,7 @@ def as_made(run: Run, student: Step | None = None, trust: bool = False) -> Confi
     the step that trained the student in question. Whether code runs that comes with the student,
     `trust` says, and never the run.
     """
-    settings = read_json(run.folder / SETTINGS)
+    settings = read_settings(run.folder / SETTINGS)
     if settings is None:
         raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
     manifests = run.manifests()

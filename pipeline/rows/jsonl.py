@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +12,7 @@ from pipeline import encoding
 from pipeline.errors import DataError
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.row import Row
+from pipeline.writing import new_file
 
 R = TypeVar("R", bound=Row)
 
@@ -94,12 +94,8 @@ def _other_schema(line: bytes, kind: type[Row], where: str) -> None:
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write rows beside the target and rename into place; returns how many."""
     count = 0
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with new_file(path) as file:
         for row in rows:
             file.write(row.line())
             count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
     return count

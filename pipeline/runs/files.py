@@ -1,11 +1,11 @@
 """The names of a step's files, and JSON files that are whole or not there."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
+from pipeline.writing import new_file
 
 RECORDS = "records.jsonl"
 """A step's rows."""
@@ -17,6 +17,10 @@ FAILED = "failed.jsonl"
 """The requests that no attempt could get answered, with all attempts."""
 SETTINGS = "config.json"
 """In a run's folder: the configuration that it last ran with."""
+REPORT = "report.html"
+"""In a run's folder: its report, where it was not put elsewhere."""
+LOCK = ".lock"
+"""Held, and empty, while a step is made."""
 
 STARTED = "started.json"
 """The recipe of an attempt that is not complete."""
@@ -72,10 +76,10 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, data: Any) -> None:
     """By atomic rename, so that the file is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with new_file(path) as file:
+        file.write(as_written(data))
+
+
+def as_written(data: Any) -> bytes:
+    """The bytes of a JSON file of ours: others may say the same, but no one here wrote them."""
+    return json.dumps(data, ensure_ascii=False, indent=1).encode() + b"\n"

@@ -26,17 +26,30 @@ def folder_hash(folder: Path | None) -> str | None:
     """SHA-256 over a model folder's weights, configuration and tokenizer; None for a Hub id."""
     if folder is None:
         return None
+    digest = hashlib.sha256()
+    for path in model_files(folder):
+        digest.update(f"{path.relative_to(folder)} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def model_files(folder: Path) -> list[Path]:
+    """A model folder's weights, configuration and tokenizer, in order."""
     pattern = "*"
     if (folder / "modules.json").exists():  # sentence-transformers', which has folders of its own
         pattern = "**/*"
     paths = list(folder.glob(pattern))
     if not (folder / "chat_template.jinja").exists():  # then one of these may be the student's
         paths += folder.glob("additional_chat_templates/*")
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        if path.suffix in MODEL_FILES:
-            digest.update(f"{path.relative_to(folder)} {file_hash(path)}\n".encode())
-    return digest.hexdigest()
+    return [path for path in sorted(paths) if path.suffix in MODEL_FILES]
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder, by its path there."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            hashes[path.relative_to(folder).as_posix()] = file_hash(path)
+    return hashes
 
 
 def file_hash(path: Path) -> str:

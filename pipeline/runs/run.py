@@ -1,16 +1,18 @@
 """A run is a version: a named folder data/runs/<run> of steps with their rows and manifests."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import OPTIONAL_STAGES, project
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, project
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, StageError, meant
 from pipeline.runs.files import MANIFEST, SETTINGS, read_json
 from pipeline.runs.manifest import complaint
+from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, last_steps, round_steps
 
 
@@ -74,20 +76,33 @@ class Run:
 
     def steps(self) -> list[Step]:
         """The steps that its configuration names, and any more rounds that are there, in order."""
-        settings = read_json(self.folder / SETTINGS) or {}
+        settings = read_settings(self.folder / SETTINGS) or {}
         rounds = settings.get("rounds", [{}])
-        numbers = [len(rounds)]
-        for path in self.folder.glob("round-*"):
-            digits = path.name.removeprefix("round-")
-            if digits.isdecimal():
-                numbers.append(int(digits))
+        numbers = {*range(1, len(rounds) + 1), *self.rounds_there()}
         steps = [Step("teacher"), Step("sft")]
-        for number in range(1, max(numbers) + 1):
+        for number in sorted(numbers):
             objective = "dpo"
             if number <= len(rounds):
                 objective = rounds[number - 1].get("objective", "dpo")
             steps += round_steps(number, objective)
         return steps + last_steps({stage for stage in OPTIONAL_STAGES if settings.get(stage)})
+
+    def rounds_there(self) -> set[int]:
+        """The numbers of the rounds that have a folder."""
+        numbers = set()
+        for path in self.folder.glob("round-*"):
+            digits = path.name.removeprefix("round-")
+            if re.fullmatch(r"[1-9]\d{0,8}", digits, re.ASCII):
+                numbers.add(int(digits))
+        return numbers
+
+    def there(self) -> list[Step]:
+        """The steps that have a folder or a link, in order, whatever its configuration names."""
+        steps = [Step("teacher"), Step("sft")]
+        for number in sorted(self.rounds_there()):
+            steps += [Step(stage, number) for stage in ROUND_STAGES]
+        steps += [Step(stage) for stage in LAST_STAGES]
+        return [step for step in steps if os.path.lexists(self.folder / str(step))]
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """The manifests of its complete steps by name, in order."""
@@ -101,12 +116,25 @@ class Run:
     def config(self) -> Config | None:
         """The configuration this run last ran with."""
         path = self.folder / SETTINGS
-        settings = read_json(path)
+        settings = read_settings(path)
         return None if settings is None else validate(settings, str(path))
 
 
 def runs_folder() -> Path:
     return project.data() / "runs"
+
+
+def link_to(folder: Path) -> Path | None:
+    """The link by which a step's folder is another's: itself, its round or its run.
+
+    None where the step is the run's own.
+    """
+    for place in (folder, *folder.parents):
+        if place == runs_folder():
+            return None
+        if place.is_symlink():
+            return place
+    return None
 
 
 def run_names() -> list[str]:

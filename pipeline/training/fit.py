@@ -14,8 +14,9 @@ from transformers import PrinterCallback, TrainerState
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
 from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
-from pipeline.runs.hashes import folder_hash
+from pipeline.runs.hashes import file_hashes, folder_hash
 from pipeline.training.callbacks import Patience, StepProgress
+from pipeline.writing import usual_modes
 
 
 def fit(trainer: Any, context: Context) -> None:
@@ -136,8 +137,13 @@ def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) 
     for folder in (partial, weights):
         shutil.rmtree(folder, ignore_errors=True)
     save(partial)
+    usual_modes(partial)
     partial.rename(weights)
-    context.facts["weights"] = {"sha256": folder_hash(weights), "adapter": adapter}
+    context.facts["weights"] = {
+        "sha256": folder_hash(weights),
+        "adapter": adapter,
+        "files": file_hashes(weights),
+    }
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """verify finds what was changed after the stages wrote it, and says where."""
 
 import json
+import os
 
 import pytest
 
@@ -8,9 +9,11 @@ from pipeline.commands import verify
 from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText, Verdict
 from pipeline.rows.row import make
+from pipeline.runs.files import write_json
 from pipeline.runs.hashes import file_hash
 from pipeline.runs.manifest import seal
 from pipeline.runs.run import Run
+from pipeline.runs.settings import read_settings, write_settings
 from tests.conftest import rows
 from tests.synthetic import make_run
 
@@ -210,3 +213,126 @@ def test_a_literal_of_two_splits_but_for_case_and_marks_is_a_fault(cli, data):
     assert (
         f"{path}:{len(literals)} ({other}) is {path}:1 ({literals[0].split}) but for case" in said
     )
+
+
+STRAYS = [
+    ("notes.txt", "run", "no stage wrote it"),
+    ("round-1/notes.txt", "run", "no stage wrote it"),
+    ("round-2/", "run", "no stage wrote it"),
+    ("config.json.0a1b2c3d.partial", "run", "left by an attempt that was killed"),
+    ("teacher/started.json", "teacher", "left by an attempt that was killed"),
+    ("teacher/.before/", "teacher", "left by an attempt that was killed"),
+    ("teacher/weights/", "teacher", "no stage wrote it"),
+    ("evaluate/candidates.jsonl", "evaluate", "no stage wrote it"),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "complaint"), STRAYS)
+def test_what_does_not_belong_is_found(data, name, step, complaint):
+    path = make_run("v1", 40) / name
+    if name.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.write_text("{}\n")
+    (fault,) = faults()[step]
+    assert fault.startswith(f"{path}: {complaint}")
+
+
+@pytest.mark.parametrize("name", ["evil.py", "README.txt", "sub/config.json", "pipe"])
+def test_what_does_not_belong_to_weights_is_found(apart, name):
+    path = apart / "runs/v1/sft/weights" / name
+    path.parent.mkdir(exist_ok=True)
+    if name == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("x")
+    assert f"{path}: no stage wrote it. Remove it, or keep it elsewhere" in faults()["sft"]
+
+
+def test_a_link_is_found_whatever_it_leads_to(apart, tmp_path):
+    """The bytes may be another's to change."""
+    for name, step in (
+        ("config.json", "run"),
+        ("teacher/manifest.json", "teacher"),
+        ("teacher/.lock", "teacher"),
+        ("sft/weights/model.safetensors", "sft"),
+    ):
+        path = apart / "runs/v1" / name
+        path.rename(tmp_path / path.name)
+        path.symlink_to(tmp_path / path.name)
+        assert len(faults()[step]) == 1
+        path.unlink()
+        (tmp_path / path.name).rename(path)
+    assert faults() == {}
+
+
+@pytest.mark.parametrize("name", ["config.json", "teacher/manifest.json"])
+def test_white_space_for_other_white_space_is_found(data, name):
+    path = make_run("v1", 40) / name
+    path.write_text(path.read_text().replace("\n ", "\n\t", 1))
+    ((step, (fault,)),) = faults().items()
+    assert step == {"config.json": "run"}.get(name, "teacher")
+    assert fault.startswith(f"{path}: it was edited after")
+
+
+def test_a_configuration_that_was_edited_is_found_by_its_seal(data):
+    folder = make_run("v1", 40)
+    config = json.loads((folder / "config.json").read_text())
+    write_settings(folder / "config.json", config)
+    assert faults() == {}
+    assert read_settings(folder / "config.json") == config
+    sealed = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**sealed, "seed": 1})
+    fault = f"{folder}/config.json: it was edited after a stage wrote it (the seal differs)"
+    assert faults() == {"run": [fault]}
+
+
+def test_a_configuration_that_is_none_is_a_fault_and_ends_it(cli, data):
+    folder = make_run("v1", 40)
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**config, "sede": 3})
+    said = cli("verify", "--run", "v1", code=5)
+    assert "config.json: sede: unknown key. Did you mean 'seed'?" in said
+    (folder / "config.json").unlink()
+    said = cli("verify", "--run", "v1", code=5)
+    assert f"{folder}/config.json: not there" in said
+    assert "teacher: " not in said
+
+
+def test_a_configuration_that_has_moved_on_is_a_note(cli, data):
+    folder = make_run("v1", 40)
+    config = json.loads((folder / "config.json").read_text())
+    config["teacher"]["jokes"] = 5
+    config["runtime"]["concurrency"] = 3
+    write_json(folder / "config.json", config)
+    said = cli("verify", "--run", "v1")
+    assert (
+        "teacher: whole\n  config.json has moved on since it was made:\n"
+        "    - teacher.jokes = 3\n    + teacher.jokes = 5\nsft: whole\n" in said
+    )
+
+
+def test_a_step_that_the_configuration_names_no_more_is_checked_all_the_same(cli, data):
+    folder = make_run("v1", 40)
+    config = json.loads((folder / "config.json").read_text())
+    config["rounds"][0] |= {"objective": "gkd"}
+    config["gkd"] = {"teacher": "x"}
+    write_json(folder / "config.json", config)
+    path = folder / "round-1/critic/records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"kettle", b"kittle", 1))
+    said = cli("verify", "--run", "v1", code=5)
+    assert "config.json names no such step any more" in said
+    assert f"{path}: its SHA-256 is not the manifest's" in said
+
+
+def test_a_report_that_was_changed_is_found(cli, data):
+    folder = make_run("v1", 40)
+    cli("report", "--run", "v1")
+    assert faults() == {}
+    path = folder / "report.html"
+    page = path.read_text()
+    path.write_text(page.replace("ties or beats", "beats or ties", 1))
+    fault = f"{path}: not as report wrote it. Make it again: humor-distill report --run v1"
+    assert faults() == {"run": [fault]}
+    path.write_text(page.rpartition("\n<!-- SHA-256")[0])  # as earlier versions wrote it
+    assert faults() == {}

@@ -63,6 +63,27 @@ def test_a_signal_ends_a_stage_when_what_is_on_its_way_is_kept(url, tmp_path, en
     assert usage(tmp_path / "cache/calls.sqlite", "bench")["calls"] == answered
 
 
+def test_a_terminal_that_is_gone_is_no_error(url, tmp_path):
+    door.reset(url, latency_ms=400, numbered=3)
+    command = door.prepare(tmp_path, url, 200, 32)
+    environment = {**os.environ, "HUMOR_DISTILL_DATA": str(tmp_path)}
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: os.login_tty(theirs),
+    )
+    os.close(theirs)
+    while door.stats(url)["flying"] < 32:
+        time.sleep(0.005)
+    os.close(ours)  # the system sends SIGHUP, and writing there is an error
+    assert process.wait(timeout=30) == 129
+    answered = door.stats(url)["ok"]
+    assert usage(tmp_path / "cache/calls.sqlite", "bench")["calls"] == answered
+
+
 def test_a_signal_that_is_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -17,6 +17,7 @@ from pipeline.rows.jsonl import write
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
 from pipeline.runs.manifest import seal
+from pipeline.terminal import CONTROL
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, needs_stories, run
@@ -68,6 +69,7 @@ def test_an_exported_student_gives_the_run_s_answers(inside, tmp_path):
     ):
         assert word in card.text + (tmp_path / "funny/SERVING.md").read_text()
     assert str(tmp_path) not in card.text
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "funny").iterdir()} == {0o644}
 
 
 def test_a_request_can_have_a_greedy_student_sampled_where_it_is_served(inside, tmp_path):
@@ -235,6 +237,12 @@ def test_try_reads_sentences_from_a_pipe_and_says_what_is_too_long(inside, monke
     said = capsys.readouterr()
     assert "The kettle is on." in said.out
     assert "which leave no room for 24 tokens of an answer" in said.err
+
+
+def test_a_sentence_of_control_characters_is_shown_as_escapes(inside):
+    said = run("try", "--run", "v1", "The \x1b]0;kettle\x07 is \u202e\x9b31m on.\r")
+    assert "The \\u001b]0;kettle\\u0007 is \\u202e\\u009b31m on." in " ".join(said.split())
+    assert CONTROL.findall(said) == []
 
 
 def test_cards_say_what_made_the_run_and_not_what_its_configuration_says_now(apart, tmp_path):

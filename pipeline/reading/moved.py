@@ -1,0 +1,59 @@
+"""How config.json differs from what a step was made with: a configuration moves on. For verify."""
+
+from typing import Any
+
+from pipeline.config.file import section_of
+from pipeline.config.rounds import Round
+from pipeline.config.whole import Config
+from pipeline.execution.recipe import recorded
+from pipeline.runs.manifest import Recipe
+from pipeline.runs.recipes import difference
+from pipeline.runs.step import Step
+
+
+def moved(config: Config, step: Step, recipe: Recipe, linked: bool) -> list[str]:
+    """Lines `- key = made with` and `+ key = now` for what the recipe has of the configuration.
+
+    A step that is linked from another run keeps its seed.
+    """
+    whole = config.model_dump(mode="json")
+    had = {"version": recipe.get("version")}
+    now: Recipe = {"version": recipe.get("version")}
+    if not linked:
+        had["seed"] = recipe["seed"]
+        now["seed"] = config.seed
+    for name, made in recipe.items():
+        field = Config.model_fields.get(name)
+        section = section_of(field.annotation) if field else None
+        if section is not None and isinstance(made, dict):
+            had[name] = _without_hashes(name, made)
+            values = whole[name]
+            now[name] = None if values is None else _of(name, recorded(values, section))
+    if "round" in recipe and step.round and step.round <= len(config.rounds):
+        values = recorded(whole["rounds"][step.round - 1], Round)
+        had["round"] = recipe["round"]
+        now["round"] = {key: values.get(key) for key in recipe["round"]}
+    if "version" not in recipe:
+        del had["version"], now["version"]
+    return difference(had, now)
+
+
+def _of(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """A section as it is now, without what a recipe has the hashes of in place of the names."""
+    if name == "literals":
+        return {"limit": values["limit"]}
+    if name == "agreement":
+        return {**values, "labels": values["labels"].rpartition("/")[2]}
+    return values
+
+
+def _without_hashes(name: str, made: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's section without the hashes that stand beside the names of files."""
+    kept = {key: value for key, value in made.items() if key != "sha256"}
+    if name == "literals":
+        kept.pop("files", None)
+    if isinstance(kept.get("endpoint"), dict):
+        kept["endpoint"] = {
+            key: value for key, value in kept["endpoint"].items() if key != "sha256"
+        }
+    return kept
