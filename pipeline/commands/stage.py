@@ -13,9 +13,10 @@ from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
 from pipeline.runs import known
-from pipeline.runs.files import SETTINGS, read_json
+from pipeline.runs.files import SETTINGS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run, choose
+from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
 
 
@@ -64,7 +65,7 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     path: Path = args.config or project.path("configs/demo.toml")
     if stored:
         path = stored.folder / SETTINGS
-    data = (read_json(path) if stored else None) or load(path)
+    data = (read_settings(path) if stored else None) or load(path)
     if not (run.folder / SETTINGS).exists():
         print(f"run {run.name} is new; its configuration is {path}")
     assigned = [parse_assignment(text) for text in args.set]
@@ -88,7 +89,7 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
 
 def _check_known(stored: Run, args: argparse.Namespace) -> None:
     """StageError where a run that was copied here would talk to somebody; with --adopt, it may."""
-    lines = known.unknown(stored.name, read_json(stored.folder / SETTINGS))
+    lines = known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
     if not lines or args.adopt:
         return
     listed = "".join(f"\n  {line}" for line in lines)
