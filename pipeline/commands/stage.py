@@ -13,9 +13,10 @@ from pipeline.execution import linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
-from pipeline.runs.files import SETTINGS, read_json
+from pipeline.runs.files import SETTINGS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run, choose
+from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
 
 
@@ -52,7 +53,7 @@ def _configured(run: Run, args: argparse.Namespace) -> Config:
         for stored in (theirs, own):
             if stored.exists():
                 path = stored
-                data = read_json(stored)
+                data = read_settings(stored) or {}
     data = data or load(path)
     if not own.exists():
         print(f"run {run.name} is new; its configuration is {path}")

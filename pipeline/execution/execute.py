@@ -49,6 +49,7 @@ from pipeline.runs.manifest import (
 )
 from pipeline.runs.recipes import difference, same, same_but_seed, version_of
 from pipeline.runs.run import Run
+from pipeline.runs.settings import write_settings
 from pipeline.runs.step import Step
 
 
@@ -86,9 +87,9 @@ def execute(
     with lock(context.folder), replacing(context.folder, force):
         settings = run.folder / SETTINGS
         if not settings.exists():
-            write_json(settings, config.model_dump(mode="json"))
+            write_settings(settings, config.model_dump(mode="json"))
         _perform(context, wanted, flags)
-        write_json(settings, config.model_dump(mode="json"))
+        write_settings(settings, config.model_dump(mode="json"))
 
 
 def _recipe_before(run: Run, step: Step, complete: Manifest | None) -> Recipe | None:

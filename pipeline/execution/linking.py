@@ -7,9 +7,10 @@ from pipeline.config.whole import Config
 from pipeline.errors import StageError, meant
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
-from pipeline.runs.files import SETTINGS, write_json
+from pipeline.runs.files import SETTINGS
 from pipeline.runs.recipes import same, same_but_seed
 from pipeline.runs.run import Run, link_to, run_names
+from pipeline.runs.settings import write_settings
 from pipeline.runs.step import Step
 
 
@@ -52,5 +53,5 @@ def link(run: Run, config: Config) -> Run:
         place.symlink_to(target, target_is_directory=True)
         print(f"{step}: linked from run {source.name}")
         if not (run.folder / SETTINGS).exists():
-            write_json(run.folder / SETTINGS, config.model_dump(mode="json"))
+            write_settings(run.folder / SETTINGS, config.model_dump(mode="json"))
     return Run(run.name)
