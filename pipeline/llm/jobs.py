@@ -69,7 +69,7 @@ class Jobs:
             name = uuid.uuid4().hex
             now = datetime.now(UTC).isoformat(timespec="seconds")
             who = (self.endpoint.base_url, self.account.payer.run, self.account.payer.step)
-            file = self.path(name).open("w+b")
+            file = self.path(name).open("x+b")
             fcntl.flock(file, fcntl.LOCK_EX)
             with self._transaction(file):
                 self.sql.execute("INSERT INTO batches VALUES (?,NULL,?,?,?,?)", [name, *who, now])
