@@ -16,7 +16,10 @@ CRITIC = ("critic", "cloze")
 """The critic's, whichever its method."""
 UNESCAPED = json.JSONEncoder(ensure_ascii=False)
 LINE_ENDS = "\x85\u2028\u2029"
-MARKERS = r"<(?=[^<>\s]{1,60}>)|\[(?=/?[A-Z_]{2,30}\])|◁(?=[^◁▷\n]{1,60}▷)"
+MARKERS = (
+    r"<(?=[^<>\s]{1,60}>|\|[^<>|]{1,80}\|>)|◁(?=[^◁▷\n]{1,60}▷)"
+    r"|\[(?=(?:/?[A-Z_]{2,30}|[gs]MASK|control_\d+|unused\d+|multimodal|@\w+@|\|\w+\|)\])"
+)
 """What special tokens and the marks of roles begin with: <|im_start|>, </s>, [/INST], ◁think▷."""
 ESCAPED = re.compile(f"[{LINE_ENDS}]|{MARKERS}")
 

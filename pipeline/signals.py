@@ -2,12 +2,18 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDINGS = ("SIGTERM", "SIGHUP")
 """What schedulers, containers and closed terminals send; Windows has no SIGHUP."""
+
+
+TOGETHER = 2.0
+"""Seconds within which signals are one: a terminal that is closed sends SIGHUP by its shell and by
+the system, and a scheduler sends to the process and to its group."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,4 +49,13 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+    now = time.monotonic()
+    again = now - _Last.at < TOGETHER
+    _Last.at = now
+    if not again:
+        raise Stopped(number)
+
+
+class _Last:
+    at = -TOGETHER
+    """When a signal last came, in seconds of time.monotonic."""

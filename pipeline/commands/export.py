@@ -20,6 +20,7 @@ from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, EndpointError, meant
 from pipeline.reading import cards, lookup, made
 from pipeline.reading.made import contestants
+from pipeline.runs import known
 from pipeline.runs.files import MANIFEST
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> None:
     run = existing(args.run)
     out = Path(os.path.abspath(args.out))
     _check_out(out)
+    if not args.rows:
+        settings = made.as_made(run).model_dump(mode="json")
+        known.require(run.name, settings, args.adopt, known.FETCHED)
     for line in [*outdated(run.manifests()), *_left_over(out)]:
         print(line, file=sys.stderr)
     place = args.push or out.name

@@ -81,11 +81,7 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="complete the step without the rows of calls that failed for good",
     )
-    command.add_argument(
-        "--adopt",
-        action="store_true",
-        help="go on with a run that was copied here, and talk to whom its configuration names",
-    )
+    _adopt(command)
     command.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
@@ -161,6 +157,14 @@ def _report(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _adopt(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--adopt",
+        action="store_true",
+        help="of a run that was copied here: talk to whom its configuration names",
+    )
+
+
 def _trust(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trust-remote-code",
@@ -174,6 +178,7 @@ def _try(command: argparse.ArgumentParser) -> None:
         "sentence", nargs="*", metavar="SENTENCE", help="sentences (default: asked for, one by one)"
     )
     _run(command)
+    _adopt(command)
     _trust(command)
 
 
@@ -186,6 +191,7 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student"
     )
+    _adopt(command)
     _trust(command)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline import project
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError, DataError, StageError
+from pipeline.errors import ConfigError, DataError
 from pipeline.execution import linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     unfinished = args.force or any(run.manifest(step) is None for step in chosen)
     if unfinished and not args.dry_run:
         if stored:
-            _check_known(stored, args)
+            known.require(stored.name, read_settings(stored.folder / SETTINGS), args.adopt)
         known.note(run.name, config)
     if args.source:
         run = _borrowing(run, planned, chosen, config, args)
@@ -85,20 +85,6 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
                     f"{key}=true, or --config FILE"
                 )
     return config
-
-
-def _check_known(stored: Run, args: argparse.Namespace) -> None:
-    """StageError where a run that was copied here would talk to somebody; with --adopt, it may."""
-    lines = known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
-    if not lines or args.adopt:
-        return
-    listed = "".join(f"\n  {line}" for line in lines)
-    raise StageError(
-        f"run {stored.name} is not known to be made here, and its configuration has this program "
-        f"talk to others:{listed}\n"
-        "If you want that, say so once: the same command with --adopt. Or give a configuration of "
-        "your own: --config FILE"
-    )
 
 
 def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Step]:

@@ -12,6 +12,7 @@ from pipeline.config.whole import Config
 from pipeline.console import Console, clean
 from pipeline.errors import HumorDistillError
 from pipeline.reading import made
+from pipeline.runs import known
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 
@@ -19,7 +20,9 @@ from pipeline.runs.step import Step
 def run(args: argparse.Namespace) -> None:
     """Answer the sentences given, or those typed until an empty line or the end of input."""
     run = existing(args.run)
-    students = made.contestants(run, made.as_made(run))
+    made_with = made.as_made(run)
+    known.require(run.name, made_with.model_dump(mode="json"), args.adopt, known.FETCHED)
+    students = made.contestants(run, made_with)
     config = made.as_made(run, list(students.values())[-1], args.trust_remote_code)
 
     from pipeline.models import student, student_prompt

@@ -1,5 +1,6 @@
 """Where a hosted model answers, and at what price: a section of the configuration."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
@@ -13,11 +14,17 @@ LOCAL = "local:"
 """The base_url of a model that is loaded here; the cloze critic alone can use one."""
 
 
+URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
+"""An address in ASCII without a blank, so that it is one line and one word wherever it is shown."""
+
+
 def _without_secret(url: str) -> str:
     if secrets.PASSWORD.search(url):
         raise ValueError(
             "a password stays out of files: put the key into a variable, and name it in api_key_env"
         )
+    if url not in (STANDIN, LOCAL) and not URL.fullmatch(url):
+        raise ValueError("write http://HOST/v1 or https://HOST/v1, without blanks or signs beyond")
     if "?" in url or "#" in url:
         raise ValueError(
             "what is asked goes below this address, so it ends before any ? or #; a key stays out "
@@ -26,6 +33,19 @@ def _without_secret(url: str) -> str:
     return url
 
 
+def _variable(name: str) -> str:
+    """The name of a variable, not shown where it is none: it may be the key itself."""
+    if not VARIABLE.fullmatch(name) or secrets.looks_like_a_key(name):
+        raise ValueError(
+            "this is the name of a variable that holds the key (OPENAI_API_KEY), and not the key, "
+            "which stays out of files"
+        )
+    return name
+
+
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+Variable = Annotated[str, AfterValidator(_variable)]
+"""The name of an environment variable."""
 Address = Annotated[str, AfterValidator(_without_secret)]
 """A URL without a password or a query in it."""
 
@@ -63,7 +83,7 @@ class Endpoint(Section):
     mode: Literal["live", "batch"] = "live"
     """batch sends whole stages as jobs of OpenAI's Batch API: half the price, an answer within 24
     hours."""
-    api_key_env: str | None = None
+    api_key_env: Variable | None = None
     """Name of the environment variable that holds the key; the key itself is never in a file."""
     extra_headers: dict[str, str] = {}
     """More headers for every request; "$NAME" stands for the value of an environment variable."""
@@ -102,7 +122,9 @@ class Endpoint(Section):
     @classmethod
     def no_key_in_a_file(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if secrets.header(name, value):
+            if value.startswith("$"):
+                _variable(value[1:])
+            elif secrets.header(name, value):
                 raise ValueError(
                     f'{name} holds a secret, which stays out of files: {name} = "$VARIABLE"'
                 )

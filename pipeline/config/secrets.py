@@ -4,47 +4,75 @@ import re
 from typing import Any
 
 NAME = re.compile(
-    r"auth|credential|passw|passphrase|secret|cookie|bearer|jwt|signature|session|token|key|\bpwd\b",
+    r"^(?:authorization|proxy-authorization|cookie|set-cookie)$"
+    r"|api[-_]?key|access[-_]?key|subscription[-_]?key|(?:^|-)key$|token$|secret|passw|passphrase|credential"
+    r"|bearer|jwt|signature|(?:^|-)auth$|-auth-|auth-?token",
     re.IGNORECASE,
 )
 """Names of headers whose values are secrets."""
-BODY_NAME = re.compile(
-    r"key|(?:.*[-_. ])?(?:authori[sz]ation|auth|credentials?|passw(?:or)?d|passphrase|pwd|secret"
-    r"|cookies?|bearer|jwt|signature|token"
-    r"|(?:api|access|private|secret|subscription|session|client|account|auth)[-_ ]?key"
-    r"|(?:access|auth|api|id|refresh|session|bearer|user|client)token)(?:[-_ ](?:value|id))?",
-    re.IGNORECASE,
+HARMLESS = re.compile(r"idempotency|cache-?key", re.IGNORECASE)
+"""Names of headers that are none for all that."""
+WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+"""The words of a name, whether a hyphen, a line or a capital divides them."""
+SECRET_WORDS = frozenset(
+    "authorization authorisation auth credential credentials creds password passwd passphrase pwd "
+    "secret secrets cookie bearer jwt signature apikey".split()
 )
-"""Names of keys of a request's body whose values, where they are texts, are secrets; max_tokens and
-stop_token_ids are none."""
+"""A key of a body with one of these in its name holds a secret."""
+SECRET_PAIRS = frozenset(
+    "api key,api keys,access key,private key,secret key,subscription key,signing key,session key,"
+    "client key,account key,auth key,access token,auth token,api token,id token,refresh token,"
+    "session token,bearer token,user token,hf token,connection string".split(",")
+)
+"""And with two such words one after the other."""
 VALUE = re.compile(
-    r"\s*(?:(?:bearer|basic|token)\s+\S{8,}|(?:sk|pk|rk|gsk|hf|ghp|gho|ghs|glpat|xai|xox[abprs]|pplx|r8"
-    r"|nvapi|sk-ant|github_pat|csk|fw|tgp|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9][\w.-]{15,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{4,}\.?[\w-]*)\s*",
-    re.IGNORECASE,
+    r"\s*(?:(?i:bearer|basic|token|apikey)\s+\S{6,}"
+    r"|(?:sk|pk|rk|gsk|hf|gh[pousr]|glpat|xai|xox[abprs]|pplx|r8|nvapi|github_pat|csk|fw|tgp|npm|pypi"
+    r"|dapi|whsec)[-_](?=[\w.-]*\d)[\w.-]{16,}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|ya29\.[\w.-]{16,}|SG\.[\w.-]{16,}|dapi[0-9a-f]{24,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{4,}\.?[\w-]*|-----BEGIN[ A-Z]*PRIVATE KEY-----(?:.|\s)*)\s*"
 )
 """Values that are keys, whatever their names: of known makers, or tokens in three parts."""
+IN_URL = re.compile(
+    r"//[^/?#\s@]*:[^/?#\s@]*@|[?&](?:key|token|api[-_]?key|access_token|sig|secret)=",
+    re.IGNORECASE,
+)
+"""A password or a key in a URL."""
 PASSWORD = re.compile(r"//[^/?#]*@")
 """In a URL."""
 
 
 def header(name: str, value: str) -> bool:
-    """Whether a header holds a secret; "$NAME" names the variable that holds it."""
-    return not value.startswith("$") and bool(NAME.search(name) or VALUE.fullmatch(value))
+    """Whether a header holds a secret."""
+    return looks_like_a_key(value) or bool(NAME.search(name) and not HARMLESS.search(name))
 
 
-def in_body(value: Any, name: str = "") -> str | None:
+def looks_like_a_key(value: str) -> bool:
+    return bool(VALUE.fullmatch(value) or IN_URL.search(value))
+
+
+def in_body(value: Any, name: str = "", secret: bool = False) -> str | None:
     """The dotted name of a secret among the keys of a body, if there is one."""
     if isinstance(value, dict):
-        parts = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
-    elif isinstance(value, list):
-        parts = [(name, part) for part in value]
-    else:
-        last = name.rpartition(".")[2]
-        secret = isinstance(value, str) and (BODY_NAME.fullmatch(last) or VALUE.fullmatch(value))
-        return name if secret else None
-    for inner, part in parts:
-        found = in_body(part, inner)
-        if found is not None:
-            return found
+        for key, part in value.items():
+            dotted = f"{name}.{key}" if name else str(key)
+            found = in_body(part, dotted, secret or _is_secret(str(key)))
+            if found is not None:
+                return found
+        return None
+    if isinstance(value, list):
+        for part in value:
+            found = in_body(part, name, secret)
+            if found is not None:
+                return found
+        return None
+    if isinstance(value, str) and value and (secret or looks_like_a_key(value)):
+        return name
     return None
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a key of a body is a secret's, by its words; max_tokens and eos_token are none."""
+    words = [word.lower() for word in WORDS.findall(name)]
+    pairs = {f"{left} {right}" for left, right in zip(words, words[1:], strict=False)}
+    return words in (["token"], ["key"]) or bool(SECRET_WORDS & {*words} or SECRET_PAIRS & pairs)

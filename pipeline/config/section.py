@@ -4,6 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from pipeline.config import secrets
+
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
@@ -25,6 +27,12 @@ def _without_token(table: dict[str, JsonValue]) -> dict[str, JsonValue]:
         raise ValueError(
             "hub_token stays out of files: hf auth login, or the environment variable HF_TOKEN"
         )
+    name = secrets.in_body(table)
+    if name is not None:
+        raise ValueError(f"{name} holds a secret, which stays out of files")
+    for key in table:
+        if key == "trust_remote_code" or key.endswith("init_kwargs"):
+            raise ValueError(f"{key} is of no use here: models are loaded by [student] and others")
     return table
 
 

@@ -87,12 +87,14 @@ class Account:
         usage: Usage,
         seconds: float,
         payer: Payer | None = None,
+        endpoint: Endpoint | None = None,
     ) -> bool:
         """An answer came: write it, and settle what it cost; whether it is the first of its key.
 
-        `payer`, where another step asked for it.
+        `payer` and `endpoint`, where another step asked for it, or at other prices.
         """
-        first = self._pay(key, text, raw, usage, seconds, payer or self.payer)
+        by = payer or self.payer
+        first = self._pay(key, text, raw, usage, seconds, by, endpoint or self.endpoint)
         self.answers += 1
         self._alone = 0
         return first
@@ -105,25 +107,34 @@ class Account:
         usage: Usage,
         seconds: float,
         payer: Payer | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         """A 200 came that is no answer: it is paid for all the same.
 
         It stands in the ledger where no one finds it.
         """
         if usage.prompt is not None or usage.completion is not None:
-            self._pay(wasted(key), text, raw, usage, seconds, payer or self.payer)
+            by = payer or self.payer
+            self._pay(wasted(key), text, raw, usage, seconds, by, endpoint or self.endpoint)
 
     def _pay(
-        self, key: str, text: str, raw: str, usage: Usage, seconds: float, payer: Payer
+        self,
+        key: str,
+        text: str,
+        raw: str,
+        usage: Usage,
+        seconds: float,
+        payer: Payer,
+        endpoint: Endpoint,
     ) -> bool:
-        paid = cost(self.endpoint, usage)
-        price = self.endpoint.price
+        paid = cost(endpoint, usage)
+        price = endpoint.price
         currency = price.currency if price else None
         first = self.cache.keep(
             key,
             payer.run,
             payer.step,
-            (self.endpoint.base_url, self.endpoint.model, text),
+            (endpoint.base_url, endpoint.model, text),
             raw,
             (usage.prompt, usage.completion, paid, currency, round(seconds, 3)),
         )

@@ -138,8 +138,10 @@ class Asking:
             self.silence.end(str(error))
             return self.account.fail(call, error, attempts, since)
         finally:
-            purse.release(reserved)
-            self.account.cache.release(call.key)
+            try:
+                purse.release(reserved)
+            finally:
+                self.account.cache.release(call.key)
 
     async def _ask(self, call: Call, attempts: list[dict[str, Any]]) -> Answer:
         """The answer, after as many attempts as the runtime section allows."""
@@ -184,6 +186,7 @@ class Asking:
                 self.silence.end()
                 host.tokens.take((usage.prompt or 0) + (usage.completion or 0) - expected)
                 seconds = time.monotonic() - began
+                await self.account.cache.writable()
                 if self.account.keep(call.key, call.text, raw, usage, seconds):
                     return answer
                 return self.account.cached(call.key)[0] or answer
@@ -226,6 +229,8 @@ def _read(host: Host, key: str, raw: str) -> tuple[Answer, Usage]:
         return parse(key, raw)
     except Carried as error:
         raise host.client.fault(error.status, None, raw.encode()) from None
+    except Unusable as error:
+        raise Unusable(host.client.hidden_text(str(error)), error.usage) from None
 
 
 def _attempt(host: Host, error: Exception, began: float) -> dict[str, Any]:

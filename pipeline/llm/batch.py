@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.config.endpoint import Endpoint
+from pipeline.config.endpoint import Endpoint, Price
 from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.llm.account import Account, Payer
@@ -38,6 +38,8 @@ BREATH = 0.005
 """Seconds between looks at whether the caller has caught up."""
 OTHERS_TURN = 64
 """Answers in a row before other work of the loop has its turn."""
+KNOWN = "validating failed in_progress finalizing completed expired cancelling cancelled".split()
+"""States that a job can be in; another word is not shown."""
 ENDED = ("completed", "expired", "cancelled", "failed")
 """What the endpoint says of a job that it does no more for."""
 
@@ -79,7 +81,7 @@ class BatchApi:
         `done` and `behind` are as in live.py.
         """
         try:
-            await self._find_lost()
+            await self._collect_own()
             waiting = self._unanswered(requests)
             first = next(waiting, None)
             while first is not None or self._ours():
@@ -90,8 +92,7 @@ class BatchApi:
                 waiting = iter([*await self._wait(), *await self._asked_elsewhere()])
                 first = next(waiting, None)
         finally:
-            self.jobs.sweep()
-            await self.client.close()
+            await self._close()
         await self._hand_over(done, behind)
 
     def _unanswered(self, requests: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Request]:
@@ -132,19 +133,21 @@ class BatchApi:
         except Missing as error:
             raise EndpointError(f'{error}\nIt has no Batch API: set mode = "live".') from None
 
-    async def _find_lost(self) -> list[Request]:
+    async def _find_lost(self, jobs: Iterable[Job]) -> list[Request]:
         """After a kill, jobs without an id were either made, or are forgotten.
 
         Returns our requests in the latter.
         """
         lost: list[Request] = []
-        for name in self.jobs.unknown():
-            batch = await self.client.named(name)
-            if batch is None:
-                lost += self.jobs.requests(name).items()
-                self.jobs.forget(name)
+        for job in jobs:
+            if not self.jobs.is_unmade(job):
+                continue
+            identity = await self.client.named(job.name)
+            if identity is None:
+                lost += self.jobs.requests(job.name).items()
+                self.jobs.forget(job.name, unmade=True)
             else:
-                self.jobs.found(name, batch.id)
+                self.jobs.found(job.name, identity)
         return self._mine(lost)
 
     def _mine(self, requests: Iterable[Request]) -> list[Request]:
@@ -161,7 +164,7 @@ class BatchApi:
         again: list[Request] = []
         seconds = FIRST_LOOK
         while self._ours():
-            again += await self._find_lost()
+            again += await self._find_lost(self._ours())
             again += await self._look(self._ours())
             if self._broken:
                 raise self._broken
@@ -179,12 +182,22 @@ class BatchApi:
         return [(key, text) for key, text in busy if not self.account.asked(key)]
 
     async def collect(self) -> None:
-        """Take what has ended, of whichever step, before the endpoint is asked in another way."""
+        """Take what has ended of the run's jobs, before the endpoint is asked in another way."""
         try:
-            await self._find_lost()
-            await self._look(self.jobs.waiting())
+            await self._collect_own()
         finally:
+            await self._close()
+
+    async def _collect_own(self) -> None:
+        """Take what has ended of the run's jobs; those of others are theirs to take and to pay."""
+        run = self.account.payer.run
+        await self._find_lost([job for job in self.jobs.waiting() if job.run == run])
+        await self._look([job for job in self.jobs.waiting() if job.run == run])
+
+    async def _close(self) -> None:
+        try:
             self.jobs.sweep()
+        finally:
             await self.client.close()
 
     async def _look(self, jobs: Iterable[Job]) -> list[Request]:
@@ -198,7 +211,12 @@ class BatchApi:
                 continue
             try:
                 batch = await self.client.job(job.id)
-            except Missing:
+            except Missing as error:
+                if job.run != self.account.payer.run:
+                    raise EndpointError(
+                        f"batch {job.id} of run {job.run} has some of the same requests, and this "
+                        f"key does not see it: {error}\nUse that run's key, or finish it first."
+                    ) from None
                 again += self._mine(self.jobs.requests(job.name).items())
                 self.jobs.forget(job.name)
                 continue
@@ -209,7 +227,8 @@ class BatchApi:
 
     def _tell(self, job: Job, batch: Any) -> None:
         """Show how far a job is, where that has changed."""
-        line = f"{job.run} {job.step}, batch {job.id}: {batch.status}"
+        status = batch.status if str(batch.status) in KNOWN else "in another state"
+        line = f"{job.run} {job.step}, batch {job.id}: {status}"
         counts = batch.request_counts
         if counts:
             line += f", {counts.completed + counts.failed:,} of {counts.total:,} requests"
@@ -226,7 +245,10 @@ class BatchApi:
             why = self.client.why(batch)
             self.jobs.forget(job.name)
             raise EndpointError(f"{self.endpoint.base_url} refused batch {batch.id}: {why}")
-        payer = Payer(job.run, job.step)
+        terms: dict[str, Any] = {"mode": "batch"}
+        if job.price:
+            terms["price"] = Price.model_validate_json(job.price)
+        endpoint = self.endpoint.model_copy(update=terms)
         left = self.jobs.requests(job.name)
         again: list[Request] = []
 
@@ -234,7 +256,7 @@ class BatchApi:
             answered = answer_line(line)
             request = left.pop(answered.get("custom_id", ""), None)
             if request is not None:
-                again.extend(self._taken(answered, request, batch.id, payer))
+                again.extend(self._taken(answered, request, job, endpoint))
 
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -246,19 +268,28 @@ class BatchApi:
         self.jobs.forget(job.name)
         return self._mine(again)
 
-    def _taken(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
-        """Read a line, once over all starts; the request, if it is worth another job."""
+    def _taken(
+        self, line: dict[str, Any], request: str, job: Job, endpoint: Endpoint
+    ) -> list[Request]:
+        """Read a line, once over all starts and processes; the request, if it may go again."""
+        if not self.jobs.take(job.name, line["custom_id"]):
+            return []
         try:
-            again = self._read(line, request, job, payer)
+            return self._read(line, request, job, endpoint)
         except BudgetError:  # it is kept all the same
-            self.jobs.taken(line["custom_id"])
             raise
-        self.jobs.taken(line["custom_id"])
-        return again
+        except BaseException:
+            self.account.cache.roll_back()
+            raise
 
-    def _read(self, line: dict[str, Any], request: str, job: str, payer: Payer) -> list[Request]:
+    def _read(
+        self, line: dict[str, Any], request: str, job: Job, endpoint: Endpoint
+    ) -> list[Request]:
         """Keep one line's answer; else the request, if it is worth another job."""
         key = line["custom_id"]
+        payer = Payer(job.run, job.step)
+        asked = endpoint.model_copy(update={"model": str(json.loads(request).get("model"))})
+        identity = str(job.id)
         raw = ""
         try:
             status, raw = response_of(line)
@@ -268,14 +299,16 @@ class BatchApi:
                 _, usage = parse(key, raw)
             except Carried as error:
                 raise self.client.fault(error.status, None, raw.encode()) from None
+            except Unusable as error:
+                raise Unusable(self.client.shown(str(error)), error.usage) from None
         except EndpointError as error:  # of one line: the others are paid for, and taken first
             self._broken = error
-            return self._again(key, request, job, Retry(str(error)))
+            return self._again(key, request, identity, Retry(str(error)))
         except (Refused, Retry) as error:
             if isinstance(error, Unusable):
-                self.account.waste(key, request, raw, error.usage, 0.0, payer)
-            return self._again(key, request, job, error)
-        self.account.keep(key, request, raw, usage, 0.0, payer)
+                self.account.waste(key, request, raw, error.usage, 0.0, payer, asked)
+            return self._again(key, request, identity, error)
+        self.account.keep(key, request, raw, usage, 0.0, payer, asked)
         return []
 
     def _again(self, key: str, request: str, job: str, error: Refused | Retry) -> list[Request]:

@@ -4,8 +4,11 @@ Each with as many attempts as the runtime section allows.
 """
 
 import json
+import os
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,22 @@ NAME = "humor-distill"
 """The key of a job's metadata that holds our name for it."""
 
 
+FROM_ENVIRONMENT = ("OPENAI_CUSTOM_HEADERS", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""Variables that the package sends to every server, whoever it is."""
+ID = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
+"""What an id of a job is made of."""
+
+
+@contextmanager
+def _without(variables: Iterable[str]) -> Iterator[None]:
+    """Within, the environment has none of these."""
+    before = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
 class Missing(Exception):
     """What was there is not: a file or a job that the endpoint has forgotten."""
 
@@ -47,16 +66,24 @@ class BatchClient:
         self.runtime = runtime
         self._halted = halted
         self._identity = Identity(endpoint)
-        self._api = openai.AsyncOpenAI(
+        with _without(FROM_ENVIRONMENT):
+            self._api = self._client(openai)
+
+    def _client(self, openai: Any) -> Any:
+        """The package's client, which shows nothing but our headers."""
+        endpoint = self.endpoint
+        return openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key="none",
+            organization="",
+            project="",
             default_headers=self._identity.headers,
             max_retries=0,
-            timeout=max(runtime.timeout, FILE_TIMEOUT),
+            timeout=max(self.runtime.timeout, FILE_TIMEOUT),
             http_client=openai.DefaultAioHttpClient(
                 follow_redirects=False,
                 trust_env=False,
-                proxy=client.proxy(endpoint.base_url),
+                proxy=client.proxy(endpoint.base_url, self._identity.has_secrets),
                 verify=client.certificates(endpoint.base_url),
             ),
         )
@@ -67,6 +94,7 @@ class BatchClient:
         A second attempt first looks whether the first one made it.
         """
         uploaded = await self._tried(lambda: self._api.files.create(file=path, purpose="batch"))
+        sent = self._id_of(uploaded)
         tried = False
 
         async def make() -> Any:
@@ -76,24 +104,39 @@ class BatchClient:
                 made = await self._named(name)
             tried = True
             return made or await self._api.batches.create(
-                input_file_id=uploaded.id,
+                input_file_id=sent,
                 endpoint=URL,
                 completion_window="24h",
                 metadata={NAME: name},
             )
 
         made = await self._tried(make)
-        return made.id
+        return self._id_of(made)
 
-    async def named(self, name: str) -> Any:
-        """The job with our name, if there is one."""
-        return await self._tried(lambda: self._named(name))
+    def _id_of(self, made: Any) -> str:
+        """The id of a job or file, a word; EndpointError where it is none, or the key is in it."""
+        identity = getattr(made, "id", None)
+        if not isinstance(identity, str) or not ID.fullmatch(self._identity.hidden_text(identity)):
+            raise EndpointError(
+                f"{self.endpoint.base_url} gave a batch, or its file, no id that can be used. Look "
+                "at the server before you run the same command again: a batch may be paid for."
+            )
+        return identity
+
+    async def named(self, name: str) -> str | None:
+        """The id of the job with our name, if there is one."""
+        job = await self._tried(lambda: self._named(name))
+        return None if job is None else self._id_of(job)
 
     async def _named(self, name: str) -> Any:
         async for job in self._api.batches.list(limit=100):
             if (job.metadata or {}).get(NAME) == name:
                 return job
         return None
+
+    def shown(self, text: str) -> str:
+        """What is said of a failure, without the secrets that a server may repeat."""
+        return self._identity.hidden_text(text)
 
     def why(self, job: Any) -> str:
         """What the endpoint says of a job that failed."""

@@ -1,9 +1,11 @@
 """The call cache: every answer ever paid for, shared by all runs."""
 
+import asyncio
 import os
 import sqlite3
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +17,10 @@ from pipeline.llm.database import open_cache
 
 SYNC = 0.1
 """Seconds between syncs of the log, each for all answers of that time."""
+TRY = 0.2
+"""Seconds that a write waits for another process in one go; the loop then has its turn."""
+TOLD = 5.0
+"""Seconds of waiting after which a person is told that the cache is locked."""
 INSERT = "INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 LOOK = """
 SELECT answer, 0 FROM calls WHERE key = ? UNION ALL SELECT '', 1 FROM batch_calls WHERE key = ?
@@ -29,14 +35,16 @@ class Cache:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.resolve()  # the log lies beside the file itself
         self.connection = open_cache(path)
+        self.connection.execute(f"PRAGMA busy_timeout={round(TRY * 1000)}")
         self._claims = claims(path)
         self._answered: list[str] = []
         """Keys whose claims are given back once their answers are committed."""
         self.soon: Callable[[Callable[[], None]], object] | None = None
         """A loop's call_soon: answers that come in one turn of it are then committed together, at
         its end. None: each at once."""
+        self._told_locked = False
         self._dirty = threading.Event()
         self._closed = threading.Event()
         self._failed: list[Exception] = []
@@ -72,7 +80,10 @@ class Cache:
 
     def rename(self, key: str, new: str) -> None:
         """Keep an answer under another key."""
+        self.begin()
         self.connection.execute("UPDATE calls SET key = ? WHERE key = ?", [new, key])
+        if self.soon is None:
+            self.commit()
 
     def keep(
         self,
@@ -89,7 +100,6 @@ class Cache:
         seconds. The first answer stands, and another that was paid for is kept beside it in the
         ledger.
         """
-        self.check()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         row = [run, step, *request, raw, *paid, now]
         try:
@@ -102,26 +112,42 @@ class Cache:
             raise
         if self.soon is None:
             self.commit()
-            self.check()
+        self.check()
         return first
 
     def begin(self) -> None:
         """Open a transaction, if none is open; what is written in one is there whole or not."""
-        while not self.connection.in_transaction:
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
+        since = time.monotonic()
+        while not self._begun(since):
+            pass
+
+    async def writable(self) -> None:
+        """The same, where a loop runs, which goes on meanwhile: so no answer is late for it."""
+        since = time.monotonic()
+        while not self._begun(since):
+            await asyncio.sleep(TRY)
+
+    def _begun(self, since: float) -> bool:
+        """Whether a transaction is open now, of which some process has none else."""
+        if self.connection.in_transaction:
+            return True
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if not self._told_locked and time.monotonic() - since > TOLD:
+                self._told_locked = True
                 print(
                     f"{self.path} is locked by another program; what was paid for waits to be kept "
                     "there. Close what has it open.",
                     file=sys.stderr,
                     flush=True,
                 )
-            else:
-                if self.soon is not None:
-                    self.soon(self.commit)
+            return False
+        if self.soon is not None:
+            self.soon(self.commit)
+        return True
 
     def commit(self) -> None:
         """Commit what was written; where that fails, the next `check` raises it."""
@@ -171,18 +197,35 @@ class Cache:
         ).fetchone()
         return float(worst), int(count)
 
+    def in_jobs(self, run: str, step: str | None) -> float:
+        """The most that a run's jobs at the Batch API can cost, or those of one of its steps."""
+        (worst,) = self.connection.execute(
+            "SELECT TOTAL(worst) FROM batch_terms JOIN batches USING (name) WHERE run = ? AND "
+            "(? IS NULL OR step = ?)",
+            [run, step, step],
+        ).fetchone()
+        return float(worst)
+
     def send(self, key: str, run: str, step: str, worst: float) -> int:
-        """Write down, before a request is sent, what it may cost; returns a number for `settle`."""
+        """Write down what a request may cost; returns a number for `settle`.
+
+        Send it once this is committed.
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self.begin()
         row = [key, run, step, worst, now]
         number = self.connection.execute("INSERT INTO sent VALUES (?,?,?,?,?)", row).lastrowid
-        self.commit()
-        self.check()
+        if self.soon is None:
+            self.commit()
         return number or 0
 
     def settle(self, number: int) -> None:
-        """A request is on its way no more; in one transaction with its payment."""
+        """A request is on its way no more; in one transaction with its payment.
+
+        Where payments could not be written, it stays as one that may have been paid.
+        """
+        if self._failed:
+            return
         self.begin()
         self.connection.execute("DELETE FROM sent WHERE rowid = ?", [number])
 

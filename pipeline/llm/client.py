@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pipeline import standin
 from pipeline.config.endpoint import STANDIN, Endpoint
-from pipeline.errors import EndpointError
+from pipeline.errors import ConfigError, EndpointError
 from pipeline.llm.faults import STREAM, Gone, Retry, by_status
 from pipeline.llm.identity import Identity, is_this_machine
 
@@ -31,6 +31,9 @@ class Client(Protocol):
 
     def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
         """What a status other than 200 means, with its Retry-After header and body."""
+
+    def hidden_text(self, text: str) -> str:
+        """What is said of a failure, without the secrets that a server may repeat."""
 
     async def close(self) -> None: ...
 
@@ -65,7 +68,7 @@ class Http:
         self._paths = {
             path: URL(f"{url.rstrip('/')}/{path}") for path in ("chat/completions", "completions")
         }
-        self._proxy = proxy(url)
+        self._proxy = proxy(url, self._identity.has_secrets)
         # without headers: those of a session go to a proxy as well, with CONNECT and in the clear
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=certificates(url)),
@@ -103,6 +106,9 @@ class Http:
             raise Retry(f"the connection broke: {what}".strip()) from None
         raise self.fault(response.status, wait, body)
 
+    def hidden_text(self, text: str) -> str:
+        return self._identity.hidden_text(text)
+
     def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
         hidden = self._identity.hidden(body)
         return by_status(self.endpoint, self.url, status, wait, hidden, time.time())
@@ -130,13 +136,22 @@ async def _body(response: Any) -> bytes:
     return b"".join(parts)
 
 
-def proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address; none for one of this machine."""
+def proxy(url: str, secret: bool = False) -> str | None:
+    """The proxy that the environment names for an address; none for one of this machine.
+
+    ConfigError where what is asked holds a secret, and the proxy could read it.
+    """
     parts = urllib.parse.urlsplit(url)
     if not parts.hostname or is_this_machine(url) or urllib.request.proxy_bypass(parts.hostname):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if found and secret and parts.scheme != "https":
+        raise ConfigError(
+            f"{url} would be asked through a proxy that can read the key, as it is no https. Use "
+            f"https, or name the host in NO_PROXY: export NO_PROXY={parts.hostname}"
+        )
+    return found
 
 
 def certificates(url: str) -> Any:
@@ -159,6 +174,9 @@ class InProcess:
         if status == 200:
             return body
         raise self.fault(status, None, body)
+
+    def hidden_text(self, text: str) -> str:
+        return text
 
     def fault(self, status: int, wait: str | None, body: bytes) -> Exception:
         return by_status(self.endpoint, STANDIN, status, wait, body, 0.0)

@@ -21,6 +21,8 @@ LOCKED = 60.0
 CHECKED = 1 << 28
 """Bytes of a cache up to which it is looked through for damage before anybody is asked: 256 MiB
 take about a second."""
+UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""What a reader is answered where SQLite cannot make its files beside the database."""
 WAL_ATTEMPTS = 100
 """To turn WAL on does not wait for another process that is doing so: so many tries, for 5 s."""
 CALLS = """
@@ -38,13 +40,17 @@ CREATE TABLE IF NOT EXISTS batch_calls (key TEXT PRIMARY KEY, name TEXT, request
 CREATE INDEX IF NOT EXISTS calls_of_batch ON batch_calls (name);
 """
 """The Batch API's jobs that are planned, made or waited for, and their requests."""
+TERMS = """
+CREATE TABLE IF NOT EXISTS batch_terms (name TEXT PRIMARY KEY, price TEXT, worst REAL);
+"""
+"""Of a job: its prices, as JSON, and the most that it can cost."""
 SENT = """
 CREATE TABLE IF NOT EXISTS sent (key TEXT, run TEXT, step TEXT, worst REAL, created TEXT);
 CREATE INDEX IF NOT EXISTS sent_of_run ON sent (run);
 """
 """Requests on their way under a cap, and the most that each can cost. Where a process was killed,
 they stay: nobody knows whether they were paid."""
-SCHEMA = CALLS + BATCHES + SENT
+SCHEMA = CALLS + BATCHES + TERMS + SENT
 
 
 def cache_path() -> Path:
@@ -138,7 +144,17 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         empty = sqlite3.connect(":memory:")
         empty.executescript(SCHEMA)
         return empty
-    where = f"file:{urllib.parse.quote(str(path.resolve()))}?mode=ro"
+    try:
+        return _looked_into(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        closed = not path.with_name(path.name + "-wal").exists()
+        if error.sqlite_errorcode & 0xFF not in UNWRITABLE or not closed:
+            raise
+    return _looked_into(path, "immutable=1")  # in a folder that is not ours to write in
+
+
+def _looked_into(path: Path, how: str) -> sqlite3.Connection:
+    where = f"file:{urllib.parse.quote(str(path.resolve()))}?{how}"
     connection = sqlite3.connect(where, timeout=LOCKED, uri=True)
     try:
         _check_tables(connection, path)
@@ -164,7 +180,7 @@ def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
         raise damaged(path, f"it has the tables {', '.join(sorted(tables))}, and no calls")
     expected = sqlite3.connect(":memory:")
     expected.executescript(SCHEMA)
-    for name in ("calls", "batches", "batch_calls", "sent"):
+    for name in ("calls", "batches", "batch_calls", "batch_terms", "sent"):
         columns = _columns(connection, name)
         if columns and columns != _columns(expected, name):
             raise damaged(path, f"its table {name} has the columns {', '.join(columns)}")

@@ -30,6 +30,8 @@ EARLY = 1024
 TOGETHER = 0.04
 """Seconds for which answers are gathered before the caller gets them: to wake it for each would
 cost more than one."""
+SOON = 0.1
+"""Seconds that the last answers may take before a person is told that they are awaited."""
 BEHIND = 25
 """So many gatherings that the caller has not taken yet, and nothing more is asked."""
 AHEAD = 20_000
@@ -89,16 +91,20 @@ class Door:
         thread.start()
         try:
             yield from self._ordered(asking, account.cache)
-        except KeyboardInterrupt:
+        finally:
+            asking.halt.set()
+            self._wait_for(thread)
+            account.close()
+
+    def _wait_for(self, thread: threading.Thread) -> None:
+        """Until what is on its way has been answered and kept."""
+        thread.join(SOON)
+        if thread.is_alive():
             print(
                 f"{self.step}: waiting for the answers on their way; Ctrl-C again abandons them",
                 file=sys.stderr,
             )
-            raise
-        finally:
-            asking.halt.set()
             thread.join()
-            account.close()
 
     def _ordered(self, asking: "_Asking", cache: Cache) -> Iterator[tuple[Any, Answer]]:
         """(tag, answer) in the order of requests; what stopped the asking is raised here."""
@@ -166,7 +172,7 @@ class _Asking:
         from pipeline.llm.jobs import Jobs
 
         jobs = Jobs(self.endpoint, self.account)
-        if jobs.waiting():
+        if any(job.run == self.account.payer.run for job in jobs.waiting()):
             from pipeline.llm.batch import BatchApi
 
             await BatchApi(self.endpoint, self.runtime, self.account, self.halt.is_set).collect()

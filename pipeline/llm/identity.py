@@ -13,7 +13,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable
 
-from pipeline.config.endpoint import Endpoint
+from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
 from pipeline.errors import ConfigError
 
 SHORTEST = 12
@@ -59,6 +59,10 @@ class Identity:
         self._secrets[variable] = secret
         return secret
 
+    @property
+    def has_secrets(self) -> bool:
+        return bool(self._secrets)
+
     def hidden(self, body: bytes) -> bytes:
         """What a server says of a failure, without the secrets that it may repeat."""
         return self._in_failures.hidden(body)
@@ -85,8 +89,10 @@ def _variable(variable: str, what: str) -> str:
 
 
 def in_the_clear(url: str) -> bool:
-    """Whether what goes to an address can be read on the way: http to another machine."""
-    return urllib.parse.urlsplit(url).scheme == "http" and not is_this_machine(url)
+    """Whether what goes to an address can be read on the way: no TLS, and another machine."""
+    if url in (STANDIN, LOCAL):
+        return False
+    return urllib.parse.urlsplit(url).scheme.lower() != "https" and not is_this_machine(url)
 
 
 def is_this_machine(url: str) -> bool:

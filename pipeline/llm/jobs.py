@@ -8,8 +8,8 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -23,6 +23,10 @@ MOST_BYTES = 190_000_000
 """Bytes after which a file takes no more; OpenAI takes 200 MB."""
 URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 """Where a job's requests go."""
+TOGETHER = 500
+"""Requests that are claimed and noted in one transaction."""
+NEW_JOB = "INSERT INTO batches VALUES (?,NULL,?,?,?,?)"
+NEW_TERMS = "INSERT OR REPLACE INTO batch_terms VALUES (?,?,?)"
 Request = tuple[str, str]
 """A call's key and its body as JSON."""
 
@@ -37,6 +41,8 @@ class Job(NamedTuple):
     run: str
     step: str
     """Who pays for its answers."""
+    price: str | None
+    """At which prices, as JSON."""
 
 
 class Jobs:
@@ -64,44 +70,74 @@ class Jobs:
         Both are in the cache before they are used. A file is locked while it is open: so other
         processes see that its job is still to be made.
         """
-        call = next(calls, None)
-        while call is not None:
-            name = uuid.uuid4().hex
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            who = (self.endpoint.base_url, self.account.payer.run, self.account.payer.step)
-            file = self.path(name).open("x+b")
-            fcntl.flock(file, fcntl.LOCK_EX)
-            with self._transaction(file):
-                self.sql.execute("INSERT INTO batches VALUES (?,NULL,?,?,?,?)", [name, *who, now])
-                count, call = self._fill(file, name, call, calls)
+        rest: list[Request] = list(islice(calls, TOGETHER))
+        while rest:
+            name, file = self._new_file()
+            try:
+                count, rest = self._fill(file, name, rest, calls)
+            except BaseException:
+                self.forget(name)
+                file.close()
+                self.path(name).unlink()
+                raise
             file.flush()
             if count:
+                self.account.cache.sync()
+                self.account.cache.check()
                 yield file, name
             else:  # another process was first
                 self.forget(name)
                 file.close()
 
-    def _fill(
-        self, file: BinaryIO, name: str, call: Request | None, calls: Iterator[Request]
-    ) -> tuple[int, Request | None]:
-        """Write requests, from `call` on, until a job's file is full.
+    def _new_file(self) -> tuple[str, BinaryIO]:
+        """The name of a new job, and its locked file."""
+        while True:
+            name = uuid.uuid4().hex
+            file = self.path(name).open("x+b")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self.path(name).exists():  # nobody has swept it away before it was locked
+                return name, file
+            file.close()
 
-        BudgetError where a cap has no room for them. Returns how many were written, and the first
-        for which there was no room.
+    def _fill(
+        self, file: BinaryIO, name: str, first: list[Request], calls: Iterator[Request]
+    ) -> tuple[int, list[Request]]:
+        """Write requests, `first` and then more, until a job's file is full.
+
+        BudgetError where a cap has no room for them. Returns how many were written, and those for
+        which there was no room. They are claimed and noted so many at a time: to hold the claims of
+        a whole job would take time with the square of their number, and the cache as long.
         """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        who = (self.endpoint.base_url, self.account.payer.run, self.account.payer.step)
+        price = self.endpoint.price
+        terms = price.model_dump_json() if price else None
+        purse = self.account.purse
         count = 0
-        size = 0
         worst = 0.0
-        while call is not None and count < MOST_CALLS and size < MOST_BYTES:
-            key, text = call
-            if self._claim(name, key, text):
-                size += file.write(_line(key, text))
-                count += 1
-                if self.account.purse.capped:
-                    worst += money.worst(self.endpoint, text, json.loads(text))
-            call = next(calls, None)
-        self.account.purse.check(worst + self._on_their_way(name))
-        return count, call
+        more = first
+        while more and count < MOST_CALLS and file.tell() < MOST_BYTES:
+            self.account.cache.commit()
+            self.account.cache.begin()
+            if not count:
+                self.sql.execute(NEW_JOB, [name, *who, now])
+            taken = 0
+            for key, text in more:
+                if count >= MOST_CALLS or file.tell() >= MOST_BYTES:
+                    break
+                taken += 1
+                if self._claim(name, key, text):
+                    file.write(_line(key, text))
+                    count += 1
+                    if purse.capped:
+                        worst += money.worst(self.endpoint, text, json.loads(text))
+            purse.check(worst)
+            self.sql.execute(NEW_TERMS, [name, terms, worst])
+            self.account.cache.commit()
+            self.account.cache.check()
+            more = more[taken:] or list(islice(calls, TOGETHER))
+        purse.look_at_jobs()
+        return count, more
 
     def _claim(self, name: str, key: str, text: str) -> bool:
         """Put a request into a job; whether nobody had asked it before."""
@@ -115,32 +151,22 @@ class Jobs:
         cache.release(key)
         return free
 
-    def _on_their_way(self, but: str) -> float:
-        """The most that the run's jobs may cost, but for one of them."""
-        if not self.account.purse.capped:
-            return 0.0
-        texts = self.sql.execute(
-            "SELECT request FROM batch_calls JOIN batches USING (name) WHERE run = ? AND name != ?",
-            [self.account.payer.run, but],
-        )
-        return sum(money.worst(self.endpoint, text, json.loads(text)) for (text,) in texts)
-
     def waiting(self) -> list[Job]:
-        """The jobs that are waited for, of whichever step."""
+        """The jobs that are waited for, of whichever run."""
         rows = self.sql.execute(
-            "SELECT name, id, run, step FROM batches WHERE base_url = ?", [self.endpoint.base_url]
+            "SELECT name, id, run, step, price FROM batches LEFT JOIN batch_terms USING (name) "
+            "WHERE base_url = ?",
+            [self.endpoint.base_url],
         )
         return [Job(*row) for row in rows]
 
-    def unknown(self) -> list[str]:
-        """The names of jobs of which nobody knows whether they were made."""
-        rows = self.sql.execute(
-            "SELECT name FROM batches WHERE id IS NULL AND base_url = ?", [self.endpoint.base_url]
-        )
-        return [name for (name,) in rows if not self._in_hand(name)]
+    def is_unmade(self, job: Job) -> bool:
+        """Whether nobody knows if a job was made, and nobody is just making it."""
+        return job.id is None and not self._in_hand(job.name)
 
     def sweep(self) -> None:
         """Forget jobs without a request; delete the files of jobs that are made or forgotten."""
+        self.account.cache.begin()
         self.sql.execute(
             "DELETE FROM batches WHERE id IS NOT NULL AND name NOT IN "
             "(SELECT name FROM batch_calls)"
@@ -155,7 +181,7 @@ class Jobs:
         """Whether a process is just making the job."""
         try:
             with self.path(name).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -169,42 +195,35 @@ class Jobs:
 
     def found(self, name: str, job: str) -> None:
         """The job of this name was made, and has this id."""
+        self.account.cache.begin()
         self.sql.execute("UPDATE batches SET id = ? WHERE name = ?", [job, name])
         self.account.cache.sync()
 
-    def taken(self, key: str) -> None:
-        """A request's line was read: in one transaction with what becomes of it.
+    def take(self, name: str, key: str) -> bool:
+        """Take a request out of a job whose line of it was read; whether it was still in it.
 
-        A start after a kill so does not pay for the line again.
+        It goes in one transaction with what becomes of it, so that whoever reads the line as well,
+        at another start or in another process, does not pay for it again.
         """
         self.account.cache.begin()
-        self.sql.execute("DELETE FROM batch_calls WHERE key = ?", [key])
+        row = [name, key]
+        taken = self.sql.execute("DELETE FROM batch_calls WHERE name = ? AND key = ?", row)
+        return taken.rowcount > 0
 
-    def forget(self, name: str) -> None:
-        """A job and its requests are waited for no more."""
-        for table in ("batch_calls", "batches"):
-            self.sql.execute(f"DELETE FROM {table} WHERE name = ?", [name])
+    def forget(self, name: str, unmade: bool = False) -> None:
+        """A job and its requests are waited for no more; with `unmade`, if it still has no id."""
+        self.account.cache.begin()
+        gone = self.sql.execute(
+            "DELETE FROM batches WHERE name = ? AND (id IS NULL OR NOT ?)", [name, unmade]
+        )
+        if gone.rowcount:
+            for table in ("batch_calls", "batch_terms"):
+                self.sql.execute(f"DELETE FROM {table} WHERE name = ?", [name])
+        self.account.purse.look_at_jobs()
 
     def path(self, name: str) -> Path:
         """The file of a job that is still to be made."""
         return self.account.cache.path.with_name(f"batch-{name}.jsonl")
-
-    @contextmanager
-    def _transaction(self, file: BinaryIO) -> Iterator[None]:
-        """All of what is planned within, on the disk, or none of it and no file."""
-        cache = self.account.cache
-        cache.commit()
-        cache.begin()
-        try:
-            yield
-        except BaseException:
-            cache.roll_back()
-            cache.commit()
-            file.close()
-            Path(file.name).unlink()
-            raise
-        cache.sync()
-        cache.check()
 
 
 def _line(key: str, text: str) -> bytes:

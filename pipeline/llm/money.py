@@ -1,5 +1,6 @@
 """What answers cost: dated prices from the configuration, and hard caps."""
 
+import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -104,6 +105,8 @@ class Purse:
         self.lost = (0.0, 0)
         """What requests of the run may have cost that were on their way when a process was killed,
         and how many they are."""
+        self.in_jobs = [0.0, 0.0]
+        """And, under each cap, what jobs at the Batch API may cost."""
         self.reserved = 0.0
         """What requests on their way may cost."""
         self._holders = 0
@@ -134,6 +137,12 @@ class Purse:
                     "call on, or remove the cap."
                 )
             self.spent[place] = paid + self.cache.lost(self.run, part)[0]
+        self.look_at_jobs()
+
+    def look_at_jobs(self) -> None:
+        """Learn anew what the run's jobs at the Batch API may cost."""
+        if self.capped:
+            self.in_jobs = [self.cache.in_jobs(self.run, part) for part in (None, self.step)]
 
     async def reserve(self, key: str, amount: float, hosts: Hosts) -> Reserved | None:
         """Set aside what a request may cost; BudgetError where a cap has no room for it."""
@@ -142,9 +151,16 @@ class Purse:
         while self._holders and self._over(self.reserved + amount) is not None:
             await hosts.pause(0.02)  # another request may cost less than was set aside for it
         self.check(amount)
-        number = self.cache.send(key, self.run, self.step, amount)
         self.reserved += amount
         self._holders += 1
+        try:
+            await self.cache.writable()
+            number = self.cache.send(key, self.run, self.step, amount)
+            await asyncio.sleep(0)  # by then it is committed, with what else this turn has sent
+            self.cache.check()
+        except BaseException:
+            self._give_back(amount)
+            raise
         return Reserved(amount, number)
 
     def check(self, amount: float) -> None:
@@ -161,6 +177,8 @@ class Purse:
                 f" (with up to {worst:.4f} for {count} requests of the run that were on their way "
                 "when a process was killed)"
             )
+        if self.in_jobs[over]:
+            lost += f", its batches may cost {self.in_jobs[over]:.4f} more"
         raise BudgetError(
             f"{whose} has spent {self.spent[over]:.4f} of its {name} of {most} {currency}{lost}, "
             f"and what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on: "
@@ -178,18 +196,23 @@ class Purse:
     def _over(self, amount: float) -> int | None:
         """The place of the first cap that has no room for so much more; None where all have."""
         for place, cap in enumerate(self.caps):
-            if cap.most is not None and self.spent[place] + amount > cap.most:
+            if cap.most is None:
+                continue
+            if self.spent[place] + self.in_jobs[place] + amount > cap.most:
                 return place
         return None
 
     def release(self, reserved: Reserved | None) -> None:
         """What was set aside was paid, or will not be."""
         if reserved:
+            self._give_back(reserved.amount)
             self.cache.settle(reserved.number)
-            self._holders -= 1
-            self.reserved -= reserved.amount
-            if not self._holders:  # without what rounding has left
-                self.reserved = 0.0
+
+    def _give_back(self, amount: float) -> None:
+        self._holders -= 1
+        self.reserved -= amount
+        if not self._holders:  # without what rounding has left
+            self.reserved = 0.0
 
     def close(self) -> None:
         self._lock.close()

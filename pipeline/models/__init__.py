@@ -30,3 +30,8 @@ for name in ("bitsandbytes.backends.cpu.ops", "transformers.trainer"):
     logging.getLogger(name).setLevel(logging.ERROR)
 # TRL 1.16 still uses it
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+
+from transformers import dynamic_module_utils  # noqa: E402 - once its environment is set
+
+# whether code that comes with a model may run is said beforehand, and asked nobody at a terminal
+dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0

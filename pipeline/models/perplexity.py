@@ -27,8 +27,10 @@ class Model:
         folder = project.path(name)
         place = str(folder) if folder.is_dir() else name
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(place)
-            loaded = AutoModelForCausalLM.from_pretrained(place, dtype="auto", use_safetensors=True)
+            self.tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                place, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise StudentError(
                 f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"

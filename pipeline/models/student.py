@@ -22,8 +22,9 @@ from pipeline.config.runtime import Runtime
 from pipeline.config.whole import Config
 from pipeline.errors import StudentError
 from pipeline.models import chat_template, endings
+from pipeline.runs.files import read_json
 from pipeline.runs.hashes import folder_hash, student_folder
-from pipeline.runs.run import Run
+from pipeline.runs.run import Run, runs_folder
 from pipeline.runs.step import Step
 
 transformers_logging.disable_progress_bar()
@@ -78,6 +79,8 @@ def device(runtime: Runtime) -> str:
 def _source(config: Config) -> dict[str, Any]:
     """Where transformers finds the student, as arguments of `from_pretrained`."""
     folder = student_folder(config)
+    if folder:
+        _refuse_links(folder)
     source = {
         "pretrained_model_name_or_path": str(folder or config.student.model),
         "trust_remote_code": config.student.trust_remote_code,
@@ -85,6 +88,33 @@ def _source(config: Config) -> dict[str, Any]:
     if not folder:
         source["revision"] = config.student.revision
     return source
+
+
+def _refuse_links(folder: Path) -> None:
+    """StudentError where a model that lies among the runs has a link: it may lead anywhere."""
+    if not folder.resolve().is_relative_to(runs_folder().resolve()):
+        return
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise StudentError(f"{path} is a link; no stage made it. Copy what it leads to.")
+
+
+def _is_adapter(weights: Path) -> bool:
+    """Whether weights are an adapter's; StudentError where it is of a kind that no stage writes.
+
+    Others of peft's kinds load models that their configuration names.
+    """
+    _refuse_links(weights)
+    settings = read_json(weights / "adapter_config.json")
+    if settings is None:
+        return False
+    kind = settings.get("peft_type") if isinstance(settings, dict) else None
+    if kind != "LORA":
+        raise StudentError(
+            f"{weights}/adapter_config.json: an adapter of the kind {kind}, which no stage writes. "
+            "Train it again."
+        )
+    return True
 
 
 def architecture(config: Config) -> Any:
@@ -171,7 +201,7 @@ def load(config: Config, weights: Path | None = None, train: bool = False) -> An
     options: dict[str, Any] = {"dtype": config.student.dtype}
     if config.student.quantization != "none":
         options["quantization_config"] = quantization(config)
-    adapter = weights is not None and (weights / "adapter_config.json").exists()
+    adapter = weights is not None and _is_adapter(weights)
     source = _source(config)
     if weights is not None and not adapter:
         source = {

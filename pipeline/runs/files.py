@@ -1,6 +1,7 @@
 """The names of a step's files, and JSON files that are whole or not there."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ def read_json(path: Path) -> Any:
 
     None where there is no file, DataError where it is no JSON.
     """
+    if not path.is_file() and os.path.lexists(path) and path.exists():
+        raise DataError(f"{path}: no file, though something of this name is there. Remove it.")
     try:
         return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:

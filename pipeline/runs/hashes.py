@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline import project
 from pipeline.config.whole import Config
+from pipeline.errors import DataError
 
 MODEL_FILES = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 """Endings of the files that make a model what it is: weights, configuration, tokenizer, chat
@@ -53,6 +54,8 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes; DataError where it is a pipe or a device, which never ends."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: no file. Remove it.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,9 +14,20 @@ from pipeline import project
 from pipeline.config.endpoint import LOCAL, STANDIN
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
+from pipeline.errors import StageError
+from pipeline.runs.hashes import local_folder
 
 REPORTS = ("report_to", "push_to_hub", "hub_model_id", "trackio_space_id", "project")
 """Keys of a trainer's table by which it tells others."""
+HUB = (
+    ("student", "model"),
+    ("llmr", "teacher"),
+    ("gkd", "teacher"),
+    ("retriever", "model"),
+    ("retriever", "scorer"),
+)
+"""Sections and keys that name a model: a folder here, or an id on the Hub."""
+FETCHED = "is fetched from the Hub"
 NOBODY: tuple[Any, ...] = (None, False, "none", [], ["none"])
 """Their values by which it does not."""
 
@@ -37,7 +48,22 @@ def code_keys(section: Section, name: str = "") -> list[str]:
 
 def reach(settings: Any) -> list[str]:
     """Whom a configuration, as plain tables, has the program talk to; a line for each, sorted."""
-    return sorted(set(_reach(settings)))
+    return sorted({*_reach(settings), *_fetched(settings)})
+
+
+def _fetched(settings: Any) -> Iterator[str]:
+    """The models that the Hub is asked for."""
+    for section, key in HUB:
+        values = settings.get(section) if isinstance(settings, dict) else None
+        name = values.get(key) if isinstance(values, dict) else None
+        if isinstance(name, str) and local_folder(name) is None:
+            yield f"{json.dumps(name)} {FETCHED}"
+    critic = settings.get("critic") if isinstance(settings, dict) else None
+    endpoint = critic.get("endpoint") if isinstance(critic, dict) else None
+    if isinstance(endpoint, dict) and endpoint.get("base_url") == LOCAL:
+        name = endpoint.get("model")
+        if isinstance(name, str) and local_folder(name) is None:
+            yield f"{json.dumps(name)} {FETCHED}"
 
 
 def _reach(settings: Any) -> Iterator[str]:
@@ -69,6 +95,23 @@ def _asked(endpoint: dict[str, Any]) -> Iterator[str]:
     for url in (endpoint["base_url"], *(endpoint.get("replicas") or [])):
         if url not in (STANDIN, LOCAL):
             yield f"{url} is asked, {sent}"
+
+
+def require(run: str, settings: Any, adopt: bool, kind: str = "") -> None:
+    """StageError where a run that was copied here would talk to somebody; not with `adopt`.
+
+    `kind` is what a line must hold to count, where a command talks to some alone.
+    """
+    lines = [line for line in unknown(run, settings) if kind in line]
+    if not lines or adopt:
+        return
+    listed = "".join(f"\n  {line}" for line in lines)
+    raise StageError(
+        f"run {run} is not known to be made here, and its configuration has this program talk to "
+        f"others:{listed}\n"
+        "If you want that, say so once: the same command with --adopt. To a stage you can give a "
+        "configuration of your own instead: --config FILE"
+    )
 
 
 def unknown(run: str, settings: Any) -> list[str]:

@@ -28,6 +28,7 @@ from pipeline.llm.answer import Answer, parse
 from pipeline.llm.batch import BatchApi
 from pipeline.llm.batch_client import answer_line
 from pipeline.llm.faults import Retry
+from pipeline.llm.jobs import Job
 from pipeline.llm.money import cost
 from pipeline.parsing.said import said
 from pipeline.stages import teacher
@@ -171,9 +172,10 @@ async def _batch_lines(count: int, seed: int) -> Counter[str]:
 
 def _taken(api: BatchApi, key: str, line: bytes) -> str:
     answered = answer_line(line)
+    job = Job("job", "batch_1", "r", "s", None)
     if answered.get("custom_id") != key:
         return "no line of ours: its request is sent again"
-    again = api._read(answered, '{"messages": []}', "job", Payer("r", "s"))
+    again = api._read(answered, '{"model": "m", "messages": []}', job, api.endpoint)
     if again:
         return "sent again"
     if api.account.asked(key):

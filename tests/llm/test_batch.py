@@ -216,10 +216,11 @@ def test_a_job_that_another_process_is_making_is_left_to_it(tmp_path, server):
         None,
     )
     try:
-        (file, name), *_ = Jobs(endpoint(server.url), account).plan(iter([("00", "{}")]))
-        assert Jobs(endpoint(server.url), account).unknown() == []
+        (file, _), *_ = Jobs(endpoint(server.url), account).plan(iter([("00", "{}")]))
+        jobs = Jobs(endpoint(server.url), account)
+        assert [jobs.is_unmade(job) for job in jobs.waiting()] == [False]
         file.close()
-        assert Jobs(endpoint(server.url), account).unknown() == [name]
+        assert [jobs.is_unmade(job) for job in jobs.waiting()] == [True]
     finally:
         account.close()
 
@@ -429,3 +430,87 @@ def test_what_another_process_asks_just_now_is_in_no_job(tmp_path, server):
     assert server.counts["ok"] == 4
     assert usage(tmp_path / "calls.sqlite", "live")["calls"] == 4
     assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 6
+
+
+def test_of_two_who_wait_for_a_job_one_is_paid(tmp_path, server):
+    server.batches.options["polls"] = 4
+    answers = {}
+
+    def run(name):
+        one = Door(tmp_path / "calls.sqlite", Runtime(), name, "teacher")
+        bodies = [
+            {"messages": [{"role": "user", "content": f"row={row}"}], "max_tokens": 64}
+            for row in range(200)
+        ]
+        answers[name] = texts(answers_of(one, endpoint(server.url), bodies))
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers["one"] == answers["two"] == rows(*range(200))
+    assert server.batches.requests == 200
+    spent = [usage(tmp_path / "calls.sqlite", name)["calls"] for name in ("one", "two")]
+    assert sum(spent) == 200
+    assert left(tmp_path) == [0, 0]
+
+
+def interrupted(tmp_path, url, monkeypatch, run="r", **runtime):
+    """A batch of 10 rows that is sent, and then killed while it is waited for."""
+    with monkeypatch.context() as patch:
+
+        async def pause(seconds, halted):
+            raise Killed
+
+        patch.setattr("pipeline.llm.batch.pause", pause)
+        with pytest.raises(Killed):
+            ask(tmp_path, url, **runtime)
+
+
+def test_a_job_is_paid_at_its_own_prices_whoever_takes_it(tmp_path, server, monkeypatch):
+    interrupted(tmp_path, server.url, monkeypatch)
+    server.batches.options["polls"] = 0
+    dear = {**PRICE, "input": 100.0, "output": 100.0}
+    live = Endpoint(base_url=server.url, model="another", price=dear)
+    body = {"messages": [{"role": "user", "content": "row=77"}], "max_tokens": 64}
+    list(Door(tmp_path / "calls.sqlite", Runtime(), "r", "evaluate").ask(live, [(0, body)]))
+    spent = usage(tmp_path / "calls.sqlite", "r", "teacher")
+    assert (spent["calls"], spent["cost"]) == (10, pytest.approx(10 * 120 * 0.5 / 1e6))
+
+
+def test_a_job_of_another_run_is_left_to_it(tmp_path, server, monkeypatch):
+    interrupted(tmp_path, server.url, monkeypatch)
+    server.batches.options["polls"] = 0
+    live = Endpoint(base_url=server.url, model="m", price=PRICE)
+    body = {"messages": [{"role": "user", "content": "row=77"}], "max_tokens": 64}
+    list(Door(tmp_path / "calls.sqlite", Runtime(), "another", "teacher").ask(live, [(0, body)]))
+    assert left(tmp_path) == [1, 10]
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 0
+    assert texts(ask(tmp_path, server.url)) == rows(*range(10))
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 10
+
+
+def test_a_cap_counts_what_jobs_may_cost(tmp_path, server, monkeypatch):
+    server.batches.options["polls"] = 99
+    interrupted(tmp_path, server.url, monkeypatch, budget=1.0)
+    live = Endpoint(base_url=server.url, model="m", price=PRICE)
+    body = {"messages": [{"role": "user", "content": "row=77"}], "max_tokens": 64}
+    capped = Runtime(budget=0.0013)
+    with pytest.raises(BudgetError, match=r"its batches may cost 0\.001\d more"):
+        list(Door(tmp_path / "calls.sqlite", capped, "r", "evaluate").ask(live, [(0, body)]))
+    server.batches.options["polls"] = 0  # once it has ended, it is taken, and there is room
+    list(Door(tmp_path / "calls.sqlite", capped, "r", "evaluate").ask(live, [(0, body)]))
+    assert usage(tmp_path / "calls.sqlite", "r")["calls"] == 11
+
+
+def test_a_batch_without_an_id_is_made_once(tmp_path, server, monkeypatch):
+    create = server.batches.create
+    monkeypatch.setattr(
+        server.batches,
+        "create",
+        lambda asked: (create(asked)[0], b'{"id": null, "object": "batch"}'),
+    )
+    with pytest.raises(EndpointError, match="no id that can be used"):
+        ask(tmp_path, server.url)
+    assert len(server.batches.all) == 1

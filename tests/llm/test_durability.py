@@ -84,12 +84,17 @@ def test_a_terminal_that_is_gone_is_no_error(url, tmp_path):
     assert usage(tmp_path / "cache/calls.sqlite", "bench")["calls"] == answered
 
 
-def test_a_signal_that_is_ignored_stays_so():
+def test_a_signal_that_is_ignored_stays_so_and_two_at_once_are_one(monkeypatch):
+    monkeypatch.setattr("pipeline.signals.TOGETHER", 0.2)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stopping():
             signal.raise_signal(signal.SIGHUP)
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            with pytest.raises(Stopped):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to the process, and then to its group
+            time.sleep(0.3)
             with pytest.raises(Stopped):
                 signal.raise_signal(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

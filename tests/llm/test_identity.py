@@ -14,6 +14,7 @@ from pipeline.config import secrets
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import ConfigError, EndpointError
+from pipeline.llm.batch_client import BatchClient
 from pipeline.llm.client import proxy
 from pipeline.llm.door import Door
 from pipeline.llm.identity import Identity, in_the_clear
@@ -168,6 +169,8 @@ def test_this_machine_is_asked_without_a_proxy(monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     assert proxy("http://10.0.0.1:8000/v1") == "http://proxy.invalid:3128"
+    with pytest.raises(ConfigError, match="through a proxy that can read the key"):
+        proxy("http://10.0.0.1:8000/v1", secret=True)
     for host in ("127.0.0.1", "127.8.8.8", "localhost", "a.localhost", "[::1]"):
         assert proxy(f"http://{host}:8000/v1") is None
 
@@ -200,16 +203,25 @@ def test_what_is_in_the_clear():
 
 
 def test_names_and_values_of_secrets():
-    for name in ("Authorization", "X-Api-Key", "api_key", "Session-Id", "X-Access-Token", "Cookie"):
+    for name in ("Authorization", "X-Api-Key", "api_key", "X-Access-Token", "Cookie", "X-Auth"):
         assert secrets.header(name, "abc")
-        assert not secrets.header(name, "$ABC")
+    for name in ("Helicone-Session-Id", "Idempotency-Key", "X-Title", "X-Author", "cf-cache-key"):
+        assert not secrets.header(name, "abc")
     assert secrets.header("X-Team", "sk-0123456789abcdef0123")
     assert secrets.header("X-Team", "Bearer abcdefghij")
     assert not secrets.header("X-Team", "humor")
-    for name in ("api_key", "apiKey", "key", "token", "auth_token", "x-api-key", "password"):
+    names = "api_key apiKey key token auth_token x-api-key password clientSecret hfToken dbPassword"
+    for name in names.split():
         assert secrets.in_body({"metadata": [{name: "abc"}]}) == f"metadata.{name}"
-    for name in ("max_tokens", "stop_token_ids", "skip_special_tokens", "prompt_cache_key", "user"):
+    names = (
+        "max_tokens stop_token_ids skip_special_tokens prompt_cache_key user eos_token bos_token"
+    )
+    for name in names.split():
         assert secrets.in_body({name: "abc"}) is None
+    for value in ("skateboard_enthusiast_42", "sketch-humor-adapter-v2", "xai-grok-fast-reasoning"):
+        assert secrets.in_body({"user": value}) is None
+    assert secrets.in_body({"secret": {"value": "abc"}}) == "secret.value"
+    assert secrets.in_body({"db": "postgres://me:abc@db/x"}) == "db"
     assert secrets.in_body({"token": 5, "user": "eyJhbGciOiJI.eyJzdWIi.SflKxw"}) == "user"
 
 
@@ -222,6 +234,9 @@ def test_names_and_values_of_secrets():
             "replicas": ["https://b.invalid/v1?api-version=1"],
         },
         {"base_url": "https://me:abc@model.invalid/v1"},
+        {"base_url": "https://model.invalid/v1", "api_key_env": "sk-proj-0123456789abcdef"},
+        {"base_url": "https://model.invalid/v1", "api_key_env": "gsk_0123456789abcdef0123"},
+        {"base_url": "https://model.invalid/v1", "extra_headers": {"X": "$sk-0123456789abcdef0"}},
         {"base_url": "https://model.invalid/v1", "extra_body": {"auth": {"api_key": "abc"}}},
         {"base_url": "https://model.invalid/v1", "extra_headers": {"X-Auth": "abc"}},
     ],
@@ -229,3 +244,34 @@ def test_names_and_values_of_secrets():
 def test_a_secret_in_a_configuration_is_refused(values):
     with pytest.raises(ValueError, match="out of files"):
         Endpoint(model="m", **values)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://model.invalid/v1",
+        "//model.invalid/v1",
+        "http://a/asked, without a key\n  https://b/v1",
+        "http://model.invalid/v1 ",
+        "model.invalid/v1",
+    ],
+)
+def test_an_address_is_one_word_of_http(url):
+    with pytest.raises(ValueError, match="write http://HOST/v1"):
+        Endpoint(model="m", base_url=url)
+
+
+def test_a_batch_shows_nothing_that_the_package_finds_in_the_environment(monkeypatch):
+    for name in ("OPENAI_CUSTOM_HEADERS", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "x-private: abc")
+    made = BatchClient(Endpoint(model="m", base_url="http://127.0.0.1:1/v1"), Runtime(), bool)
+    headers = made._api.default_headers
+    assert "abc" not in str(headers)
+
+
+def test_a_short_key_is_in_no_message_either(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "hunter22")
+    with served(lambda body, _: (200, {"echo": "hunter22"})) as (url, _):
+        [answer] = answers_of(door(tmp_path), keyed(url), bodies("a"))
+    assert 'it begins \'{"echo": "***"}\'' in answer.error
+    assert "hunter22" not in (tmp_path / "failed.jsonl").read_text()

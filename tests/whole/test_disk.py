@@ -165,7 +165,7 @@ def test_a_call_cache_that_is_no_database_is_named(cli, config, data):
         "this is a letter, not a database, and long enough to be sure of it"
     )
     said = cli("teacher", "--run", "v1", "--config", config, code=5)
-    assert f"{data}/cache/calls.sqlite is not a call cache" in said
+    assert f"{data}/cache/calls.sqlite is not a whole call cache: file is not a database" in said
 
 
 def test_a_cache_of_another_user_stops_the_stage_before_anything_is_asked(
