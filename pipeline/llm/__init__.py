@@ -7,6 +7,7 @@ Every answer is kept in the call cache, and nothing is paid twice.
     asking       each of them to its answer, whoever pays for it
     batch        the same requests at half the price, by the Batch API
     batch_client what that itself is asked
+    batch_lines  what becomes of the lines that it answers
     jobs         those that are planned, made and waited for
     hosts        the addresses of an endpoint: who is asked next, and how fast
     client       one HTTP request

@@ -7,24 +7,22 @@ hearing of it is found by that name, and not made twice.
 """
 
 import asyncio
-import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.config.endpoint import Endpoint, Price
 from pipeline.config.runtime import Runtime
-from pipeline.errors import BudgetError, EndpointError
-from pipeline.llm.account import Account, Payer
-from pipeline.llm.answer import Answer, parse
-from pipeline.llm.batch_client import BatchClient, Missing, answer_line, response_of
+from pipeline.errors import EndpointError
+from pipeline.llm.account import Account
+from pipeline.llm.answer import Answer
+from pipeline.llm.batch_client import BatchClient, Missing, answer_line
+from pipeline.llm.batch_lines import Lines
 from pipeline.llm.call import Call, Done, prepare
-from pipeline.llm.faults import Carried, Refused, Retry, Unusable
+from pipeline.llm.faults import Retry
 from pipeline.llm.hosts import pause
 from pipeline.llm.jobs import Job, Jobs, Request
 
@@ -60,15 +58,9 @@ class BatchApi:
         """Tag and key of each request, in order."""
         self._keys: dict[bytes, None] = {}
         """Of the requests that are asked here, and nobody else's."""
-        self._broken: EndpointError | None = None
-        """Of one line of an answer: no request can succeed before a person has mended something."""
-        self._failed: dict[str, Refused | Retry] = {}
-        """By key, why a request is not sent again."""
+        self.lines = Lines(runtime, account, self.client, self.jobs)
         self._told: dict[str, str] = {}
         """The last line that a person was shown of each job, by its name."""
-        self._attempts: dict[str, list[dict[str, Any]]] = {}
-        """By key, those that failed."""
-        self._tries: Counter[str] = Counter()
 
     async def serve(
         self,
@@ -119,12 +111,12 @@ class BatchApi:
         answer, _ = self.account.cached(key)
         if answer is not None:
             return answer
-        attempts = self._attempts.get(key, [])
+        attempts = self.lines.attempts.get(key, [])
         body: dict[str, Any] = {}
         if attempts:
             body = attempts[-1].pop("request", None) or {}
         gone = Retry("another process took the batch; run the same command again")
-        return self.account.fail(Call(body, "", key), self._failed.get(key, gone), attempts)
+        return self.account.fail(Call(body, "", key), self.lines.failed.get(key, gone), attempts)
 
     async def _send(self, file: BinaryIO, name: str) -> None:
         """Make a job of a file, and note its id."""
@@ -166,8 +158,8 @@ class BatchApi:
         while self._ours():
             again += await self._find_lost(self._ours())
             again += await self._look(self._ours())
-            if self._broken:
-                raise self._broken
+            if self.lines.broken:
+                raise self.lines.broken
             if self._ours():
                 await pause(seconds, self._halted)
                 seconds = min(LAST_LOOK, seconds * GROWTH)
@@ -256,7 +248,7 @@ class BatchApi:
             answered = answer_line(line)
             request = left.pop(answered.get("custom_id", ""), None)
             if request is not None:
-                again.extend(self._taken(answered, request, job, endpoint))
+                again.extend(self.lines.take(answered, request, job, endpoint))
 
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
@@ -264,65 +256,6 @@ class BatchApi:
                     await self.client.read(file, take)
         unanswered = Retry(f"the batch is {batch.status} without an answer")
         for key, request in left.items():
-            again += self._again(key, request, batch.id, unanswered)
+            again += self.lines.again(key, request, batch.id, unanswered)
         self.jobs.forget(job.name)
         return self._mine(again)
-
-    def _taken(
-        self, line: dict[str, Any], request: str, job: Job, endpoint: Endpoint
-    ) -> list[Request]:
-        """Read a line, once over all starts and processes; the request, if it may go again."""
-        if not self.jobs.take(job.name, line["custom_id"]):
-            return []
-        try:
-            return self._read(line, request, job, endpoint)
-        except BudgetError:  # it is kept all the same
-            raise
-        except BaseException:
-            self.account.cache.roll_back()
-            raise
-
-    def _read(
-        self, line: dict[str, Any], request: str, job: Job, endpoint: Endpoint
-    ) -> list[Request]:
-        """Keep one line's answer; else the request, if it is worth another job."""
-        key = line["custom_id"]
-        payer = Payer(job.run, job.step)
-        asked = endpoint.model_copy(update={"model": str(json.loads(request).get("model"))})
-        identity = str(job.id)
-        raw = ""
-        try:
-            status, raw = response_of(line)
-            if status != 200:
-                raise self.client.fault(status, None, raw.encode())
-            try:
-                _, usage = parse(key, raw)
-            except Carried as error:
-                raise self.client.fault(error.status, None, raw.encode()) from None
-            except Unusable as error:
-                raise Unusable(self.client.shown(str(error)), error.usage) from None
-        except EndpointError as error:  # of one line: the others are paid for, and taken first
-            self._broken = error
-            return self._again(key, request, identity, Retry(str(error)))
-        except (Refused, Retry) as error:
-            if isinstance(error, Unusable):
-                self.account.waste(key, request, raw, error.usage, 0.0, payer, asked)
-            return self._again(key, request, identity, error)
-        self.account.keep(key, request, raw, usage, 0.0, payer, asked)
-        return []
-
-    def _again(self, key: str, request: str, job: str, error: Refused | Retry) -> list[Request]:
-        """Note an attempt that failed; the request, if it may be sent again."""
-        attempt = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "address": f"{self.endpoint.base_url} {job}",
-            "error": str(error),
-            "seconds": None,
-        }
-        self._attempts.setdefault(key, []).append(attempt)
-        self._tries[key] += 1
-        if isinstance(error, Retry) and self._tries[key] <= self.runtime.retries:
-            return [(key, request)]
-        self._failed[key] = error
-        attempt["request"] = json.loads(request)
-        return []

@@ -38,7 +38,11 @@ class Cache:
         self.path = path.resolve()  # the log lies beside the file itself
         self.connection = open_cache(path)
         self.connection.execute(f"PRAGMA busy_timeout={round(TRY * 1000)}")
-        self._claims = claims(path)
+        try:
+            self._claims = claims(path)
+        except OSError:
+            self.connection.close()
+            raise
         self._answered: list[str] = []
         """Keys whose claims are given back once their answers are committed."""
         self.soon: Callable[[Callable[[], None]], object] | None = None

@@ -175,12 +175,12 @@ def _taken(api: BatchApi, key: str, line: bytes) -> str:
     job = Job("job", "batch_1", "r", "s", None)
     if answered.get("custom_id") != key:
         return "no line of ours: its request is sent again"
-    again = api._read(answered, '{"model": "m", "messages": []}', job, api.endpoint)
+    again = api.lines._read(answered, '{"model": "m", "messages": []}', job, api.endpoint)
     if again:
         return "sent again"
     if api.account.asked(key):
         return "kept"
-    return "refused with a reason" if key in api._failed else "fault: lost"
+    return "refused with a reason" if key in api.lines.failed else "fault: lost"
 
 
 def configurations(count: int, seed: int) -> Counter[str]:

@@ -17,6 +17,7 @@ from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError, EndpointError
 from pipeline.llm.account import Account, Payer, Tally
 from pipeline.llm.batch import BatchApi
+from pipeline.llm.batch_lines import Lines
 from pipeline.llm.door import Door
 from pipeline.llm.jobs import Jobs
 from pipeline.llm.ledger import usage
@@ -123,14 +124,14 @@ def test_a_kill_at_any_moment_sends_nothing_twice(tmp_path, server, monkeypatch,
 
             patch.setattr("pipeline.llm.batch.pause", pause)
         else:
-            count, keep = itertools.count(), BatchApi._read
+            count, keep = itertools.count(), Lines._read
 
             def half(self, *given):
                 if next(count) == 5:
                     raise Killed
                 return keep(self, *given)
 
-            patch.setattr(BatchApi, "_read", half)
+            patch.setattr(Lines, "_read", half)
         with pytest.raises(Killed):
             ask(tmp_path, server.url)
     assert texts(ask(tmp_path, server.url)) == rows(*range(10))
@@ -496,7 +497,7 @@ def test_a_cap_counts_what_jobs_may_cost(tmp_path, server, monkeypatch):
     interrupted(tmp_path, server.url, monkeypatch, budget=1.0)
     live = Endpoint(base_url=server.url, model="m", price=PRICE)
     body = {"messages": [{"role": "user", "content": "row=77"}], "max_tokens": 64}
-    capped = Runtime(budget=0.0013)
+    capped = Runtime(budget=0.0012)
     with pytest.raises(BudgetError, match=r"its batches may cost 0\.001\d more"):
         list(Door(tmp_path / "calls.sqlite", capped, "r", "evaluate").ask(live, [(0, body)]))
     server.batches.options["polls"] = 0  # once it has ended, it is taken, and there is room

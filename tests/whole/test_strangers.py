@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pipeline.runs.files import write_json
 from pipeline.runs.manifest import seal
 from tests import ROOT
 from tests.conftest import rows
@@ -28,7 +29,7 @@ def change(path, change):
     if "seal" in values:
         del values["seal"]
         values["seal"] = seal(values)
-    path.write_text(json.dumps(values))
+    write_json(path, values)
 
 
 @pytest.fixture
