@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 
 NEIGHBOURS = 32
 """Links of a vector in the graph: G2R's (arXiv 2108.12582)."""
+IDS = b"IxMp"
+"""What a file of an index with ids begins with."""
+KIND_AT = 37
+"""Where in it the kind of the index inside is named."""
+KINDS = (b"IxFI", b"IHNf")
+"""Exact by inner product, and HNSW over that."""
 BREADTH = 256
 """Candidates that a search keeps (efSearch): G2R's."""
 
@@ -71,4 +77,13 @@ def save(index: Any, path: Path) -> None:
 
 
 def load(path: Path) -> Any:
-    return faiss().read_index(str(path))
+    """An index as `build` makes it; DataError where it is of another kind.
+
+    Faiss has kinds that open further files, which they name.
+    """
+    with path.open("rb") as file:
+        head = file.read(KIND_AT + 4)
+    if head[:4] != IDS or head[KIND_AT:] not in KINDS:
+        raise DataError(f"{path}: no index that the retriever stage makes. Make it again.")
+    library = faiss()
+    return library.read_index(str(path), library.IO_FLAG_ONDISK_SAME_DIR)

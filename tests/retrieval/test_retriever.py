@@ -15,6 +15,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 from pipeline import standin
+from pipeline.errors import DataError
 from pipeline.judging import swiss
 from pipeline.reading.made import as_made
 from pipeline.retrieval import encoder, index
@@ -312,6 +313,22 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
 def test_a_run_without_a_retriever_has_no_such_stage(inside, cli):
     said = cli("retriever", "--run", "v1", code=3)
     assert "retriever: the configuration has no [retriever]" in said
+
+
+def test_an_index_of_a_kind_that_opens_further_files_is_refused(tmp_path):
+    import faiss
+
+    vectors = np.eye(8, dtype=np.float32)
+    coarse = faiss.IndexFlatIP(8)
+    other = faiss.IndexIVFFlat(coarse, 8, 2, faiss.METRIC_INNER_PRODUCT)
+    other.train(vectors)
+    inside = faiss.IndexIDMap(other)
+    inside.add_with_ids(vectors, np.arange(8))
+    for number, made in enumerate((coarse, inside)):
+        path = tmp_path / f"{number}.faiss"
+        faiss.write_index(made, str(path))
+        with pytest.raises(DataError, match="no index that the retriever stage makes"):
+            index.load(path)
 
 
 def test_an_index_older_than_its_jokes_is_refused(apart, cli):

@@ -1,11 +1,13 @@
 """A run that somebody gives us runs no code of theirs, and talks to nobody before we say so."""
 
 import json
+import os
 import shutil
 
 import pytest
 
 from pipeline.runs.files import write_json
+from pipeline.runs.hashes import folder_hash
 from pipeline.runs.manifest import seal
 from tests import ROOT
 from tests.conftest import rows
@@ -154,3 +156,67 @@ def test_a_trainer_that_reports_is_named(data, cli):
     said = cli("teacher", "--run", "v1", code=4)
     assert '  a trainer reports: hub_model_id = "them/theirs"\n' in said
     assert "  a trainer reports: push_to_hub = true\n" in said
+
+
+def test_nobody_is_asked_at_the_terminal_whether_code_may_run(theirs, tmp_path, monkeypatch):
+    """Where a library is told neither yes nor no, it would ask, and take a yes for one."""
+    from transformers import AutoConfig
+
+    import pipeline.models  # noqa: F401 - it decides
+
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        AutoConfig.from_pretrained(tmp_path / "model")
+    assert not theirs.exists()
+
+
+def test_an_adapter_of_a_kind_that_loads_other_models_is_refused(apart, cli):
+    weights = apart / "runs/v1/sft/weights"
+    (weights / "adapter_config.json").write_text('{"peft_type": "SHADOW", "shadow_model": "x"}')
+    change(
+        weights.parent / "manifest.json",
+        lambda values: values["weights"].update(sha256=folder_hash(weights)),
+    )
+    said = cli("try", "The kettle is on.", "--run", "v1", code=8)
+    assert f"{weights}/adapter_config.json: an adapter of the kind SHADOW" in said
+
+
+def test_a_link_in_a_model_of_a_run_is_not_followed(apart, cli, tmp_path):
+    folder = apart / "runs/v1/model"
+    shutil.copytree(ROOT / "data/students/micro", folder)
+    private = tmp_path / "private.txt"
+    private.write_text("not for anybody")
+    (folder / "vocab.txt").symlink_to(private)
+    change(
+        apart / "runs/v1/config.json", lambda values: values["student"].update(model=str(folder))
+    )
+    for path in (apart / "runs/v1").rglob("manifest.json"):
+        change(
+            path,
+            lambda values: values["recipe"].get("student", {}).update(model=str(folder)),
+        )
+    said = cli("export", "--contestant", "base", tmp_path / "out", "--run", "v1", code=8)
+    assert f"{folder}/vocab.txt is a link; no stage made it" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipe_in_a_run_is_waited_for_by_nobody(apart, cli):
+    manifest = apart / "runs/v1/sft/manifest.json"
+    manifest.unlink()
+    os.mkfifo(manifest)
+    for command in ("status", "verify", "report"):
+        said = cli(command, "--run", "v1", code=5)
+        assert f"{manifest}: no file, though something of this name is there" in said
+
+
+def test_a_model_from_the_hub_is_fetched_once_that_is_wanted(apart, cli, tmp_path):
+    def elsewhere(values):
+        values["student"]["model"] = "them/theirs"
+
+    change(apart / "runs/v1/config.json", elsewhere)
+    for path in (apart / "runs/v1").rglob("manifest.json"):
+        change(path, lambda values: "student" in values["recipe"] and elsewhere(values["recipe"]))
+    for command in (["try", "x"], ["export", "--contestant", "sft", tmp_path / "out"]):
+        said = cli(*command, "--run", "v1", code=4)
+        assert '\n  "them/theirs" is fetched from the Hub\n' in said
+    assert "student.model = 'them/theirs'" in cli("try", "x", "--run", "v1", "--adopt", code=8)
