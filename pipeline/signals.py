@@ -48,14 +48,15 @@ def exit_code(stop: KeyboardInterrupt) -> int:
     return 128 + getattr(stop, "number", signal.SIGINT)
 
 
+class _Last:
+    """When a signal last came, in seconds of time.monotonic."""
+
+    at = -TOGETHER
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     again = now - _Last.at < TOGETHER
     _Last.at = now
     if not again:
         raise Stopped(number)
-
-
-class _Last:
-    at = -TOGETHER
-    """When a signal last came, in seconds of time.monotonic."""

@@ -132,7 +132,7 @@ class Cache:
             await asyncio.sleep(TRY)
 
     def _begun(self, since: float) -> bool:
-        """Whether a transaction is open now, of which some process has none else."""
+        """Whether a transaction is open now; False while another process has one."""
         if self.connection.in_transaction:
             return True
         try:
