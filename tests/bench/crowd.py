@@ -211,6 +211,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200, help="of the crowd")
     parser.add_argument("--times", type=int, default=10, help="each signal is sent")
     args = parser.parse_args()
+    # a shell's & ignores it, and what this starts would, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         signals(args.times)
         crowd(args.rounds)
