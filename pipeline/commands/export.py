@@ -99,17 +99,21 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
             f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
             f"{meant(contestant, students)}"
         )
-    from pipeline.models import chat_template, student, student_prompt
+    from pipeline.models import casting, chat_template, student, student_prompt
 
     step = students[contestant]
     config = made.as_made(run, step, trust)
     weights = student.weights(run, step) if step else None
     tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)
-    trained = student.load(_unquantized(config), weights)
+    trained = student.load(_unquantized(config), weights, exact=step is not None)
     merged = hasattr(trained, "peft_config")
     if merged:
         trained = trained.merge_and_unload()
+    survival = casting.since(_unquantized(config), trained, None) if step else None
+    if survival:
+        print(f"{contestant}: {survival}, since the untrained student")
+        trained = trained.to(student.dtype(config))
     trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
     if not trained.config.is_encoder_decoder:
         tokenizer.chat_template = chat_template.served(tokenizer)

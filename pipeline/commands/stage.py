@@ -136,7 +136,7 @@ def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
     from pipeline.models import student
     from pipeline.training import arguments
 
-    arguments.imitation(config, run.folder)
+    arguments.of_sft(config, run.folder)
     for learned in config.rounds:
         arguments.of_round(config, learned, run.folder)
     student.load_tokenizer(config)

@@ -25,13 +25,14 @@ def run(args: argparse.Namespace) -> None:
     students = made.contestants(run, made_with)
     config = made.as_made(run, list(students.values())[-1], args.trust_remote_code)
 
-    from pipeline.models import student, student_prompt
+    from pipeline.models import casting, student, student_prompt
 
     tokenizer = student.load_tokenizer(config)
     models = {}
     for name, step in students.items():
         print(f"loading {name}", file=sys.stderr, flush=True)
         models[name] = student.load(config, student.weights(run, step) if step else None)
+        casting.tell(run, step)
     searcher = _searcher(run, config)
     room = student_prompt.room(config)
     special = student_prompt.special_tokens(tokenizer)

@@ -23,14 +23,15 @@ class Sft(Section):
 
 
 class EarlyStopping(Section):
-    """Ends dpo and brio when a figure on held-out literals no longer grows.
+    """Ends a round when a figure on held-out literals no longer grows.
 
-    The best step is kept.
+    The best step is kept, or the starting student where no step was better.
     """
 
     metric: Literal["reward_accuracy", "wtr"] = "reward_accuracy"
-    """Reward accuracy on held-out pairs, or how often greedy answers tie or beat the teacher's,
-    says the critic."""
+    """Reward accuracy on held-out pairs (of dpo and brio rounds; others have none, and take their
+    last step), or of every round, how often greedy answers tie or beat the teacher's, says the
+    critic."""
     patience: Positive = 3
     """Evaluations without a better figure before training ends."""
     literals: Positive = 100

@@ -7,7 +7,16 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
 from pipeline.config.judging import Critic, Judge
 from pipeline.config.retriever import Retriever
-from pipeline.config.rounds import TRL_LOSSES, Dpo, Gkd, Llmr, Round, Sft, loss_terms
+from pipeline.config.rounds import (
+    TRL_LOSSES,
+    Dpo,
+    EarlyStopping,
+    Gkd,
+    Llmr,
+    Round,
+    Sft,
+    loss_terms,
+)
 from pipeline.config.runtime import Runtime
 from pipeline.config.section import Fraction, Positive, Section
 from pipeline.config.student import Evaluate, Sample, Student
@@ -160,7 +169,14 @@ class Config(Section):
         names = {name for name, _ in self.loss_terms(learned)}
         return encoder_decoder or not names <= TRL_LOSSES
 
+    def stopping(self, learned: Round) -> EarlyStopping | None:
+        """[dpo.early_stopping] as it holds for a round; None where there is none, or no pairs."""
+        stop = self.dpo.early_stopping
+        if stop and stop.metric == "reward_accuracy" and not learned.learning.has_reference:
+            return None
+        return stop
+
     def stops_by_rate(self, learned: Round) -> bool:
         """Whether the critic's verdicts on held-out answers decide when a round's training ends."""
-        stop = self.dpo.early_stopping
-        return stop is not None and stop.metric == "wtr" and learned.learning.has_reference
+        stop = self.stopping(learned)
+        return stop is not None and stop.metric == "wtr"

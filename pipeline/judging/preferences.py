@@ -1,6 +1,7 @@
 """Verdicts and jokes to the rows that students learn from: values in, values out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from pipeline.rows.records import Joke, Verdict
@@ -54,8 +55,11 @@ def preferences(
         reason = measured.unfit(row.literal_id, row.chosen_id, row.rejected_id)
         if verdict.outcome == "failed" or (row.tie and not ties):
             reason = verdict.outcome
-        elif not reason and not bounds[0] <= _length_ratio(row, measured.lengths) <= bounds[1]:
-            reason = "length ratio"
+        elif not reason:
+            chosen = measured.lengths[row.chosen_id]
+            rejected = measured.lengths[row.rejected_id]
+            if not _within(bounds, chosen, rejected):
+                reason = "length ratio"
         if reason:
             left_out.append(LeftOut(verdict.literal_id, verdict.id, reason))
         else:
@@ -63,8 +67,9 @@ def preferences(
     return rows, left_out
 
 
-def _length_ratio(row: Preference, lengths: dict[str, int]) -> float:
-    return lengths[row.chosen_id] / max(1, lengths[row.rejected_id])
+def _within(bounds: tuple[float, float], better: int, worse: int) -> bool:
+    """Whether better / worse, both in tokens, is within its bounds."""
+    return bounds[0] <= better / max(1, worse) <= bounds[1]
 
 
 def _preference(verdict: Verdict, prompt: str) -> Preference:
@@ -109,9 +114,12 @@ def as_ranking(row: Preference) -> Ranking:
 
 
 def rankings(
-    verdicts: Iterable[Verdict], measured: Measured
+    verdicts: Sequence[Verdict], measured: Measured, bounds: tuple[float, float]
 ) -> tuple[list[Ranking], list[LeftOut]]:
     """The candidates of each literal from best to worst, and what was left out.
+
+    `bounds` are the smallest and largest better / worse, in tokens, of the pairs that are learned;
+    a verdict on another pair counts for the order alone.
 
     Where every pair was judged, a candidate's score is the mean probability by which the critic
     prefers it to the others (the Borda count); else the mean probability of that by Bradley-Terry
@@ -141,6 +149,10 @@ def rankings(
             left_out.append(LeftOut(literal, literal, "fewer than two candidates"))
             continue
         order = sorted(scores, key=lambda joke: (-scores[joke], joke))
+        lengths = [measured.lengths[joke] for joke in order]
+        if not any(_within(bounds, a, b) for a, b in combinations(lengths, 2)):
+            left_out.append(LeftOut(literal, literal, "length ratio"))
+            continue
         row = make(
             Ranking,
             literal_id=literal,
@@ -150,7 +162,27 @@ def rankings(
             scores=[scores[joke] for joke in order],
         )
         rows.append(row)
-    return rows, left_out
+    return rows, left_out + _unlike(verdicts, rows, measured, bounds)
+
+
+def _unlike(
+    verdicts: Sequence[Verdict],
+    rows: Sequence[Ranking],
+    measured: Measured,
+    bounds: tuple[float, float],
+) -> list[LeftOut]:
+    """The verdicts on pairs of rankings that are not learned, for their lengths."""
+    place: dict[str, int] = {}
+    for row in rows:
+        place |= {joke: number for number, joke in enumerate(row.candidate_ids)}
+    left_out = []
+    for verdict in verdicts:
+        if verdict.a not in place or verdict.b not in place or verdict.outcome == "failed":
+            continue
+        better, worse = sorted((verdict.a, verdict.b), key=place.__getitem__)
+        if not _within(bounds, measured.lengths[better], measured.lengths[worse]):
+            left_out.append(LeftOut(verdict.literal_id, verdict.id, "length ratio"))
+    return left_out
 
 
 def mean_wins(won: Won) -> dict[str, float]:

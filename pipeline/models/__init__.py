@@ -15,6 +15,7 @@ from functools import partialmethod
 from pipeline.terminal import Bars
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # its version is pinned
 if sys.stderr.isatty():
     import tqdm
 

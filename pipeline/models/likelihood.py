@@ -7,6 +7,7 @@ to itself alone.
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from pipeline.models.masks import additive, visible
 CLOSE = {True: 1e-3, False: 2e-2}
 """How far packed and separate scores may differ, relative and in nats, in float32 and in half
 precision."""
+SHORT = 8
+"""Tokens of a prompt and an answer that prove nothing."""
 TILE = 128
 """Tokens that the head sees at a time."""
 IGNORED = -100
@@ -70,9 +73,9 @@ def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
     """The quickest way to score candidates that is right for this model.
 
     The quick way keeps no logits and, for a decoder-only model, packs a prompt's answers into one
-    row. Whether it is right is tried on `longest`, a row of the data: architectures without such
-    masks, windows shorter than a row, and heads that do more than multiply and add get the plain
-    way.
+    row. Whether it is right is tried on `longest`, a row of the data, or on less of it where memory
+    is too small: architectures without such masks, windows shorter than a row, and heads that do
+    more than multiply and add get the plain way, and a line says why.
     """
     base = _base(model)
     quick: Scorer
@@ -87,16 +90,58 @@ def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
     training = model.training
     model.eval()
     try:
-        quick_BK = quick(model, longest, pad)
-        plain_BK = plain(model, longest, pad)
-        close = CLOSE[model.dtype == torch.float32]
-        if torch.allclose(quick_BK, plain_BK, rtol=close, atol=close):
-            return quick
-        return plain
-    except (RuntimeError, ValueError, TypeError):
-        return plain
+        why = _why_not(quick, plain, model, longest, pad)
     finally:
         model.train(training)
+    if why is None:
+        return quick
+    print(f"scoring answers one by one, which takes longer and more memory: {why}", file=sys.stderr)
+    return plain
+
+
+def _why_not(quick: Scorer, plain: Scorer, model: Any, tried: Candidates, pad: int) -> str | None:
+    """Why the quick way is not to be taken; None where it gives what the plain way gives."""
+    while True:
+        try:
+            quick_BK = quick(model, tried, pad)
+            plain_BK = plain(model, tried, pad)
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            line = (str(error).splitlines() or [repr(error)])[0]
+            if not _of_memory(error):
+                return f"{type(model).__name__} does not take them together ({line})"
+            smaller = _half(tried)
+            if smaller is None:
+                return f"there was too little memory to try them together ({line})"
+            print(
+                f"too little memory for the longest row ({line}); trying half of it",
+                file=sys.stderr,
+            )
+            tried = smaller
+            continue
+        close = CLOSE[model.dtype == torch.float32]
+        if torch.allclose(quick_BK, plain_BK, rtol=close, atol=close):
+            return None
+        apart = (quick_BK - plain_BK).abs().max()
+        return f"together, {type(model).__name__}'s scores differ by up to {apart:.2g} nats"
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether memory ran out: on a CPU, torch says so by a plain RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "memory" in str(error).lower()
+
+
+def _half(tried: Candidates) -> Candidates | None:
+    """Half as many answers of a prompt, or half of each text; None where that is too short."""
+    [prompt] = tried.prompts
+    [answers] = tried.answers
+    if len(answers) > 2:
+        return Candidates([prompt], [answers[: max(2, len(answers) // 2)]])
+    if len(prompt) + max(map(len, answers)) < SHORT:
+        return None
+    cut = [ids[: max(1, len(ids) // 2)] for ids in answers]
+    return Candidates([prompt[: max(1, len(prompt) // 2)]], [cut])
 
 
 def _base(model: Any) -> Any:

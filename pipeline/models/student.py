@@ -189,16 +189,34 @@ def _pad_token(config: Config, tokenizer: PreTrainedTokenizerBase, embeddings: i
     return PAD_NAMES[0]
 
 
-def load(config: Config, weights: Path | None = None, train: bool = False) -> Any:
+def dtype(config: Config) -> torch.dtype:
+    """The student's dtype, of its frozen weights and of its exports; auto is the checkpoint's."""
+    name = config.student.dtype
+    if name == "auto":
+        name = architecture(config).dtype or "float32"
+    return getattr(torch, str(name).removeprefix("torch."))
+
+
+def load(
+    config: Config,
+    weights: Path | None = None,
+    train: bool = False,
+    exact: bool = False,
+) -> Any:
     """The student as a model.
 
-    It is untrained, or has the weights or the adapter in a folder that a stage wrote.
+    It is untrained, or has the weights or the adapter in a folder that a stage wrote. Weights that
+    are trained are float32, as an optimizer's steps are smaller than bfloat16 can tell apart: an
+    adapter's, or the whole model's where it has none. Frozen weights have student.dtype, or where
+    they have to be `exact`, float32 too.
     """
     kind: Any = AutoModelForCausalLM
     if is_encoder_decoder(config):
         kind = AutoModelForSeq2SeqLM
     keep_memory()
-    options: dict[str, Any] = {"dtype": config.student.dtype}
+    options: dict[str, Any] = {"dtype": dtype(config)}
+    if exact or (train and config.student.lora is None):
+        options["dtype"] = torch.float32
     if config.student.quantization != "none":
         options["quantization_config"] = quantization(config)
     adapter = weights is not None and _is_adapter(weights)
@@ -250,7 +268,7 @@ def quantization(config: Config) -> BitsAndBytesConfig:
     if config.student.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     compute = torch.bfloat16
-    if config.student.dtype == "float32":
+    if dtype(config) == torch.float32:
         compute = torch.float32
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -33,9 +33,21 @@ def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return sorted({tokenizer.eos_token_id, *named} - {None})
 
 
-def length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """Tokens of a text."""
-    return len(tokenizer(text)["input_ids"])
+def length(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
+    """Tokens of a prompt, with those that the tokenizer puts around every text."""
+    return len(tokenizer(prompt)["input_ids"])
+
+
+def answer_length(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """Tokens of an answer, without those that begin or end it."""
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _around_answers(config: Config, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens that an answer has in training beside its own: eos, and a decoder's bos as in BART."""
+    if not architecture(config).is_encoder_decoder:
+        return 1
+    return len(tokenizer(text_target="")["input_ids"])
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
@@ -80,7 +92,8 @@ def measure(
     texts = {literal: prompt(tokenizer, text) for literal, text in literals.items()}
     lengths = {}
     for joke, text in jokes.items():
-        lengths[joke] = length(tokenizer, text)
+        lengths[joke] = answer_length(tokenizer, text)
         progress.advance()
-    rooms = {literal: left(length(tokenizer, text)) - 1 for literal, text in texts.items()}
+    around = _around_answers(config, tokenizer)
+    rooms = {literal: left(length(tokenizer, text)) - around for literal, text in texts.items()}
     return Measured(texts, lengths, rooms, frozenset(spelled))

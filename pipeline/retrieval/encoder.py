@@ -25,6 +25,8 @@ from pipeline.training.losses.retrieval import NOT_THERE
 logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
+ALIKE = 1e-6
+"""Cosines in float32 that differ by less are equal."""
 REFUSED = {
     "eval_strategy": (
         "nothing is evaluated in training; recall on the validation literals is in the manifest."
@@ -171,7 +173,8 @@ def vectors(model: Any, texts: Sequence[str]) -> np.ndarray:
 def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) -> list[int]:
     """For each held-out context the rank, from 1, of the nearest of its own jokes.
 
-    Among all held-out jokes and those of `rows`.
+    Among all held-out jokes and those of `rows`. Jokes about others that are as near come before
+    it: what is found first among equals is chance.
     """
     owners: list[str] = []
     jokes: list[str] = []
@@ -184,8 +187,9 @@ def ranks(model: Any, held_out: Sequence[Retrieval], rows: Sequence[Retrieval]) 
     ranks = []
     for row, context_D in zip(held_out, context_CD, strict=True):
         cosine_N = joke_ND @ context_D
-        own = cosine_N[owner_N == row.literal_id].max()
-        ranks.append(1 + int((cosine_N > own).sum()))
+        own_N = owner_N == row.literal_id
+        nearest = cosine_N[own_N].max() - ALIKE
+        ranks.append(1 + int((cosine_N[~own_N] >= nearest).sum()))
     return ranks
 
 

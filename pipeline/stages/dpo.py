@@ -27,23 +27,25 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Measured
 from pipeline.runs.step import Step, student_step
 
-VERSION = 2
+VERSION = 3
 ROUND_KEYS = ("objective", "rankings", "trainer")
 LOSSES = "training/losses"
 """What decides weights beside the configuration, where TRL's losses alone do not."""
-REWARD = "action_values state_values rewards returns advantages policy_gradient entropy".split()
+REWARD = (
+    "action_values state_values rewards returns advantages drawn_from policy_gradient entropy"
+).split()
 """The functions that llmr's trainer learns by."""
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     """The stage's own, and those beside them that decide what this round learns."""
-    own = ("literals", "student", "sft", "dpo")
     learned = config.round(round)
+    names = ["literals", "student", "sft", "dpo"]
     if learned.learning.reads_logits:
-        return (*own, learned.objective)
+        names.append(learned.objective)
     if config.stops_by_rate(learned):
-        return (*own, "critic", "evaluate")
-    return own
+        names += ["critic", "evaluate"]
+    return names
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
@@ -86,15 +88,14 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     learned = config.round(round)
-    start = student_step(config, round or 1)
-    teacher = Step("teacher")
-    if learned.learning.reads == "prompts":
-        return {"student": start}
+    read = {}
+    if learned.learning.judges:
+        read["critic"] = Step("critic", round)
     if learned.learning.reads == "jokes":
-        return {"teacher": teacher, "student": start}
-    read = {"critic": Step("critic", round), "student": start}
+        read["teacher"] = Step("teacher")
+    read["student"] = student_step(config, round or 1)
     if config.stops_by_rate(learned):
-        read["teacher"] = teacher
+        read["teacher"] = Step("teacher")
     return read
 
 
@@ -169,6 +170,8 @@ def _rows(
         return list(llmr.prompts(context, tokenizer, context.literals("train", "validation")))
     if reads == "jokes":
         jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
+        if context.round.objective == "gkd":
+            jokes = _with_room(context, trainer_arguments, tokenizer, jokes)
         measured = _measured(context, trainer_arguments, tokenizer, jokes)
         rows, left_out = preferences.imitations(jokes, measured)
         _drop(context, left_out)
@@ -181,12 +184,28 @@ def _rows(
     )
 
 
+def _with_room(
+    context: Context, trainer_arguments: Any, tokenizer: Any, jokes: list[Joke]
+) -> list[Joke]:
+    """The jokes about literals that leave student and teacher room for an answer of gkd's student.
+
+    The others go to the context.
+    """
+    from pipeline.training.logits import gkd
+
+    literals = {joke.literal_id: joke.literal for joke in jokes}
+    without = gkd.without_room(context.config, trainer_arguments, tokenizer, literals)
+    for literal in without:
+        context.drop(literal, literal, gkd.TOO_LONG)
+    return [joke for joke in jokes if joke.literal_id not in without]
+
+
 def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured) -> Sequence[Any]:
     """Preferences; for brio as rankings; for sd the preferred jokes alone."""
     learned = context.round
     settings = context.config.dpo
     if learned.rankings:
-        ranked, left_out = preferences.rankings(verdicts, measured)
+        ranked, left_out = preferences.rankings(verdicts, measured, settings.length_ratio)
         _drop(context, left_out)
         return ranked
     ties = settings.ties != "drop" and learned.objective == "dpo"

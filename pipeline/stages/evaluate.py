@@ -156,15 +156,17 @@ def _answers_of(
     context: Context, name: str, student_name: str, literals: list[LiteralText]
 ) -> Iterable[Joke]:
     """A contestant's answers, by the student that answers for it."""
-    from pipeline.models import generation, student
+    from pipeline.models import casting, generation, student
 
     if name == "retriever":
         return _retrieved(context, literals)
     weights = None
-    if student_name in context.inputs:
-        weights = student.weights(context.run, context.inputs[student_name])
+    step = context.inputs.get(student_name)
+    if step:
+        weights = student.weights(context.run, step)
     tokenizer = student.load_tokenizer(context.config)
     model = student.load(context.config, weights)
+    casting.tell(context.run, step)
     if name != student_name:
         return best_of.answers(context, model, tokenizer, literals)
     tasks = [generation.Task(literal, name, 0) for literal in literals]

@@ -82,7 +82,7 @@ def run(context: Context) -> Iterator[Joke]:
 
 def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
     """Candidates of a student that is loaded here."""
-    from pipeline.models import generation, student
+    from pipeline.models import casting, generation, student
 
     config = context.config
     author = "base"
@@ -96,6 +96,7 @@ def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
         tasks += [generation.Task(literal, author, index) for index in range(config.sample.k)]
     tokenizer = student.load_tokenizer(config)
     model = student.load(config, weights)
+    casting.tell(context.run, start)
     writing = generation.Writing(
         config, str(context.step), context.drop, context.kept(Joke), drop_cut=True
     )

@@ -15,7 +15,7 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Imitation
 from pipeline.runs.step import Step
 
-VERSION = 2
+VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -38,7 +38,7 @@ def run(context: Context) -> Iterator[Imitation]:
     from pipeline.models import student, student_prompt
     from pipeline.training import arguments
 
-    trainer_arguments = arguments.imitation(context.config, context.folder)
+    trainer_arguments = arguments.of_sft(context.config, context.folder)
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
@@ -60,5 +60,5 @@ def learn(context: Context) -> None:
     from pipeline.models import student
     from pipeline.training import arguments, imitation
 
-    trainer_arguments = arguments.imitation(context.config, context.folder)
+    trainer_arguments = arguments.of_sft(context.config, context.folder)
     imitation.train(context, trainer_arguments, student.load_tokenizer(context.config))

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from trl import DPOConfig, SFTConfig
 
@@ -45,28 +46,36 @@ def of_round(config: Config, learned: Round, folder: Path) -> Any:
 
     StudentError where the teacher whose logits it reads cannot be had.
     """
+    keys = config.trainer_keys(learned)
+    stop = config.stopping(learned)
+    if stop:
+        keys |= _chosen_by(stop, keys, learned.learning.trainer)
     if learned.learning.imitates:
-        return imitation(config, folder, learned)
+        return _imitation(config, folder, keys)
     if learned.learning.has_reference:
-        return _preference(config, learned, folder)
+        return _preference(config, learned, folder, keys)
     if learned.objective == "gkd":
-        return _gkd(config, learned, folder)
+        return _gkd(config, folder, keys)
     teacher.teacher_tokenizer(config, "llmr", student.load_tokenizer(config))
-    return build(TrainingArguments, config, config.trainer_keys(learned), folder, "llmr")
+    return build(TrainingArguments, config, keys, folder, "llmr")
 
 
-def imitation(config: Config, folder: Path, learned: Round | None = None) -> Any:
-    """[sft.trainer] as TRL's SFTConfig.
+def of_sft(config: Config, folder: Path) -> Any:
+    """The arguments of sft's trainer; ConfigError for a key or value that it does not take."""
+    return _imitation(config, folder, config.sft.trainer)
+
+
+def _imitation(config: Config, folder: Path, keys: dict[str, Any]) -> Any:
+    """Keys of [sft.trainer] as TRL's SFTConfig.
 
     For an encoder-decoder, as transformers' Seq2SeqTrainingArguments.
     """
-    keys = config.trainer_keys(learned) if learned else config.sft.trainer
     kind: Any = Seq2SeqTrainingArguments if student.is_encoder_decoder(config) else SFTConfig
     return build(kind, config, keys, folder, "sft")
 
 
-def _gkd(config: Config, learned: Round, folder: Path) -> Any:
-    """[gkd.trainer] as TRL's GKDConfig."""
+def _gkd(config: Config, folder: Path, keys: dict[str, Any]) -> Any:
+    """Keys of [gkd.trainer] as TRL's GKDConfig."""
     from trl.experimental.gkd import GKDConfig
 
     if student.is_encoder_decoder(config):
@@ -82,11 +91,11 @@ def _gkd(config: Config, learned: Round, folder: Path) -> Any:
             "TRL's GKDTrainer "
             'does not take. The objective "llmr" does.'
         )
-    return build(GKDConfig, config, config.trainer_keys(learned), folder, "gkd")
+    return build(GKDConfig, config, keys, folder, "gkd")
 
 
-def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
-    """[dpo.trainer] as TRL's DPOConfig.
+def _preference(config: Config, learned: Round, folder: Path, given: dict[str, Any]) -> DPOConfig:
+    """Keys of [dpo.trainer] as TRL's DPOConfig.
 
     Reference log-probabilities are computed once, before training, by default.
     """
@@ -95,13 +104,11 @@ def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
     for name, weight in config.loss_terms(learned):
         names.append(name)
         weights.append(weight)
-    keys = {"precompute_ref_log_probs": True, **config.trainer_keys(learned)}
+    keys = {"precompute_ref_log_probs": True, **given}
     keys["logging_first_step"] = True  # by it the callback FirstStep sees the reference
     keys["loss_type"] = names
     if weights != [1.0]:
         keys["loss_weights"] = weights
-    if config.dpo.early_stopping:
-        keys |= _chosen_by(config.dpo.early_stopping, keys)
     arguments: DPOConfig = build(DPOConfig, config, keys, folder, "dpo")
     own = config.own_losses(learned, student.is_encoder_decoder(config))
     if wrong := refused(arguments, own):
@@ -109,12 +116,13 @@ def _preference(config: Config, learned: Round, folder: Path) -> DPOConfig:
     return arguments
 
 
-def _chosen_by(stop: EarlyStopping, keys: dict[str, Any]) -> dict[str, Any]:
+def _chosen_by(stop: EarlyStopping, keys: dict[str, Any], section: str) -> dict[str, Any]:
     """The keys by which transformers evaluates, saves as often, and takes the best step."""
     every = keys.get("eval_strategy", "epoch")
     if every == "no":
         raise ConfigError(
-            '[dpo.early_stopping] needs evaluations, but [dpo.trainer] eval_strategy is "no".'
+            f"[dpo.early_stopping] needs evaluations, but [{section}.trainer] eval_strategy is "
+            '"no".'
         )
     chosen: dict[str, Any] = {
         "eval_strategy": every,
@@ -134,13 +142,16 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     ConfigError for a key or value it does not take.
     """
     device = student.device(config.runtime)
+    half = device == "cpu" and student.dtype(config) == torch.bfloat16
     defaults = {
         "seed": config.seed,
-        "bf16": device == "cuda",
+        "bf16": device == "cuda" or half,  # autocast, over weights in float32
         "gradient_checkpointing": device != "cpu",
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "use_cpu": device == "cpu",
         "report_to": "none",
+        # the starting student is one of the steps to choose from
+        "eval_on_start": bool(keys.get("load_best_model_at_end")),
         "save_total_limit": 2,
         "disable_tqdm": True,
         # a diverged loss is said, not replaced by the mean of those before it

@@ -7,16 +7,17 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.models import likelihood
+from pipeline.models import likelihood, student_prompt
 from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
 from pipeline.training.figure_trainer import FigureTrainer
-from pipeline.training.losses.preference import LOSSES, Batch, Weights
+from pipeline.training.losses.preference import LOSSES, Batch, Weights, ordered_pairs
 from pipeline.training.margins import SeenSteps
 
 Example = dict[str, Any]
-"""prompt and answers as token ids, best first; tie; once they are known, the answers' ref_logps."""
+"""prompt and answers as token ids, best first; the answers' lengths without what begins or ends
+them; tie; once they are known, the answers' ref_logps."""
 
 
 def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
@@ -30,7 +31,8 @@ def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: boo
             answers = [row.chosen, row.rejected]
             tie = row.tie
         encoded = likelihood.encode(tokenizer, row.prompt, answers, separate)
-        examples.append({"place": place, "tie": tie, **encoded})
+        lengths = [student_prompt.answer_length(tokenizer, text) for text in answers]
+        examples.append({"place": place, "tie": tie, "lengths": lengths, **encoded})
     return examples
 
 
@@ -79,6 +81,7 @@ class CandidateTrainer(FigureTrainer):
         batch: dict[str, Any] = {
             "place": torch.tensor([row["place"] for row in rows]),
             "tie": torch.tensor([row["tie"] for row in rows]),
+            "lengths": likelihood.padded([row["lengths"] for row in rows], 0, "cpu")[0],
             "prompts": [row["prompt"] for row in rows],
             "answers": [row["answers"] for row in rows],
         }
@@ -104,6 +107,7 @@ class CandidateTrainer(FigureTrainer):
             logps=logps,
             ref_logps=inputs["ref_logps"].to(logps.device),
             tokens=candidates.tokens.to(logps.device),
+            lengths=inputs["lengths"].to(logps.device),
             tie=inputs["tie"].to(logps.device),
             mean_tokens=self.mean_tokens,
         )
@@ -125,8 +129,7 @@ class CandidateTrainer(FigureTrainer):
             last = (batch.tokens > 0).sum(1, keepdim=True) - 1
             chosen = reward_BK[:, 0]
             rejected = reward_BK.gather(1, last)[:, 0]
-            there = batch.tokens > 0
-            pair = (there[:, :, None] & there[:, None, :]).triu(1) & ~batch.tie[:, None, None]
+            pair = ordered_pairs(batch, self.weights.length_ratio) & ~batch.tie[:, None, None]
             figures = {
                 "rewards/chosen": chosen,
                 "rewards/rejected": rejected,

@@ -16,13 +16,14 @@ from pipeline.rows import jsonl
 from pipeline.rows.training import Margin
 from pipeline.runs.files import MARGINS
 from pipeline.runs.hashes import folder_hash
-from pipeline.training.arguments import BEST
-from pipeline.training.callbacks import FirstStep, HeldOutRate, Patience
+from pipeline.training.callbacks import FirstStep
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
 from pipeline.training.dpo_trainer import PreferenceTrainer
 from pipeline.training.fit import data_set, finish, finite, without_held_out
+from pipeline.training.float32 import built
 from pipeline.training.losses.preference import Weights
 from pipeline.training.margins import margins
+from pipeline.training.selection import stop_early
 
 
 def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
@@ -30,9 +31,10 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
 
     What it did to each row, trained on and held out, goes to margins.jsonl.
 
-    The starting weights are checked against the hash in their manifest, the reference against the
-    starting weights, and the first step's loss must be that of a policy equal to its reference (log
-    2 for the sigmoid loss).
+    The starting weights are checked against the hash in their manifest. Once the trainer is built,
+    and has computed the reference's log-probabilities where it does so in advance, the policy has
+    to be what was loaded, and so has a reference that is a model or an adapter of its own. The
+    first step's loss must be that of a policy equal to its reference (log 2 for the sigmoid loss).
     """
     config = context.config
     start = context.inputs["student"]
@@ -48,15 +50,14 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     begun = student.fingerprint(model)
     if config.own_losses(context.round, student.is_encoder_decoder(config)):
         trainer = _candidate_trainer(context, model, arguments, tokenizer, parts)
-        reference = begun
+        reference = None
     else:
         trainer = _preference_trainer(context, model, arguments, tokenizer, weights)
-        adapter = "ref" if hasattr(model, "peft_config") else "default"
-        reference = student.fingerprint(trainer.ref_model or model, adapter)
-    if reference != begun:
+        reference = _reference(trainer, model)
+    if {begun, student.fingerprint(model), reference or begun} != {begun}:
         raise StudentError(
-            f"{context.step}: the reference model is not the round's starting student; nothing was "
-            "trained."
+            f"{context.step}: its trainer changed the round's starting student, or has another "
+            "model for its reference; nothing was trained."
         )
     context.facts["start"] = {
         "step": str(start),
@@ -66,13 +67,21 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     context.facts["reference"] = {"fingerprint": reference}
     if context.round.objective == "dpo":
         trainer.add_callback(FirstStep())
-    if ordered:
-        _stop_early(context, trainer, tokenizer)
+    stop_early(context, trainer, tokenizer)
     _fit_and_measure(context, trainer, tokenizer, parts)
     first = trainer.state.log_history[0]
     context.facts["first_step"] = {
         key: first[key] for key in ("loss", "rewards/margins") if key in first
     }
+
+
+def _reference(trainer: Any, model: Any) -> str | None:
+    """The fingerprint of the reference; None where it is the policy's own, computed in advance."""
+    if hasattr(model, "peft_config"):
+        return student.fingerprint(model, "ref")
+    if trainer.ref_model is None:
+        return None
+    return student.fingerprint(trainer.ref_model)
 
 
 def _ordered(rows: list[Any]) -> bool:
@@ -104,26 +113,15 @@ def _fit_and_measure(
     context.files.append(context.folder / MARGINS)
 
 
-def _stop_early(context: Context, trainer: Any, tokenizer: Any) -> None:
-    """Add what [dpo.early_stopping] asks for."""
-    stop = context.config.dpo.early_stopping
-    if stop is None:
-        return
-    if stop.metric == "wtr":
-        from pipeline.training import held_out
-
-        trainer.add_callback(HeldOutRate(held_out.rate(context, tokenizer, stop.literals)))
-    trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
-
-
 def _preference_trainer(
     context: Context, model: Any, arguments: Any, tokenizer: Any, weights: Path
 ) -> Any:
     """TRL's trainer; it loads no second model where it does not need one."""
     reference = None
     if not arguments.precompute_ref_log_probs and not hasattr(model, "peft_config"):
-        reference = student.load(context.config, weights)
-    return PreferenceTrainer(
+        reference = student.load(context.config, weights, exact=True)
+    return built(
+        PreferenceTrainer,
         name=str(context.step),
         model=model,
         ref_model=reference,
@@ -142,7 +140,8 @@ def _candidate_trainer(
     separate = student.is_encoder_decoder(config)
     encoded = [examples(rows, tokenizer, separate) for rows in parts]
     terms = config.loss_terms(context.round)
-    weights = Weights(arguments.beta, config.dpo.dpop_lambda, config.dpo.tie_nu)
+    settings = config.dpo
+    weights = Weights(arguments.beta, settings.dpop_lambda, settings.tie_nu, settings.length_ratio)
     trainer = CandidateTrainer(
         weights=weights,
         terms=terms,

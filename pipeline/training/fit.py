@@ -13,9 +13,11 @@ from transformers import PrinterCallback, TrainerState
 
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
+from pipeline.models import casting, student
 from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
 from pipeline.runs.hashes import file_hashes, folder_hash
 from pipeline.training.callbacks import Patience, StepProgress
+from pipeline.training.selection import StartCounts
 from pipeline.writing import usual_modes
 
 
@@ -27,12 +29,15 @@ def fit(trainer: Any, context: Context) -> None:
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
+    start = StartCounts(trainer)
     trainer.add_callback(progress)
+    trainer.add_callback(start)
     try:
         loss = _trained(trainer, context, checkpoint)
     finally:
         progress.close()
     finite(context, loss)
+    start.restore()
     curve = context.folder / CURVE
     with curve.open("w", encoding="utf-8") as file:
         for row in trainer.state.log_history:
@@ -53,6 +58,7 @@ def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
     if checkpoint is None:
         return float(trainer.train().training_loss)
     print(f"{context.step}: going on from {checkpoint.name}")
+    trainer.args.eval_on_start = False  # it was evaluated when it started
     loss = _ended(trainer, checkpoint)
     if loss is None:
         loss = float(trainer.train(resume_from_checkpoint=str(checkpoint)).training_loss)
@@ -67,7 +73,8 @@ def _ended(trainer: Any, checkpoint: Path) -> float | None:
     if not any(callback.used_up(state.log_history) for callback in patience):
         return None
     trainer.state = state
-    trainer._load_best_model()
+    if state.best_model_checkpoint:
+        trainer._load_best_model()
     losses = [row["loss"] for row in state.log_history if "loss" in row]
     return sum(losses) / len(losses)
 
@@ -101,6 +108,7 @@ def without_held_out(arguments: Any, context: Context, held_out: Path | None) ->
             "kept"
         )
         arguments.eval_strategy = "no"
+        arguments.eval_on_start = False
         arguments.load_best_model_at_end = False
 
 
@@ -121,6 +129,8 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     adapted = hasattr(model, "peft_config")
+    if not adapted:
+        _note_cast(context, model)
     options = {"selected_adapters": ["default"]} if adapted else {}
 
     def save(folder: Path) -> None:
@@ -128,6 +138,16 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder)
 
     save_weights(context, save, adapted)
+
+
+def _note_cast(context: Context, model: Any) -> None:
+    """Say, and put into the manifest, what student.dtype will leave of what was learned."""
+    start = context.inputs.get("student")
+    weights = student.weights(context.run, start) if start else None
+    survival = casting.since(context.config, model, weights)
+    if survival:
+        context.facts["cast"] = survival._asdict()
+        print(f"{context.step}: {survival}")
 
 
 def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer
+from peft import LoraConfig, get_peft_model
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, set_seed
 from trl import SFTTrainer
 
 from pipeline.config.whole import Config
@@ -11,6 +12,8 @@ from pipeline.models import student
 from pipeline.runs.hashes import folder_hash
 from pipeline.runs.step import Step
 from pipeline.training.fit import data_set, finish, without_held_out
+from pipeline.training.float32 import built
+from pipeline.training.selection import stop_early
 
 
 def train(context: Context, arguments: Any, tokenizer: Any, start: Step | None = None) -> None:
@@ -30,11 +33,14 @@ def train(context: Context, arguments: Any, tokenizer: Any, start: Step | None =
         model = student.load(context.config, train=True)
         lora = _lora(context.config, encoder_decoder)
         context.facts["start"] = {"student": context.config.student.model}
+    if lora:
+        set_seed(context.config.seed)
+        model = get_peft_model(model, lora)
     rows = data_set(context.records, context)
     held_out = data_set(context.held_out, context)
     if encoder_decoder:
         trainer: Any = Seq2SeqTrainer(
-            model=_adapted(model, lora, arguments),
+            model=model,
             args=arguments,
             train_dataset=_sources_and_targets(rows, tokenizer),
             eval_dataset=_sources_and_targets(held_out, tokenizer),
@@ -42,14 +48,16 @@ def train(context: Context, arguments: Any, tokenizer: Any, start: Step | None =
             processing_class=tokenizer,
         )
     else:
-        trainer = SFTTrainer(
+        trainer = built(
+            SFTTrainer,
             model=model,
             args=arguments,
             train_dataset=rows,
             eval_dataset=held_out,
             processing_class=tokenizer,
-            peft_config=lora,
         )
+    if start:
+        stop_early(context, trainer, tokenizer)
     finish(trainer, context, tokenizer)
 
 
@@ -64,21 +72,8 @@ def _sources_and_targets(rows: Any, tokenizer: Any) -> Any:
     )
 
 
-def _lora(config: Config, encoder_decoder: bool) -> Any:
+def _lora(config: Config, encoder_decoder: bool) -> LoraConfig | None:
     if config.student.lora is None:
         return None
-    from peft import LoraConfig
-
     task = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
     return LoraConfig(task_type=task, **config.student.lora.model_dump())
-
-
-def _adapted(model: Any, lora: Any, arguments: Any) -> Any:
-    """The model with a new adapter, as TRL's trainers make it for themselves."""
-    if lora is None:
-        return model
-    from peft import get_peft_model, prepare_model_for_kbit_training
-
-    if getattr(model, "is_quantized", False):
-        model = prepare_model_for_kbit_training(model, arguments.gradient_checkpointing)
-    return get_peft_model(model, lora)

@@ -74,7 +74,7 @@ def test_a_special_token_of_the_students_is_a_reason():
     assert preferences([verdict("a")], measured, (0.8, 1.2))[1] == [
         ("l_1", "v_" + verdict("a").id[2:], reason)
     ]
-    assert [row[2] for row in rankings([verdict("a")], measured)[1]] == [
+    assert [row[2] for row in rankings([verdict("a")], measured, (0.8, 1.2))[1]] == [
         reason,
         "fewer than two candidates",
     ]
@@ -109,6 +109,7 @@ def ranked(*judged, room=100, lengths=()):
     return rankings(
         verdicts,
         Measured({"l_1": "say it"}, dict.fromkeys(named, 5) | dict(lengths), {"l_1": room}),
+        (0.8, 1.2),
     )
 
 
@@ -135,8 +136,23 @@ def test_a_ranking_leaves_out_what_is_too_long_and_what_is_left_alone():
     ]
 
 
+def test_a_ranking_without_a_pair_of_like_length_is_dropped():
+    judged = [("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3)]
+    rows, dropped = ranked(*judged, lengths=[("j_1", 10), ("j_2", 20), ("j_3", 40)])
+    assert rows == []
+    assert dropped == [("l_1", "l_1", "length ratio")]
+
+
+def test_verdicts_on_pairs_of_unlike_length_count_for_the_order_alone():
+    judged = [("j_1", "j_2", 0.9), ("j_1", "j_3", 0.4), ("j_2", "j_3", 0.3)]
+    rows, dropped = ranked(*judged, lengths=[("j_1", 10), ("j_2", 20), ("j_3", 11)])
+    assert rows[0].candidate_ids == ["j_1", "j_3", "j_2"]
+    assert [reason for _, _, reason in dropped] == ["length ratio", "length ratio"]  # j_2's
+
+
 def test_a_failed_verdict_ranks_nobody():
     failed = verdict("failed", a="j_1", b="j_2")
-    rows, dropped = rankings([failed], Measured({"l_1": "x"}, {"j_1": 5, "j_2": 5}, {"l_1": 9}))
+    measured = Measured({"l_1": "x"}, {"j_1": 5, "j_2": 5}, {"l_1": 9})
+    rows, dropped = rankings([failed], measured, (0.8, 1.2))
     assert rows == []
     assert dropped == [("l_1", failed.id, "failed"), ("l_1", "l_1", "fewer than two candidates")]

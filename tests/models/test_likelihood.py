@@ -186,3 +186,46 @@ def test_tiles_of_an_encoder_decoder_s_head_have_its_gradients(make, tmp_path, m
     assert grads[0].keys() == grads[1].keys() != set()
     for name, value in grads[0].items():
         assert torch.allclose(value, grads[1][name], rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: not enough memory"),
+        MemoryError(),
+    ],
+)
+def test_where_memory_is_too_small_a_smaller_row_is_tried_and_it_is_said(
+    monkeypatch, capsys, error
+):
+    model = llama()
+    packed = likelihood.packed
+
+    def small_alone(model, candidates, pad):
+        if sum(map(len, candidates.answers[0])) > 12:
+            raise error
+        return packed(model, candidates, pad)
+
+    monkeypatch.setattr(likelihood, "packed", small_alone)
+    longest = Candidates([list(range(3, 12))], [[[5, 6, 7, 8], [9, 3, 4], [7, 7], [8, 9, 3, 4]]])
+    assert likelihood.scorer(model, longest, 0) is small_alone
+    said = capsys.readouterr().err
+    assert "too little memory for the longest row" in said
+    assert "trying half of it" in said
+
+
+def test_where_no_row_fits_in_memory_the_slow_way_is_taken_and_said(monkeypatch, capsys):
+    def never(model, candidates, pad):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(likelihood, "packed", never)
+    longest = Candidates([list(range(3, 40))], [[[5, 6, 7, 8] * 9, [9, 3, 4] * 9, [7, 7]]])
+    assert likelihood.scorer(llama(), longest, 0) is likelihood.separate
+    assert "one by one, which takes longer" in capsys.readouterr().err
+
+
+def test_why_the_slow_way_is_taken_is_said(capsys):
+    longest = Candidates([list(range(3, 20))], [[[5, 6, 7, 8] * 3, [9, 3, 4] * 3]])
+    assert likelihood.scorer(windowed(), longest, 0) is likelihood.separate
+    assert "Gemma2ForCausalLM's scores differ by up to" in capsys.readouterr().err

@@ -20,6 +20,8 @@ from pipeline.judging import swiss
 from pipeline.reading.made import as_made
 from pipeline.retrieval import encoder, index
 from pipeline.retrieval.searcher import Searcher
+from pipeline.rows.row import make
+from pipeline.rows.training import Retrieval
 from pipeline.runs.run import Run
 from pipeline.training.losses import retrieval
 from tests import ROOT
@@ -111,6 +113,32 @@ def test_ranks_and_figures():
     assert encoder.figures([1, 2, 4]) == {
         "contexts": 3, "recall_at_1": pytest.approx(1 / 3), "mrr": pytest.approx((1 + 0.5 + 0.25) / 3)
     }  # fmt: skip
+
+
+def test_a_joke_about_another_sentence_that_is_as_near_comes_first():
+    """One context whose joke two others share, and one whose joke is its own."""
+    texts = ["l_1", "l_2", "l_3"]
+    jokes = {"l_1": "the same", "l_2": "the same", "l_3": "another"}
+    held_out = [
+        make(
+            Retrieval,
+            literal_id=of,
+            literal=of,
+            joke_ids=["j_" + of],
+            jokes=[jokes[of]],
+            scores=None,
+        )
+        for of in texts
+    ]
+
+    class Encoder:
+        vectors = {"the same": [0.6, 0.8], "another": [1.0, 0.0]}
+        vectors |= {"l_1": [0.6, 0.8], "l_2": [0.0, 1.0], "l_3": [1.0, 0.0]}
+
+        def encode(self, given, **_):
+            return np.array([self.vectors[text] for text in given])
+
+    assert encoder.ranks(Encoder(), held_out, []) == [2, 2, 1]
 
 
 # --- the stage

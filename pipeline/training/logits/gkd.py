@@ -6,16 +6,41 @@ from typing import Any
 import torch
 from trl.experimental.gkd import GKDTrainer
 
+from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.models import likelihood, student
+from pipeline.models import likelihood, student, student_prompt, teacher
 from pipeline.models.likelihood import IGNORED, padded
 from pipeline.models.teacher import Teacher
 from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import data_set, finish, without_held_out
+from pipeline.training.float32 import built
 from pipeline.training.losses.divergence import mean_total_variation
+from pipeline.training.selection import stop_early
 
 # TRL 1.16 passes what it deprecates
 logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)
+
+
+TOO_LONG = "longer than the student's or the teacher's context"
+
+
+def without_room(
+    config: Config, arguments: Any, tokenizer: Any, literals: dict[str, str]
+) -> set[str]:
+    """The ids of the literals, given as texts by id, that leave too little room for an answer.
+
+    An answer of the student's or, with seq_kd, the teacher's takes up to max_new_tokens.
+    """
+    if not arguments.lmbda and not arguments.seq_kd:
+        return set()
+    student_room = student_prompt.room(config)
+    teacher_room = teacher.teacher_room(config, "gkd")
+    without = set()
+    for literal, text in literals.items():
+        tokens = student_prompt.length(tokenizer, student_prompt.prompt(tokenizer, text))
+        if min(student_room(tokens), teacher_room(tokens)) < arguments.max_new_tokens:
+            without.add(literal)
+    return without
 
 
 def train(context: Context, arguments: Any, tokenizer: Any) -> None:
@@ -30,13 +55,14 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
     without_held_out(arguments, context, context.held_out)
     weights = student.weights(context.run, start)
     model = student.load(config, weights, train=True)
-    teacher = Teacher(config, "gkd", tokenizer)
+    taught_by = Teacher(config, "gkd", tokenizer)
     context.facts["start"] = {"step": str(start), "sha256": folder_hash(weights)}
-    context.facts["teacher"] = teacher.identity
-    kind = TotalVariation if settings.divergence == "tvd" else GKDTrainer
-    trainer = kind(
+    context.facts["teacher"] = taught_by.identity
+    kind = TotalVariation if settings.divergence == "tvd" else Trainer
+    trainer = built(
+        kind,
         model=model,
-        teacher_model=teacher.model,
+        teacher_model=taught_by.model,
         args=arguments,
         train_dataset=data_set(context.records, context),
         eval_dataset=data_set(context.held_out, context),
@@ -46,11 +72,39 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
     trainer.model_accepts_loss_kwargs = (
         False  # it would divide by the tokens of the teacher's jokes, not the student's
     )
+    stop_early(context, trainer, tokenizer)
     finish(trainer, context, tokenizer)
 
 
-class TotalVariation(GKDTrainer):
-    """GKDTrainer with the total variation distance."""
+class Trainer(GKDTrainer):
+    """GKDTrainer for models that count positions from the first token, as GPT-2 does."""
+
+    @staticmethod
+    def generate_on_policy_outputs(
+        model: Any, inputs: dict[str, Any], generation_config: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the student writes, as rows that begin with their first token: each (B, T)."""
+        ids_BT, mask_BT, labels_BT = GKDTrainer.generate_on_policy_outputs(
+            model, inputs, generation_config
+        )
+        return from_the_left(ids_BT, mask_BT, labels_BT)
+
+
+def from_the_left(
+    ids_BT: torch.Tensor, mask_BT: torch.Tensor, labels_BT: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows padded on the left, and perhaps on the right, as rows padded on the right alone.
+
+    TRL gives its models no positions, and by themselves they count padding on the left.
+    """
+    first_B1 = mask_BT.argmax(1, keepdim=True)
+    place_1T = torch.arange(mask_BT.shape[1], device=mask_BT.device)[None]
+    from_BT = (first_B1 + place_1T) % mask_BT.shape[1]
+    return ids_BT.gather(1, from_BT), mask_BT.gather(1, from_BT), labels_BT.gather(1, from_BT)
+
+
+class TotalVariation(Trainer):
+    """The same with the total variation distance."""
 
     @staticmethod
     def generalized_jsd_loss(

@@ -17,6 +17,7 @@ from pipeline.runs.files import ROLLOUTS
 from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import finish, without_held_out
 from pipeline.training.logits.llmr_trainer import LlmrTrainer
+from pipeline.training.selection import stop_early
 
 
 def prompts(context: Context, tokenizer: Any, literals: list[LiteralText]) -> Iterator[Prompt]:
@@ -70,6 +71,7 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
         eval_dataset=encoded(context.held_out) if context.held_out else None,
         processing_class=tokenizer,
     )
+    stop_early(context, trainer, tokenizer)
     finish(trainer, context, tokenizer)
     written = _last_attempts(trainer.rollouts)
     unfinished = sum(not row.finished for row in written)

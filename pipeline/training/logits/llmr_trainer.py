@@ -70,19 +70,21 @@ class LlmrTrainer(FigureTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         settings = self.settings
-        answers, behaviour_BT = self._written(model, inputs)
+        answers, drawn_BT = self._written(model, inputs)
         worth = self._worth(inputs, answers)
         with self.accelerator.autocast():
             logits_BTV = self._logits(model, inputs, answers).float()
         logps_BT = self._logps(logits_BTV, answers)
-        if behaviour_BT is None:
-            behaviour_BT = logps_BT.detach()
+        if drawn_BT is None:
+            drawn_BT = self._drawn(logits_BTV.detach(), answers)
         finished_B = self._finished(model, answers)
-        counts_BT = worth.there * finished_B[:, None].to(worth.there.device)
+        ended_B = finished_B.to(logps_BT.device)
+        counts_BT = worth.there * ended_B[:, None]
+        ratio_BT = torch.exp(logps_BT.detach() - drawn_BT)
         advantages_BT = reward.advantages(
-            worth.returns, worth.baseline, settings.denom, settings.clip
+            worth.returns, worth.baseline, ratio_BT, settings.denom, settings.clip
         )
-        loss = reward.policy_gradient(logps_BT, behaviour_BT, advantages_BT, counts_BT)
+        loss = reward.policy_gradient(logps_BT, advantages_BT, worth.there, ended_B)
         if settings.entropy:
             entropy_BT = reward.entropy(logits_BTV)
             mean_entropy = (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
@@ -95,7 +97,7 @@ class LlmrTrainer(FigureTrainer):
             reward=worth.returns[counted],
             teacher_logp=worth.logps[counted],
             entropy=entropy_BT[counted],
-            ratio=torch.exp(logps_BT - behaviour_BT)[counted],
+            ratio=ratio_BT[counted],
             finished=finished_B,
             length=worth.there.sum(1),
         )
@@ -116,9 +118,9 @@ class LlmrTrainer(FigureTrainer):
     def _written(
         self, model: Any, inputs: dict[str, Any]
     ) -> tuple[list[list[int]], torch.Tensor | None]:
-        """A sample for each prompt, and its log-probabilities (B, T) by the copy that wrote it.
+        """A sample for each prompt, and how likely the copy that wrote it drew each token (B, T).
 
-        None where the student itself did.
+        In nats; None where the student itself wrote it.
         """
         training = model.training
         step = self.state.global_step
@@ -126,7 +128,7 @@ class LlmrTrainer(FigureTrainer):
         copied = training and step % every > 0
         if training and every > 1 and not copied:
             self.behaviour.update(step)
-        logps_BT = None
+        drawn_BT = None
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
             seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
@@ -134,9 +136,15 @@ class LlmrTrainer(FigureTrainer):
                 model, self.processing_class, inputs["prompts"], self.sampling, seeds
             )
             if copied:
-                logps_BT = self._logps(self._logits(model, inputs, answers), answers)
+                drawn_BT = self._drawn(self._logits(model, inputs, answers), answers)
             model.train(training)
-        return answers, logps_BT
+        return answers, drawn_BT
+
+    def _drawn(self, logits_BTV: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
+        """log mu of each token in nats, where these are the logits that it was drawn by: (B, T)."""
+        logits_BTV = logits_BTV.float()
+        taken_BT = self._ids(answers, logits_BTV)
+        return reward.drawn_from(logits_BTV, taken_BT, self.settings.top_k)
 
     def _worth(self, inputs: dict[str, Any], answers: list[list[int]]) -> Worth:
         """What the teacher's logits say of the samples."""
@@ -152,7 +160,7 @@ class LlmrTrainer(FigureTrainer):
         if settings.baseline == "softmax":
             baseline_BT = reward.state_values(f_BTV, "softmax")
         return Worth(
-            returns=reward.returns(given_BT, settings.k_step),
+            returns=reward.returns(given_BT, there_BT, settings.k_step),
             baseline=baseline_BT,
             logps=self._logps(logits_BTV, answers),
             there=there_BT,

@@ -23,6 +23,8 @@ class Weights(NamedTuple):
     """dpop: weight of the penalty; the paper's."""
     tie_nu: float = 3.0
     """rao_kupper: nu, how much better an answer must be to win rather than tie; the paper's."""
+    length_ratio: tuple[float, float] = (0.0, math.inf)
+    """brio: bounds of better / worse in tokens, within which a pair of a ranking counts."""
 
 
 class Batch(NamedTuple):
@@ -38,6 +40,8 @@ class Batch(NamedTuple):
     """(B, K), by the reference, the student that the round starts from."""
     tokens: torch.Tensor
     """(B, K), tokens of each answer; 0 where a prompt has fewer than K."""
+    lengths: torch.Tensor
+    """(B, K), the same without the tokens that begin or end it."""
     tie: torch.Tensor
     """(B,), true where the critic did not prefer either of two answers."""
     mean_tokens: float
@@ -100,18 +104,30 @@ def rao_kupper(batch: Batch, weights: Weights) -> torch.Tensor:
 def brio(batch: Batch, weights: Weights) -> torch.Tensor:
     """The ranking loss of BRIO (Liu et al., arXiv 2203.16804): (B,).
 
-    As "Small But Funny" (arXiv 2402.18113) states it: sum over i < j of
+    As "Small But Funny" (arXiv 2402.18113) states it, a pair i < j costs
     max(0, p_j - p_i + log(2 (j - i)) / lambda), where p is the length-normalised log-probability
-    of the i-th best answer and lambda the mean output length.
+    of the i-th best answer and lambda the mean output length. Of the pairs at each distance j - i
+    it is the mean, and of the distances the sum, as in BRIO's code, whose weight gamma is.
     """
     p_BK = batch.logps / batch.tokens.clamp(min=1)
-    place = torch.arange(p_BK.shape[1], device=p_BK.device)
-    apart_KK = place[None, :] - place[:, None]
-    margin_KK = torch.log(2.0 * apart_KK.clamp(min=1)) / batch.mean_tokens
-    there = batch.tokens > 0
-    pair_BKK = there[:, :, None] & there[:, None, :] & (apart_KK > 0)
-    violation_BKK = torch.relu(p_BK[:, None, :] - p_BK[:, :, None] + margin_KK)
-    return torch.where(pair_BKK, violation_BKK, 0.0).sum((1, 2))
+    pair_BKK = ordered_pairs(batch, weights.length_ratio)
+    loss_B = p_BK.new_zeros(len(p_BK))
+    for distance in range(1, p_BK.shape[1]):
+        margin = math.log(2.0 * distance) / batch.mean_tokens
+        violation_BP = torch.relu(p_BK[:, distance:] - p_BK[:, :-distance] + margin)
+        counts_BP = pair_BKK.diagonal(distance, 1, 2)
+        loss_B = loss_B + (violation_BP * counts_BP).sum(1) / counts_BP.sum(1).clamp(min=1)
+    return loss_B
+
+
+def ordered_pairs(batch: Batch, length_ratio: tuple[float, float]) -> torch.Tensor:
+    """Which answers i and j are both there, i the better, and of like length: (B, K, K)."""
+    there_BK = batch.tokens > 0
+    both_BKK = there_BK[:, :, None] & there_BK[:, None, :]
+    ratio_BKK = batch.lengths[:, :, None] / batch.lengths[:, None, :].clamp(min=1)
+    low, high = length_ratio
+    alike_BKK = (low <= ratio_BKK) & (ratio_BKK <= high)
+    return (both_BKK & alike_BKK).triu(1)
 
 
 LOSSES: dict[str, Callable[[Batch, Weights], torch.Tensor]] = {

@@ -41,22 +41,40 @@ def test_rewards_and_returns_of_three_tokens_by_hand():
     assert values.tolist() == [[2.0, 3.0, 2.0]]
     given = reward.rewards(taken, values, THERE)
     assert given.tolist() == [[2.0 - 3.0, 3.0 - 2.0, 0.0]]
-    assert reward.returns(given).tolist() == [[0.0, 1.0, 0.0]]
+    assert reward.returns(given, THERE).tolist() == [[0.0, 1.0, 0.0]]
 
 
 def test_two_step_returns_by_hand():
-    """KETCHUP with K = 2: the first token's reward looks at the third state, the others' at
-    none."""
+    """KETCHUP with K = 2: the first token's step ends in the third state, and the second's, which
+    is shorter, there too; the last token's reward is in every return."""
     taken, values = taken_and_values()
     given = reward.rewards(taken, values, THERE, k=2)
-    assert given.tolist() == [[2.0 - 2.0, 3.0, 0.0]]
-    assert reward.returns(given, k=2).tolist() == [[0.0, 3.0, 0.0]]
+    assert given.tolist() == [[2.0 - 2.0, 3.0 - 2.0, 0.0]]
+    assert reward.returns(given, THERE, k=2).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_four_step_returns_of_ten_tokens_by_hand():
+    """Ten tokens with f = 10, 9, ..., 1 in states whose best is 20, 19, ..., 11. From the first the
+    steps lead to the fifth, the ninth and, two tokens short, to the last: 10 less the regrets there,
+    of 10 each. Of steps that would end behind the last token, seven of ten do."""
+    taken = torch.arange(10.0, 0.0, -1.0)[None]
+    values = taken + 10.0
+    there = torch.ones(1, 10)
+    given = reward.rewards(taken, values, there, k=4)
+    assert given.tolist() == [[-6.0, -6.0, -6.0, -6.0, -6.0, -6.0, -7.0, -8.0, -9.0, 1.0]]
+    # one regret of 10 for every state that is met on the way: 3, 2, 2, 2, 2, 1, 1, 1, 1, 0 of them
+    expected = [-20.0, -11.0, -12.0, -13.0, -14.0, -5.0, -6.0, -7.0, -8.0, 1.0]
+    assert reward.returns(given, there, k=4).tolist() == [expected]
+    without_the_last = [-10.0, -11.0, -2.0, -3.0, -4.0, -5.0, 4.0, 3.0, 2.0, 1.0]
+    apart = [left - right for left, right in zip(without_the_last, expected, strict=True)]
+    assert apart == [10.0, 0.0, 10.0, 10.0, 10.0, 0.0, 10.0, 10.0, 10.0, 0.0]
 
 
 @pytest.mark.parametrize("k", [3, 4, 5, 6, 9])
-def test_a_k_beyond_the_answer_leaves_each_token_its_own_value(k):
+def test_a_k_beyond_the_answer_is_a_step_to_its_last_token(k):
     taken, values = taken_and_values()
-    assert reward.returns(reward.rewards(taken, values, THERE, k), k).tolist() == taken.tolist()
+    given = reward.rewards(taken, values, THERE, k)
+    assert reward.returns(given, THERE, k).tolist() == [[2.0 - 2.0 + 0.0, 3.0 - 2.0 + 0.0, 0.0]]
 
 
 def test_the_softmax_value_is_the_mean_under_softmax():
@@ -64,42 +82,52 @@ def test_the_softmax_value_is_the_mean_under_softmax():
     assert reward.state_values(f, "softmax").item() == pytest.approx(0.75 * math.log(3.0))
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_a_return_is_the_first_value_less_the_regret_of_later_tokens(k):
-    """G_t = f(s_t, a_t) - sum over i = t + k, t + 2k, ... of max f(s_i, .) - f(s_i, a_i), for
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
+def test_a_return_is_the_first_value_less_the_regret_of_the_tokens_met(k):
+    """G_t = f(s_t, a_t) - sum over i = t + k, t + 2k, ..., last of max f(s_i, .) - f(s_i, a_i), for
     answers of any length."""
     torch.manual_seed(0)
     f = reward.action_values(torch.randn(5, 7, 11))
     written, lengths = torch.randint(11, (5, 7)), torch.tensor([7, 1, 3, 5, 6])
     there = (torch.arange(7) < lengths[:, None]).float()
     taken, values = f.gather(-1, written[..., None])[..., 0], reward.state_values(f, "max")
-    found = reward.returns(reward.rewards(taken, values, there, k), k)
+    found = reward.returns(reward.rewards(taken, values, there, k), there, k)
     for row, length in enumerate(lengths.tolist()):
         for t in range(7):
-            regret = sum((values[row, i] - taken[row, i]).item() for i in range(t + k, length, k))
+            met = {*range(t + k, length, k), length - 1} - {t}
+            regret = sum((values[row, i] - taken[row, i]).item() for i in met)
             expected = taken[row, t].item() - regret if t < length else 0.0
             assert found[row, t].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_advantages_are_divided_and_then_cut():
-    returns, baseline = torch.tensor([[30.0, -5.0, 4.0]]), torch.tensor([[0.0, 0.0, 2.0]])
-    assert reward.advantages(returns, baseline, 10.0, 1.0).tolist() == [
-        [1.0, -0.5, pytest.approx(0.2)]
-    ]
-    assert reward.advantages(returns, baseline, 10.0, None).tolist() == [
-        [3.0, -0.5, pytest.approx(0.2)]
-    ]
+def test_advantages_are_divided_weighed_by_the_ratio_and_then_cut():
+    returns = torch.tensor([[30.0, -5.0, 4.0, 9.0]])
+    baseline = torch.tensor([[0.0, 0.0, 2.0, 0.0]])
+    ratio = torch.tensor([[1.0, 2.0, 0.5, 8.0]])
+    cut = reward.advantages(returns, baseline, ratio, 10.0, 1.0)
+    assert cut[0].tolist() == pytest.approx([1.0, -1.0, 0.1, 1.0])  # 8 times 0.9 weighs 1
+    uncut = reward.advantages(returns, baseline, ratio, 10.0, None)
+    assert uncut[0].tolist() == pytest.approx([3.0, -1.0, 0.1, 7.2])
 
 
-def test_the_policy_gradient_weighs_by_the_importance_ratio():
-    """Ratios 2 and 1/2; the third token does not count."""
-    logps = torch.tensor([[math.log(0.4), math.log(0.1), math.log(0.9)]], requires_grad=True)
-    behaviour = torch.tensor([[math.log(0.2), math.log(0.2), math.log(0.1)]])
-    advantages, counts = torch.tensor([[1.0, -3.0, 7.0]]), torch.tensor([[1, 1, 0]])
-    loss = reward.policy_gradient(logps, behaviour, advantages, counts)
-    assert loss.item() == pytest.approx(-(2.0 * 1.0 + 0.5 * -3.0) / 2)
+def test_what_is_drawn_from_the_top_k_shares_the_mass_of_the_others():
+    """Probabilities 1/2, 1/4, 1/8, 1/8: of the two likeliest, drawn with 2/3 and 1/3."""
+    logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log().expand(2, 4)
+    taken = torch.tensor([0, 1])
+    drawn = reward.drawn_from(logits, taken, 2).exp()
+    assert drawn.tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert reward.drawn_from(logits, taken, 50).exp().tolist() == pytest.approx([0.5, 0.25])
+
+
+def test_the_policy_gradient_is_of_the_answers_that_ended_and_weighed_by_their_share():
+    """Two answers of two tokens, the second of which was cut: a mean over two tokens, times 1/2."""
+    logps = torch.tensor([[-0.5, -2.0], [-1.0, -1.0]], requires_grad=True)
+    advantages = torch.tensor([[1.0, -3.0], [9.0, 9.0]])
+    ended = torch.tensor([True, False])
+    loss = reward.policy_gradient(logps, advantages, torch.ones(2, 2), ended)
+    assert loss.item() == pytest.approx(-(1.0 * -0.5 + -3.0 * -2.0) / 2 / 2)
     loss.backward()
-    assert logps.grad.tolist() == [[pytest.approx(-1.0), pytest.approx(0.75), 0.0]]
+    assert logps.grad.tolist() == [[-0.25, 0.75], [0.0, 0.0]]
 
 
 def test_entropy_in_nats():
@@ -304,7 +332,7 @@ def test_rollouts_say_what_was_written_and_what_it_was_worth(inside):
 
 
 def test_our_policy_gradient_is_that_of_trl_s_grpo(tmp_path):
-    """GRPOTrainer's loss, given an advantage for each token and no clipping, on left-padded
+    """The gradient of GRPOTrainer's loss, given an advantage for each token and no clipping, on left-padded
     prompts."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -334,9 +362,14 @@ def test_our_policy_gradient_is_that_of_trl_s_grpo(tmp_path):
         "advantages": advantages,
         "old_per_token_logps": behaviour,
     }
-    theirs = trainer._compute_loss(trainer.model.eval(), inputs)
+    trainer._compute_loss(trainer.model.eval(), inputs).backward()
+    theirs = [value.grad.clone() for value in trainer.model.parameters()]
+    trainer.model.zero_grad()
     logits = answer_logits(trainer.model, prompts, answers, 0).log_softmax(-1)
     logps = logits.gather(-1, inputs["completion_ids"][..., None])[..., 0]
-    ours = reward.policy_gradient(logps, behaviour, advantages, there)
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
-    assert abs(ours.item()) > 1e-2
+    ratio = torch.exp(logps.detach() - behaviour)
+    weighed = reward.advantages(advantages, torch.zeros(2, 4), ratio, 1.0, None)
+    reward.policy_gradient(logps, weighed, there, torch.tensor([True, True])).backward()
+    for value, expected in zip(trainer.model.parameters(), theirs, strict=True):
+        assert torch.allclose(value.grad, expected, rtol=1e-5, atol=1e-7)
+    assert max(float(value.abs().max()) for value in theirs) > 1e-2

@@ -24,7 +24,7 @@ def batch(
         (chosen_tokens[:count], rejected_tokens[:count]),
     ]
     stacked = [torch.tensor(side, dtype=torch.float64).T for side in sides]
-    return Batch(*stacked, torch.tensor(tie or [False] * count), 5.0)
+    return Batch(*stacked, stacked[2] - 1, torch.tensor(tie or [False] * count), 5.0)
 
 
 def test_sigmoid_is_log_2_at_the_reference_and_by_hand_beside_it():
@@ -87,9 +87,9 @@ def test_a_tie_has_nothing_to_imitate():
 
 def ranked(logps, tokens, mean_tokens):
     there = torch.tensor(logps, dtype=torch.float64)
-    return Batch(
-        there, there, torch.tensor(tokens), torch.zeros(len(logps), dtype=torch.bool), mean_tokens
-    )
+    tokens = torch.tensor(tokens)
+    tie = torch.zeros(len(logps), dtype=torch.bool)
+    return Batch(there, there, tokens, (tokens - 1).clamp(min=0), tie, mean_tokens)
 
 
 def test_brio_on_a_pair_is_a_hinge_with_the_margin_log_2_over_lambda():
@@ -105,15 +105,40 @@ def test_brio_on_a_pair_is_a_hinge_with_the_margin_log_2_over_lambda():
 def test_brio_on_a_ranking_by_hand():
     # p = -1, -2, -1.5; lambda 1: margins log 2 for neighbours and log 4 for the first and the
     # third.
-    # 1,2: -1 + log 2 < 0; 2,3: 0.5 + log 2; 1,3: -0.5 + log 4
-    expected = (0.5 + math.log(2)) + (math.log(4) - 0.5)
+    # neighbours: 1,2: -1 + log 2 < 0; 2,3: 0.5 + log 2; two apart: 1,3: -0.5 + log 4
+    expected = (0.0 + 0.5 + math.log(2)) / 2 + (math.log(4) - 0.5)
     rows = ranked([[-4.0, -4.0, -6.0], [-4.0, -4.0, 0.0]], [[4, 2, 4], [4, 2, 0]], 1.0)
     # the second row has two candidates, in the right order by 1
     assert brio(rows, Weights(0.1)).tolist() == pytest.approx([expected, 0.0])
 
 
+def test_brio_of_six_is_that_of_its_authors_code():
+    """transformers-free: torch's MarginRankingLoss, a mean over all pairs of a distance, summed over
+    distances (BRIO's RankingLoss with no gold), but for the margin, which is the paper's."""
+    torch.manual_seed(0)
+    tokens = torch.randint(5, 20, (4, 6))
+    p = torch.randn(4, 6, dtype=torch.float64)
+    expected = 0.0
+    for distance in range(1, 6):
+        margin = math.log(2 * distance) / 12.5
+        better, worse = p[:, :-distance].flatten(), p[:, distance:].flatten()
+        loss = torch.nn.MarginRankingLoss(margin)
+        expected += loss(better, worse, torch.ones_like(better)).item()
+    rows = Batch(p * tokens, p, tokens, tokens - 1, torch.zeros(4, dtype=torch.bool), 12.5)
+    assert brio(rows, Weights(0.1)).mean().item() == pytest.approx(expected)
+
+
+def test_pairs_of_a_ranking_out_of_the_length_ratio_do_not_count():
+    # p = -1, -1, -1; 10, 5 and 9 tokens: 10/5 is out of [0.8, 1.2], 5/9 too, and 10/9 is not
+    rows = ranked([[-11.0, -6.0, -10.0]], [[11, 6, 10]], 1.0)
+    bounded = brio(rows, Weights(0.1, length_ratio=(0.8, 1.2)))
+    assert bounded.tolist() == pytest.approx([math.log(4)])
+    assert brio(rows, Weights(0.1)).tolist() == pytest.approx([math.log(2) + math.log(4)])
+
+
 def test_the_gradient_of_brio_raises_the_better_and_lowers_the_worse():
     logps = torch.tensor([[-8.0, -5.0]], dtype=torch.float64, requires_grad=True)
-    rows = Batch(logps, logps.detach(), torch.tensor([[4, 5]]), torch.tensor([False]), 10.0)
+    tokens = torch.tensor([[4, 5]])
+    rows = Batch(logps, logps.detach(), tokens, tokens - 1, torch.tensor([False]), 10.0)
     brio(rows, Weights(0.1)).sum().backward()
     assert logps.grad.tolist() == [pytest.approx([-1 / 4, 1 / 5])]

@@ -1,0 +1,72 @@
+"""Which step of a training is kept: the best by what is held out, the starting student among them.
+
+Or the last, where nothing asks for the best.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+from pipeline.execution.context import Context
+from pipeline.training.arguments import BEST
+from pipeline.training.callbacks import HeldOutRate, Patience
+
+START = "start.safetensors"
+"""Beside the checkpoints, the weights before the first step."""
+
+
+def stop_early(context: Context, trainer: Any, tokenizer: Any) -> None:
+    """Add what [dpo.early_stopping] asks of a round, where something is held out."""
+    stop = context.config.stopping(context.round)
+    if stop is None or trainer.args.eval_strategy == "no":
+        return
+    if stop.metric == "wtr":
+        from pipeline.training import held_out
+
+        trainer.add_callback(HeldOutRate(held_out.rate(context, tokenizer, stop.literals)))
+    trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
+
+
+class StartCounts(TrainerCallback):
+    """Where the best step is kept, lets it be the one before the first.
+
+    transformers compares the steps that it saves, and saves none before the first. It reads the
+    figures after its callbacks have seen them, so that this one has to be the last.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.path = Path(trainer.args.output_dir) / START
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.load_best_model_at_end and state.global_step == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            weights = {name: value.contiguous() for name, value in self._trained().items()}
+            save_file(weights, self.path)
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        if args.load_best_model_at_end and state.global_step == 0:
+            self.trainer._determine_best_metric(metrics=metrics, trial=None)
+
+    def restore(self) -> None:
+        """Give the model its starting weights back, if no step was better."""
+        if not self.trainer.args.load_best_model_at_end:
+            return
+        if self.trainer.state.best_global_step != 0:
+            return
+        weights = load_file(self.path)
+        with torch.no_grad():
+            for name, value in self._trained().items():
+                value.copy_(weights[name])
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        return {
+            name: value.detach()
+            for name, value in self.trainer.model.named_parameters()
+            if value.requires_grad
+        }

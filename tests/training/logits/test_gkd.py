@@ -1,0 +1,70 @@
+"""gkd where the student writes: rows that begin with their first token, and that fit."""
+
+import pytest
+import torch
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+
+from pipeline.training.logits.gkd import Trainer, from_the_left
+from tests.conftest import rows
+from tests.small_run import manifest, run
+
+
+def test_rows_padded_on_both_sides_begin_with_their_first_token():
+    ids = torch.tensor([[0, 0, 5, 6, 7, 0], [3, 4, 5, 6, 7, 8]])
+    mask = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
+    labels = torch.tensor([[-100, -100, -100, 6, 7, -100], [-100, -100, -100, 6, 7, 8]])
+    moved_ids, moved_mask, moved_labels = from_the_left(ids, mask, labels)
+    assert moved_ids[0, :3].tolist() == [5, 6, 7]
+    assert moved_mask.tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6]
+    assert moved_labels.tolist() == [[-100, 6, 7, -100, -100, -100], [-100] * 3 + [6, 7, 8]]
+    assert torch.equal(moved_ids[1], ids[1])
+
+
+def test_absolute_positions_are_those_of_each_row_alone():
+    """GPT-2's logits of what it wrote to a short prompt beside a long one are those of the short
+    one alone; as TRL pads, they were up to .5 apart."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.5,
+        bos_token_id=1, eos_token_id=1,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config).eval()
+    inputs = {
+        "prompts": torch.tensor([[0, 0, 0, 0, 7, 9], [3, 4, 5, 6, 7, 8]]),
+        "prompt_attention_mask": torch.tensor([[0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1]]),
+    }
+    settings = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=1, pad_token_id=0)
+    ids, mask, labels = Trainer.generate_on_policy_outputs(model, inputs, settings)
+    assert ids[0, :2].tolist() == [7, 9]
+    whole = int(mask[0].sum())
+    with torch.no_grad():
+        together = model(input_ids=ids, attention_mask=mask).logits[0, :whole]
+        alone = model(input_ids=ids[:1, :whole]).logits[0]
+    assert (together - alone).abs().max().item() < 1e-4
+    assert (labels[0, 2:whole] == ids[0, 2:whole]).all()
+
+
+def test_prompts_that_leave_no_room_for_a_sample_are_dropped(inside):
+    settings = [
+        'rounds=[{objective="gkd"}]',
+        'gkd={teacher="data/students/micro", trainer={max_steps=1, per_device_train_batch_size=2, '
+        "lmbda=1.0, max_new_tokens=100000}}",
+    ]
+    flags = [part for setting in settings for part in ("--set", setting)]
+    with pytest.raises(AssertionError, match="no row is left"):
+        run("dpo", "--run", "long-samples", "--from", "v1", *flags)
+    dropped = rows(inside / "runs/long-samples/round-1/dpo/dropped.jsonl")
+    assert {row["reason"] for row in dropped} == {
+        "longer than the student's or the teacher's context"
+    }
+    assert len(dropped) > 40
+    run(
+        "dpo",
+        "--run",
+        "rows-alone",
+        "--from",
+        "v1",
+        *flags[:-1],
+        flags[-1].replace("lmbda=1.0", "lmbda=0.0"),
+    )
+    assert not manifest(inside, "round-1/dpo", "rows-alone")["dropped"]
