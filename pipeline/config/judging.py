@@ -31,10 +31,13 @@ class Critic(Judging):
     aspect: Aspect = "overall"
     """What the choice is about, each with words of its own in prompts/critic.j2: overall (the last
     there), humor or consistency."""
-    pairs: Literal["farthest", "all", "swiss"] = "farthest"
+    pairs: Literal["farthest", "alike", "all", "swiss"] = "farthest"
     """Which pairs of a literal's candidates are judged: the one with the largest n-gram edit
-    distance, all, or rounds of pairs that follow from the verdicts before them, until `share` of
-    all are judged."""
+    distance (the paper's, which is most often one of unlike length, and dropped by
+    dpo.length_ratio), that among the pairs of like length, all, or rounds of pairs that follow from
+    the verdicts before them, until `share` of all are judged."""
+    alike: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """alike: the least that the shorter of two is of the longer, in characters."""
     share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     """swiss: of all pairs, how many."""
     ngram: Positive = 1

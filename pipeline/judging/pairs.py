@@ -39,16 +39,20 @@ def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]
 
 
 def choose(
-    jokes: Sequence[Joke], which: Literal["farthest", "all"], n: int
+    jokes: Sequence[Joke], which: Literal["farthest", "alike", "all"], n: int, alike: float = 0.0
 ) -> list[tuple[Joke, Joke]]:
     """The pairs of one literal's candidates to judge.
 
     `farthest` is the pair with the largest n-gram edit distance ("Small But Funny", arXiv
-    2402.18113, critique phase), the first such pair in candidate order; `all` is every pair.
+    2402.18113, critique phase), the first such pair in candidate order; `alike` is that among the
+    pairs whose shorter text is at least that share of the longer one, in characters, and none where
+    there is no such pair; `all` is every pair.
     """
     from rapidfuzz.distance import Levenshtein
 
     pairs = list(combinations(jokes, 2))
+    if which == "alike":
+        pairs = [pair for pair in pairs if _share(*pair) >= alike]
     if which == "all" or not pairs:
         return pairs
     grams = {joke.id: ngrams(joke.text, n) for joke in jokes}
@@ -58,3 +62,9 @@ def choose(
         return Levenshtein.distance(grams[a.id], grams[b.id])
 
     return [max(pairs, key=distance)]
+
+
+def _share(one: Joke, other: Joke) -> float:
+    """What the shorter of two is of the longer."""
+    lengths = sorted((len(one.text), len(other.text)))
+    return lengths[0] / lengths[1]

@@ -7,7 +7,6 @@ to itself alone.
 
 import itertools
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,15 +14,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase
-from trl.trainer.utils import add_fused_lm_head
 
 from pipeline.models.masks import additive, visible
 
-CLOSE = {True: 1e-3, False: 2e-2}
-"""How far packed and separate scores may differ, relative and in nats, in float32 and in half
-precision."""
-SHORT = 8
-"""Tokens of a prompt and an answer that prove nothing."""
 TILE = 128
 """Tokens that the head sees at a time."""
 IGNORED = -100
@@ -68,83 +61,7 @@ Scorer = Callable[[Any, Candidates, int], torch.Tensor]
 prompt has fewer."""
 
 
-@torch.no_grad()
-def scorer(model: Any, longest: Candidates, pad: int) -> Scorer:
-    """The quickest way to score candidates that is right for this model.
-
-    The quick way keeps no logits and, for a decoder-only model, packs a prompt's answers into one
-    row. Whether it is right is tried on `longest`, a row of the data, or on less of it where memory
-    is too small: architectures without such masks, windows shorter than a row, and heads that do
-    more than multiply and add get the plain way, and a line says why.
-    """
-    base = _base(model)
-    quick: Scorer
-    plain: Scorer
-    if base.config.is_encoder_decoder:
-        quick = encoded_once
-        plain = with_logits
-    else:
-        quick = packed
-        plain = separate
-        add_fused_lm_head(base)
-    training = model.training
-    model.eval()
-    try:
-        why = _why_not(quick, plain, model, longest, pad)
-    finally:
-        model.train(training)
-    if why is None:
-        return quick
-    print(f"scoring answers one by one, which takes longer and more memory: {why}", file=sys.stderr)
-    return plain
-
-
-def _why_not(quick: Scorer, plain: Scorer, model: Any, tried: Candidates, pad: int) -> str | None:
-    """Why the quick way is not to be taken; None where it gives what the plain way gives."""
-    while True:
-        try:
-            quick_BK = quick(model, tried, pad)
-            plain_BK = plain(model, tried, pad)
-        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-            line = (str(error).splitlines() or [repr(error)])[0]
-            if not _of_memory(error):
-                return f"{type(model).__name__} does not take them together ({line})"
-            smaller = _half(tried)
-            if smaller is None:
-                return f"there was too little memory to try them together ({line})"
-            print(
-                f"too little memory for the longest row ({line}); trying half of it",
-                file=sys.stderr,
-            )
-            tried = smaller
-            continue
-        close = CLOSE[model.dtype == torch.float32]
-        if torch.allclose(quick_BK, plain_BK, rtol=close, atol=close):
-            return None
-        apart = (quick_BK - plain_BK).abs().max()
-        return f"together, {type(model).__name__}'s scores differ by up to {apart:.2g} nats"
-
-
-def _of_memory(error: Exception) -> bool:
-    """Whether memory ran out: on a CPU, torch says so by a plain RuntimeError."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "memory" in str(error).lower()
-
-
-def _half(tried: Candidates) -> Candidates | None:
-    """Half as many answers of a prompt, or half of each text; None where that is too short."""
-    [prompt] = tried.prompts
-    [answers] = tried.answers
-    if len(answers) > 2:
-        return Candidates([prompt], [answers[: max(2, len(answers) // 2)]])
-    if len(prompt) + max(map(len, answers)) < SHORT:
-        return None
-    cut = [ids[: max(1, len(ids) // 2)] for ids in answers]
-    return Candidates([prompt[: max(1, len(prompt) // 2)]], [cut])
-
-
-def _base(model: Any) -> Any:
+def base_of(model: Any) -> Any:
     """The model itself, without an adapter around it."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
@@ -211,7 +128,7 @@ def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> to
     Backward computes the tiles again. When the model calls it, the head sees each row's first place
     alone; from here, what it would have seen.
     """
-    base = _base(model)
+    base = base_of(model)
     head = base.get_output_embeddings()
     bias = getattr(base, "final_logits_bias", None)
     seen: list[torch.Tensor] = []
@@ -248,7 +165,7 @@ def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, An
     """
     device = model.device
     ids_BS, mask_BS = padded(candidates.prompts, pad, device)
-    base = _base(model)
+    base = base_of(model)
     source = base.get_encoder()(input_ids=ids_BS, attention_mask=mask_BS)
     counts = torch.tensor([len(row) for row in candidates.answers], device=device)
     answers = list(itertools.chain.from_iterable(candidates.answers))

@@ -12,7 +12,7 @@ import torch
 from pipeline.config.student import Student
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.models import likelihood, student, student_prompt
+from pipeline.models import likelihood, quickest, student, student_prompt
 from pipeline.models.likelihood import Candidates
 from pipeline.models.teacher import named
 from pipeline.progress import Progress
@@ -74,7 +74,7 @@ class _Scorer:
     def choose_by(self, longest: list[Joke]) -> None:
         """Take the quickest way that is right for this model, tried on the longest group."""
         candidates = self._candidates([longest[0].literal], [longest])
-        self.score = likelihood.scorer(self.model, candidates, self.tokenizer.pad_token_id)
+        self.score = quickest.scorer(self.model, candidates, self.tokenizer.pad_token_id)
 
     def per_token(self, sentences: Sequence[str], groups: Sequence[list[Joke]]) -> torch.Tensor:
         """Mean log p of each joke's tokens, given its sentence: (B, K)."""

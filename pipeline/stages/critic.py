@@ -21,6 +21,8 @@ from pipeline.runs.step import Step
 
 VERSION = 2
 ROUND_KEYS = ("rankings",)
+ONE_EACH = ("farthest", "alike")
+"""Ways to choose pairs that give a literal one."""
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -53,7 +55,7 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     k = config.teacher.jokes if config.round(round).candidates == "teacher" else config.sample.k
     which = _which(config, round)
     each = quota(k, settings.share if which == "swiss" else 1.0)
-    if which == "farthest":
+    if which in ONE_EACH:
         each = 1
     calls = 2 * each * sum(literals[split] for split in config.sample.splits)
     return [Expected(settings.endpoint, "critic", calls, settings.max_tokens)]
@@ -95,7 +97,7 @@ def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
 def _which(config: Config, round: int | None) -> str:
     """Which pairs are judged; rankings need all."""
     which = config.critic.pairs
-    if which == "farthest" and config.round(round).rankings:
+    if which in ONE_EACH and config.round(round).rankings:
         return "all"
     return which
 
@@ -116,9 +118,14 @@ def _candidates(context: Context) -> list[list[Joke]]:
 
 def _pairs(context: Context, groups: list[list[Joke]]) -> list[Pair]:
     which: Any = _which(context.config, context.step.round)
+    settings = context.config.critic
     chosen: list[Pair] = []
     with Progress(f"{context.step}, choosing pairs", len(groups), "literals") as progress:
         for jokes in groups:
-            chosen += pairs.choose(jokes, which, context.config.critic.ngram)
+            of_literal = pairs.choose(jokes, which, settings.ngram, settings.alike)
+            if jokes and not of_literal:
+                literal = jokes[0].literal_id
+                context.drop(literal, literal, "no pair of like length")
+            chosen += of_literal
             progress.advance()
     return chosen

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.models import likelihood, student_prompt
+from pipeline.models import likelihood, quickest, student_prompt
 from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
@@ -68,7 +68,7 @@ class CandidateTrainer(FigureTrainer):
         super().__init__(data_collator=self.collate, **arguments)
         longest = max([*self.train_dataset, *(self.eval_dataset or [])], key=_length)
         tried = Candidates([longest["prompt"]], [longest["answers"]])
-        self.score = likelihood.scorer(model, tried, self.pad)
+        self.score = quickest.scorer(model, tried, self.pad)
         self.mean_tokens = _mean_tokens(self.train_dataset)
         self.seen = SeenSteps(Path(args.output_dir) / "steps.jsonl")
         for dataset in filter(None, (self.train_dataset, self.eval_dataset)):

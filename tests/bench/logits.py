@@ -232,7 +232,7 @@ def literals(split: str) -> list[LiteralText]:
 def likelihood(folder: Path, split: str, teacher: object) -> dict[str, float]:
     """By literal, the teacher's log-probability of one sample of the student's, a mean over its
     tokens, in nats."""
-    from pipeline.models import generation, student_prompt
+    from pipeline.models import decoding, student_prompt
     from pipeline.models.likelihood import answer_logits
 
     model, tokenizer = model_of(folder)
@@ -240,7 +240,7 @@ def likelihood(folder: Path, split: str, teacher: object) -> dict[str, float]:
     for start in range(0, len(rows), 100):
         batch = rows[start : start + 100]
         ids = tokenizer([student_prompt.prompt(tokenizer, row.text) for row in batch])["input_ids"]
-        answers = generation.write(model, tokenizer, ids, SAMPLED, range(start, start + len(batch)))
+        answers = decoding.write(model, tokenizer, ids, SAMPLED, range(start, start + len(batch)))
         logps = answer_logits(teacher, ids, answers, tokenizer.pad_token_id).log_softmax(-1)
         for place, (row, answer) in enumerate(zip(batch, answers, strict=True)):
             found[row.id] = mean(logps[place, at, token].item() for at, token in enumerate(answer))

@@ -47,3 +47,13 @@ def test_a_literal_whose_candidates_are_all_alike_gives_no_pair():
         [],
         [(same[1].id, "same candidate"), ("l_1", "literal without two candidates")],
     )
+
+
+def test_alike_is_the_farthest_pair_of_like_length():
+    long, other, short, near = "a b c d e f g h", "i j k l m n o p", "q r", "a b c d e f g x"
+    found = choose(jokes(long, short, near, other), "alike", 1, 0.85)
+    assert [(one.text, other.text) for one, other in found] == [(long, other)]
+    assert choose(jokes(long, short), "alike", 1, 0.85) == []
+    # 17 of 20 characters are as alike as they have to be
+    assert len(choose(jokes("x" * 17, "y" * 20), "alike", 1, 0.85)) == 1
+    assert choose(jokes("x" * 16, "y" * 20), "alike", 1, 0.85) == []

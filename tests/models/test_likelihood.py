@@ -14,7 +14,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from pipeline.models import likelihood
+from pipeline.models import likelihood, quickest
 from pipeline.models.likelihood import Candidates
 from tests.models import small
 
@@ -67,7 +67,7 @@ def test_answers_in_one_pass_score_as_each_alone(make, expected):
     model, candidates = make().eval(), some()
     with torch.no_grad():
         alone = one_at_a_time(model, candidates)
-        score = likelihood.scorer(model, candidates, pad=0)
+        score = quickest.scorer(model, candidates, pad=0)
         together = score(model, candidates, 0)
     assert score.__name__ == expected
     assert together == pytest.approx(alone.numpy(), abs=1e-4)
@@ -79,7 +79,7 @@ def test_an_encoder_decoder_s_scores_are_its_own_loss(make, tmp_path):
     model = AutoModelForSeq2SeqLM.from_pretrained(make(tmp_path)).eval()
     candidates, pad = some(), model.config.pad_token_id
     with torch.no_grad():
-        score = likelihood.scorer(model, candidates, pad)
+        score = quickest.scorer(model, candidates, pad)
         together = score(model, candidates, pad)
         for row, (prompt, answers) in enumerate(zip(*candidates, strict=True)):
             for place, ids in enumerate(answers):
@@ -105,7 +105,7 @@ def test_each_source_is_encoded_once(tmp_path, monkeypatch):
 
 def test_an_answer_does_not_see_its_neighbour():
     model, candidates = llama().eval(), some()
-    likelihood.scorer(model, candidates, 0)
+    quickest.scorer(model, candidates, 0)
     other = Candidates(
         candidates.prompts, [[candidates.answers[0][0], [9] * 7, [8] * 3], candidates.answers[1]]
     )
@@ -125,7 +125,7 @@ def test_gradients_of_an_adapter_are_those_of_separate_passes(checkpointing):
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     candidates = some()
-    score = likelihood.scorer(model, candidates, 0)
+    score = quickest.scorer(model, candidates, 0)
     assert score is likelihood.packed
     grads = []
     for how in (score, likelihood.separate):
@@ -154,7 +154,7 @@ def test_token_ids_are_those_of_the_whole_text():
 
 def test_the_micro_student_can_be_packed():
     model = AutoModelForCausalLM.from_pretrained(small.MICRO, dtype=torch.float32)
-    assert likelihood.scorer(model, some(), 0) is likelihood.packed
+    assert quickest.scorer(model, some(), 0) is likelihood.packed
     assert model.training is False
 
 
@@ -163,7 +163,7 @@ def test_packed_answers_stay_apart_under_autocast_and_without_sdpa(attention):
     torch.manual_seed(0)
     config = LlamaConfig(**SMALL, **HEADS, attn_implementation=attention)
     model, candidates = LlamaForCausalLM(config).eval(), some()
-    score = likelihood.scorer(model, candidates, 0)
+    score = quickest.scorer(model, candidates, 0)
     assert score is likelihood.packed
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         together, alone = (how(model, candidates, 0) for how in (score, likelihood.separate))
@@ -209,7 +209,7 @@ def test_where_memory_is_too_small_a_smaller_row_is_tried_and_it_is_said(
 
     monkeypatch.setattr(likelihood, "packed", small_alone)
     longest = Candidates([list(range(3, 12))], [[[5, 6, 7, 8], [9, 3, 4], [7, 7], [8, 9, 3, 4]]])
-    assert likelihood.scorer(model, longest, 0) is small_alone
+    assert quickest.scorer(model, longest, 0) is small_alone
     said = capsys.readouterr().err
     assert "too little memory for the longest row" in said
     assert "trying half of it" in said
@@ -221,11 +221,11 @@ def test_where_no_row_fits_in_memory_the_slow_way_is_taken_and_said(monkeypatch,
 
     monkeypatch.setattr(likelihood, "packed", never)
     longest = Candidates([list(range(3, 40))], [[[5, 6, 7, 8] * 9, [9, 3, 4] * 9, [7, 7]]])
-    assert likelihood.scorer(llama(), longest, 0) is likelihood.separate
+    assert quickest.scorer(llama(), longest, 0) is likelihood.separate
     assert "one by one, which takes longer" in capsys.readouterr().err
 
 
 def test_why_the_slow_way_is_taken_is_said(capsys):
     longest = Candidates([list(range(3, 20))], [[[5, 6, 7, 8] * 3, [9, 3, 4] * 3]])
-    assert likelihood.scorer(windowed(), longest, 0) is likelihood.separate
+    assert quickest.scorer(windowed(), longest, 0) is likelihood.separate
     assert "Gemma2ForCausalLM's scores differ by up to" in capsys.readouterr().err

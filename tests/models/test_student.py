@@ -14,7 +14,8 @@ from transformers import (
 from pipeline.config.file import validate
 from pipeline.config.student import Generation
 from pipeline.errors import StudentError
-from pipeline.models import generation, student, student_prompt
+from pipeline.models import decoding, generation, student, student_prompt
+from pipeline.models.sampler import RowSampler
 from pipeline.progress import Progress
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
@@ -138,7 +139,7 @@ def test_row_sampler_draws_from_the_nucleus_with_its_probabilities():
     p = torch.tensor([0.5, 0.3, 0.15, 0.05])
     rows_ = 4000
     empty = torch.zeros(rows_, 1, dtype=torch.long)
-    pick = generation.RowSampler(range(rows_), 1, Generation(top_p=0.9, max_new_tokens=1), pad=-1)
+    pick = RowSampler(range(rows_), 1, Generation(top_p=0.9, max_new_tokens=1), pad=-1)
     found = pick(empty, p.log().expand(rows_, 4)).argmax(-1)
     shares = torch.bincount(found, minlength=4) / rows_
     assert shares.tolist() == pytest.approx([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0], abs=0.03)
@@ -147,7 +148,7 @@ def test_row_sampler_draws_from_the_nucleus_with_its_probabilities():
 def test_row_sampler_is_exact_where_the_nucleus_is_wide():
     torch.manual_seed(0)
     scores, ids = torch.randn(6, 500) * 0.1, torch.zeros(6, 1, dtype=torch.long)
-    pick = generation.RowSampler(range(6), 1, Generation(top_p=0.99, max_new_tokens=1), pad=-1)
+    pick = RowSampler(range(6), 1, Generation(top_p=0.99, max_new_tokens=1), pad=-1)
     chosen = pick(ids, scores).argmax(-1)
     for row in range(6):
         p, token = scores[row].softmax(-1).sort(descending=True)
@@ -171,7 +172,7 @@ def test_a_row_s_draws_do_not_depend_on_the_rows_beside_it(micro):
 def test_greedy_in_segments_is_transformers_own_greedy(micro, monkeypatch):
     _, model, tokenizer = micro
     texts = [student_prompt.prompt(tokenizer, text) for text in LITERALS]
-    monkeypatch.setattr(generation, "SEGMENT", 5)
+    monkeypatch.setattr(decoding, "SEGMENT", 5)
     ours = generation.generate(
         model, tokenizer, texts, Generation(temperature=0, max_new_tokens=24), [0] * 3
     )

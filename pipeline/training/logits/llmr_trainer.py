@@ -11,7 +11,7 @@ import torch
 
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
-from pipeline.models import generation, student_prompt
+from pipeline.models import decoding, student_prompt
 from pipeline.models.likelihood import answer_logits, padded
 from pipeline.models.teacher import Teacher, shared_vocabulary
 from pipeline.rows.row import content_id, make
@@ -132,7 +132,7 @@ class LlmrTrainer(FigureTrainer):
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
             seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
-            answers = generation.write(
+            answers = decoding.write(
                 model, self.processing_class, inputs["prompts"], self.sampling, seeds
             )
             if copied:
