@@ -80,6 +80,15 @@ bench-rankings: setup ## six candidates of a prompt in one pass, and in six
 bench-logits: setup ## what a teacher's logits teach, by every method that reads them
 	.venv/bin/python -m tests.bench.logits
 
+bench-choices: setup ## which pairs the critic is asked about, and the weight of rankings, on the validation sentences
+	.venv/bin/python -m tests.bench.choices
+
+bench-sampling: setup ## the student's samples beside a batched model.generate of the same rows
+	.venv/bin/python -m tests.bench.sampling
+
+bench-training: setup ## the sft and dpo stages beside bare TRL scripts of the same rows
+	.venv/bin/python -m tests.bench.training
+
 bench-retriever: setup ## what a retriever finds, how fast, among how many
 	.venv/bin/python -m tests.bench.retrieval
 
@@ -92,4 +101,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-schedule bench-seeds servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training servers real clean

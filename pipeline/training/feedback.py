@@ -50,11 +50,11 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     begun = student.fingerprint(model)
     if config.own_losses(context.round, student.is_encoder_decoder(config)):
         trainer = _candidate_trainer(context, model, arguments, tokenizer, parts)
-        reference = None
     else:
         trainer = _preference_trainer(context, model, arguments, tokenizer, weights)
-        reference = _reference(trainer, model)
-    if {begun, student.fingerprint(model), reference or begun} != {begun}:
+    policy = student.fingerprint(model)
+    reference = _reference(trainer, model) or policy
+    if {policy, reference} != {begun}:
         raise StudentError(
             f"{context.step}: its trainer changed the round's starting student, or has another "
             "model for its reference; nothing was trained."
@@ -69,14 +69,16 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
         trainer.add_callback(FirstStep())
     stop_early(context, trainer, tokenizer)
     _fit_and_measure(context, trainer, tokenizer, parts)
-    first = trainer.state.log_history[0]
+    first = next(row for row in trainer.state.log_history if "loss" in row)
     context.facts["first_step"] = {
         key: first[key] for key in ("loss", "rewards/margins") if key in first
     }
 
 
 def _reference(trainer: Any, model: Any) -> str | None:
-    """The fingerprint of the reference; None where it is the policy's own, computed in advance."""
+    """The fingerprint of the reference; None where the policy itself was it, before training."""
+    if isinstance(trainer, CandidateTrainer):
+        return None
     if hasattr(model, "peft_config"):
         return student.fingerprint(model, "ref")
     if trainer.ref_model is None:

@@ -192,14 +192,14 @@ def test_training_ends_when_a_held_out_figure_no_longer_grows(inside, metric):
     ]
     run("dpo", "--run", f"stop-{metric}", "--from", "v1", *flags(stop))
     found = manifest(inside, "round-1/dpo", f"stop-{metric}")
-    assert found["training"]["steps"] == 2 < 6
-    assert found["training"]["best_step"] == 1
+    assert found["training"]["steps"] == 1
+    assert found["training"]["best_step"] == 0  # no step was better than none
     curve = rows(inside / f"runs/stop-{metric}/round-1/dpo/curve.jsonl")
     if metric == "wtr":
         rates = [row["eval_wtr"] for row in curve if "eval_wtr" in row]
         assert len(rates) == 2
         assert all(0 <= rate <= 1 for rate in rates)
-        assert found["spent"]["calls"] > 0
+        assert found["spent"]["calls"] + found["spent"]["cached"] > 0
         assert {"critic", "evaluate"} <= found["recipe"].keys()
 
 
@@ -218,7 +218,7 @@ def test_a_training_that_ended_by_its_patience_is_over_after_a_kill(inside, monk
     monkeypatch.setenv("HUMOR_DISTILL_DATA", str(inside))
     run("dpo", "--run", "ended-killed")
     whole, again = (manifest(inside, "round-1/dpo", name) for name in ("ended", "ended-killed"))
-    assert again["training"]["steps"] == whole["training"]["steps"] == 2
+    assert again["training"]["steps"] == whole["training"]["steps"] == 1
     assert again["training"]["best_step"] == whole["training"]["best_step"]
     assert again["weights"] == whole["weights"]
 

@@ -1,0 +1,110 @@
+"""Which step is kept: the starting student is one of them, and every objective has the same rule."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.config.file import validate
+from pipeline.training import callbacks
+from tests.conftest import rows
+from tests.small_run import manifest, run
+
+WORSE = (
+    '{max_steps=4, per_device_train_batch_size=4, learning_rate=0.5, eval_strategy="steps", '
+    "eval_steps=2, save_steps=2, max_length=96, logging_steps=1, load_best_model_at_end=true"
+)
+"""A trainer's table with which every step makes the student worse, without its end."""
+
+
+def weights(data, step, name, adapter=False):
+    kind = "adapter_model" if adapter else "model"
+    return load_file(data / f"runs/{name}/{step}/weights/{kind}.safetensors")
+
+
+def same(left, right):
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def table(section, metric=""):
+    return ["--set", f"{section}.trainer={WORSE}{metric}}}"]
+
+
+@pytest.mark.parametrize("objective", ["dpo", "brio", "ft", "sd"])
+def test_a_round_that_only_makes_it_worse_keeps_its_starting_student(inside, objective):
+    name = f"worse-{objective}"
+    stop = ["--set", f'rounds=[{{objective="{objective}"}}]']
+    if objective in ("dpo", "brio"):
+        stop += table("dpo", ', metric_for_best_model="eval_loss", greater_is_better=false')
+    else:
+        stop += ["--set", f"rounds.0.trainer={WORSE}}}"]
+    run("dpo", "--run", name, "--from", "v1", *stop)
+    training = manifest(inside, "round-1/dpo", name)["training"]
+    assert (training["steps"], training["best_step"]) == (4, 0)
+    assert same(weights(inside, "round-1/dpo", name), weights(inside, "sft", "v1"))
+    curve = rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl")
+    assert [row["step"] for row in curve if "eval_loss" in row] == [0, 2, 4]
+
+
+def test_an_adapter_s_start_counts_too(inside):
+    flags = ["--set", "student.lora={r=4, lora_alpha=8}", "--set", "literals.limit=10"]
+    flags += table("dpo", ', metric_for_best_model="eval_loss", greater_is_better=false')
+    run("all", "--run", "worse-lora", "--from", "v1", "--set", "sft.trainer.max_steps=2", *flags)
+    assert manifest(inside, "round-1/dpo", "worse-lora")["training"]["best_step"] == 0
+    before, after = (weights(inside, step, "worse-lora", True) for step in ("sft", "round-1/dpo"))
+    assert same(after, before)
+
+
+def test_a_training_killed_before_a_better_step_goes_on_to_its_start(inside, monkeypatch):
+    flags = table("dpo", ', metric_for_best_model="eval_loss", greater_is_better=false')
+    ended = callbacks.StepProgress.on_step_end
+
+    def killed(self, args, state, control, **more):
+        ended(self, args, state, control, **more)
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.StepProgress, "on_step_end", killed)
+    with pytest.raises(AssertionError, match="goes on from here"):
+        run("dpo", "--run", "worse-killed", "--from", "v1", *flags)
+    monkeypatch.undo()
+    monkeypatch.setenv("HUMOR_DISTILL_DATA", str(inside))
+    assert "going on from checkpoint-2" in run("dpo", "--run", "worse-killed")
+    assert manifest(inside, "round-1/dpo", "worse-killed")["training"]["best_step"] == 0
+    assert same(weights(inside, "round-1/dpo", "worse-killed"), weights(inside, "sft", "v1"))
+    curve = rows(inside / "runs/worse-killed/round-1/dpo/curve.jsonl")
+    assert [row["step"] for row in curve if "eval_loss" in row] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("objective", ["ft", "sd", "llmr"])
+def test_the_held_out_rate_chooses_for_every_objective(inside, objective):
+    name = f"rate-{objective}"
+    table = (
+        '{max_steps=2, per_device_train_batch_size=4, learning_rate=1e-20, eval_strategy="steps", '
+        "eval_steps=1, logging_steps=1}"
+    )
+    flags = [f'rounds=[{{objective="{objective}", trainer={table}}}]']
+    flags += ['dpo.early_stopping={metric="wtr", patience=1, literals=8}']
+    if objective == "llmr":
+        flags.append('llmr={teacher="data/students/micro", max_new_tokens=48}')
+    run("dpo", "--run", name, "--from", "v1", *(part for flag in flags for part in ("--set", flag)))
+    found = manifest(inside, "round-1/dpo", name)
+    assert (found["training"]["steps"], found["training"]["best_step"]) == (1, 0)
+    assert same(weights(inside, "round-1/dpo", name), weights(inside, "sft", "v1"))
+    curve = rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl")
+    rates = [row["eval_wtr"] for row in curve if "eval_wtr" in row]
+    assert len(rates) == 2
+    assert all(0 <= rate <= 1 and math.isfinite(rate) for rate in rates)
+    assert {"critic", "evaluate"} <= found["recipe"].keys()
+
+
+def test_reward_accuracy_is_of_rounds_that_have_pairs(demo):
+    demo["dpo"]["early_stopping"] = {}
+    demo["rounds"] = [{"objective": "dpo"}, {"objective": "sd"}, {"objective": "brio"}]
+    config = validate(demo, "test")
+    assert [config.stopping(learned) is not None for learned in config.rounds] == [
+        True,
+        False,
+        True,
+    ]
