@@ -36,8 +36,7 @@ FORMER_LOSSES: dict[str, dict[str, str]] = {
     },
 }
 """Earlier versions recorded the SHA-256 of a file of losses: what its functions did, as it is
-recorded now."""
-
+recorded now. The functions are those of the dpo stage's versions 1 and 2."""
 
 FORMERLY_LEFT_OUT = frozenset(
     "price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split()
@@ -92,12 +91,33 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
             now[name] = to_jsonable_python(field.get_default(call_default_factory=True))
     if "version" not in recipe or "version" not in other:
         now = _without(now, FORMERLY_LEFT_OUT)
-    losses = recipe.get("losses")
     named = other.get("losses")
-    if isinstance(losses, str) and isinstance(named, dict) and losses in FORMER_LOSSES:
-        then = FORMER_LOSSES[losses]
-        now["losses"] = {name: then.get(name) for name in named}
+    if isinstance(named, dict) and "losses" in recipe:
+        now["losses"] = _losses_as_now(recipe, other)
     return now
+
+
+def _losses_as_now(recipe: Recipe, other: Recipe) -> Any:
+    """What a recipe says of its losses, as another one would have said it.
+
+    Where the other is of a later version of the stage, losses that were ours count as they are now:
+    the version says that they changed.
+    """
+    losses = recipe["losses"]
+    named = other["losses"]
+    if isinstance(losses, str):
+        if losses not in FORMER_LOSSES:
+            return losses
+        then = FORMER_LOSSES[losses]
+        losses = {name: then.get(name) for name in named}
+    if version_of(recipe) >= version_of(other):
+        return losses
+    ours = {name: digest for file in FORMER_LOSSES.values() for name, digest in file.items()}
+    as_now = dict(losses)
+    for name, digest in named.items():
+        if losses.get(name) == ours.get(name):
+            as_now[name] = digest
+    return as_now
 
 
 def _section(name: str) -> type[Section] | None:

@@ -19,6 +19,7 @@ from pipeline.runs.step import Step
 from tests import ROOT
 from tests.conftest import rows
 
+FORMER_LOSSES_BRIO = next(iter(FORMER_LOSSES.values()))["brio"]
 BEFORE = ROOT / "tests/execution/before"
 RUNS = ("demo", "brio", "gkd", "llmr", "g2r", "rooms")
 
@@ -63,12 +64,37 @@ def test_its_rows_are_shown_and_reported(cli, old, name):
     assert verdict["id"] in cli("show", verdict["id"], "--run", name)
 
 
+NOW = {
+    "brio": "3745147aee42d790",
+    "rewards": "831814e9df8b740d",
+    "returns": "cb88bf6d0c236ce1",
+    "advantages": "516b90155029a046",
+    "drawn_from": "87543f3f193b87de",
+    "policy_gradient": "45ce13e313b20c52",
+}
+"""The losses that the dpo stage's version 3 changed."""
+
+
 def test_losses_are_what_they_were():
-    """Where one changes for good, runs that learned by it are no longer complete: say so here."""
+    """Where one changes for good, raise the stage's VERSION, and say so here."""
     files = ("preference", "reward", "divergence", "retrieval")
     for file, then in zip(files, FORMER_LOSSES.values(), strict=True):
         path = project.PACKAGE / f"training/losses/{file}.py"
-        assert then == {name: syntax_hash(path, name) for name in then}
+        names = then if file != "reward" else [*then, "drawn_from"]
+        assert {name: syntax_hash(path, name) for name in names} == {
+            name: NOW.get(name) or then[name] for name in names
+        }
+
+
+def test_a_loss_of_a_user_s_own_is_another_recipe_in_any_version():
+    ours = {"version": 1, "losses": {"brio": FORMER_LOSSES_BRIO}}
+    assert same(ours, {"version": 3, "losses": {"brio": NOW["brio"]}})
+    assert not same(ours, {"version": 1, "losses": {"brio": NOW["brio"]}})
+    theirs = {"version": 1, "losses": {"brio": "0123456789abcdef"}}
+    assert not same(theirs, {"version": 3, "losses": {"brio": NOW["brio"]}})
+    own = {"version": 1, "losses": {"mine": "0123456789abcdef"}}
+    assert same(own, {"version": 3, "losses": {"mine": "0123456789abcdef"}})
+    assert not same(own, {"version": 3, "losses": {"mine": "1123456789abcdef"}})
 
 
 def complete(step):

@@ -43,9 +43,8 @@ def test_a_third_of_the_pairs_is_judged_and_ranks_all_candidates(cli, data, samp
         if len(jokes) == 6:
             assert len(judged) == 5
     lengths = {joke: 5 for verdict in verdicts for joke in (verdict.a, verdict.b)}
-    ranked, _ = rankings(
-        verdicts, Measured(dict.fromkeys(per, "p"), lengths, dict.fromkeys(per, 9))
-    )
+    measured = Measured(dict.fromkeys(per, "p"), lengths, dict.fromkeys(per, 9))
+    ranked, _ = rankings(verdicts, measured, (0.8, 1.2))
     assert len(ranked) == len(per)
     assert max(len(row.candidates) for row in ranked) == 6
     assert all(row.scores == sorted(row.scores, reverse=True) for row in ranked)
