@@ -80,6 +80,9 @@ bench-rankings: setup ## six candidates of a prompt in one pass, and in six
 bench-logits: setup ## what a teacher's logits teach, by every method that reads them
 	.venv/bin/python -m tests.bench.logits
 
+bench-exact: setup ## what is trained and reckoned, beside the plain way, fault by fault
+	.venv/bin/python -m tests.bench.exact
+
 bench-choices: setup ## which pairs the critic is asked about, and the weight of rankings, on the validation sentences
 	.venv/bin/python -m tests.bench.choices
 
@@ -101,4 +104,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training servers real clean
