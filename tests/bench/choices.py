@@ -20,14 +20,21 @@ from tests import ROOT
 
 DEMO = "demo"
 RANKED = ["rounds.0.rankings=true"]
+RATE = [
+    "dpo.early_stopping={metric='wtr'}",
+    "dpo.trainer.load_best_model_at_end=false",
+]
+"""The best step by the critic's rate on held-out answers, rather than by reward accuracy."""
 CHOICES = {
     "pairs": {
         "farthest": (DEMO, ["critic.pairs=farthest"]),
+        "farthest, best by rate": (DEMO, ["critic.pairs=farthest", *RATE]),
         "alike": (DEMO, ["critic.pairs=alike"]),
+        "alike, 1 epoch": (DEMO, ["critic.pairs=alike", "dpo.trainer.num_train_epochs=1"]),
+        "alike, best by rate": (DEMO, ["critic.pairs=alike", *RATE]),
     },
     "gamma": {
-        f"gamma {gamma}": ("brio", [*RANKED, f"dpo.gamma={gamma}"])
-        for gamma in (10, 30, 100, 300, 1000)
+        f"gamma {gamma}": ("brio", [*RANKED, f"dpo.gamma={gamma}"]) for gamma in (30, 100, 300)
     },
 }
 
@@ -79,7 +86,7 @@ def main() -> None:
         for label, (config, settings) in CHOICES[choice].items():
             seeds = []
             for seed in range(args.seeds):
-                name = f"choice-{label.replace(' ', '-')}-{seed}"
+                name = f"choice-{label.replace(',', '').replace(' ', '-')}-{seed}"
                 first = f"choice-farthest-{seed}"
                 run(name, config, seed, None if name == first else first, settings)
                 seeds.append(figures(name))
@@ -87,7 +94,7 @@ def main() -> None:
             asked = sum(each["asked"] for each in seeds)
             rows = sum(each["rows"] for each in seeds)
             lines.append(
-                f"{label:<12} asked {asked:6,}  rows {rows:6,}  "
+                f"{label:<24} asked {asked:6,}  rows {rows:6,}  "
                 f"WTR {100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]  "
                 + "  ".join(
                     f"{100 * sum(each['credit'].values()) / len(each['credit']):.1f}"
