@@ -102,17 +102,18 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
     from pipeline.models import casting, chat_template, student, student_prompt
 
     step = students[contestant]
-    config = made.as_made(run, step, trust)
+    config = _unquantized(made.as_made(run, step, trust))
     weights = student.weights(run, step) if step else None
     tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)
-    trained = student.load(_unquantized(config), weights, exact=step is not None)
+    trained = student.load(config, weights, exact=step is not None)
     merged = hasattr(trained, "peft_config")
     if merged:
         trained = trained.merge_and_unload()
-    survival = casting.since(_unquantized(config), trained, None) if step else None
-    if survival:
-        print(f"{contestant}: {survival}, since the untrained student")
+    if step:
+        survival = casting.since(config, trained, None)
+        if survival:
+            print(f"{contestant}: {survival}, since the untrained student")
         trained = trained.to(student.dtype(config))
     trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
     if not trained.config.is_encoder_decoder:
@@ -132,9 +133,10 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
 
 
 def _unquantized(config: Config) -> Config:
-    """The configuration with the student's weights at full precision, to merge an adapter into."""
+    """The configuration with the student's weights in full on the CPU, to merge an adapter into."""
     student = config.student.model_copy(update={"quantization": "none"})
-    return config.model_copy(update={"student": student})
+    runtime = config.runtime.model_copy(update={"device": "cpu"})
+    return config.model_copy(update={"student": student, "runtime": runtime})
 
 
 def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Any:

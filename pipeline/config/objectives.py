@@ -34,8 +34,8 @@ class Learning:
     def has_reference(self) -> bool:
         """Whether it learns orders of answers against the round's starting student.
 
-        These rounds take the losses of [dpo.trainer] and can be stopped early by
-        [dpo.early_stopping].
+        These rounds take the losses of [dpo.trainer], and have a reward accuracy by which
+        [dpo.early_stopping] can choose.
         """
         return self.trainer == "dpo"
 

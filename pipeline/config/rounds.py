@@ -158,7 +158,8 @@ class Llmr(Whitebox):
     denom: Annotated[float, Field(gt=0)] = 20.0
     """Returns are divided by it."""
     clip: Annotated[float, Field(gt=0)] | None = 1.0
-    """Then cut to [-clip, clip]; none: not cut."""
+    """Then multiplied by how much likelier the student makes the token than what drew it did, and
+    cut to [-clip, clip]; none: not cut."""
     baseline: Literal["none", "softmax"] = "none"
     """softmax: the mean of f under softmax(f) is taken from the return in each state."""
     entropy: Annotated[float, Field(ge=0)] = 0.0

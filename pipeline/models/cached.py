@@ -20,10 +20,10 @@ def prompts(model: Any, ids: Sequence[list[int]], pad: int, room: int) -> Static
     """The cache of prompts, padded on the left, but for the last token of each; (B, S - 1) tokens.
 
     A prompt that occurs several times is read once. There is `room` for as many tokens more. None
-    where the model keeps more than keys and values of every token, or is not on a CPU.
+    where the model keeps more than keys and values of every token, or cannot have such a cache.
     """
     width = max(map(len, ids))
-    if model.device.type != "cpu" or width < 2 or not _takes(model):
+    if width < 2 or not fits(model) or not _takes(model):
         return None
     different = {tuple(row): None for row in ids}
     cache = _empty(model, width)
@@ -47,6 +47,18 @@ def prompts(model: Any, ids: Sequence[list[int]], pad: int, room: int) -> Static
         )
     place = {row: number for number, row in enumerate(different)}
     return of_rows(model, cache, [place[tuple(row)] for row in ids], width - 1, room)
+
+
+def fits(model: Any) -> bool:
+    """Whether a static cache is right for a model, and the quickest.
+
+    It is for a CPU. It has one type for keys and values, which under autocast have two, and it sees
+    no windows or biases that a model has in its mask alone.
+    """
+    under_autocast = torch.is_autocast_enabled("cpu") or hasattr(model, "_original_forward")
+    settings = model.config.get_text_config()
+    in_its_mask = getattr(settings, "alibi", False) or getattr(settings, "attention_types", None)
+    return model.device.type == "cpu" and not under_autocast and not in_its_mask
 
 
 def of_rows(

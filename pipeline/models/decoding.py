@@ -63,7 +63,7 @@ def _in_segments(
     cache = cached.prompts(model, ids, tokenizer.pad_token_id, SEGMENT)
     most = SEGMENT if cache else REREAD
     options: dict[str, Any] = {}
-    if cache is None and model.device.type == "cpu":
+    if cache is None and cached.fits(model):
         options["cache_implementation"] = "static"
     while going and done < settings.max_new_tokens:
         steps = min(most, settings.max_new_tokens - done)

@@ -94,7 +94,26 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
     named = other.get("losses")
     if isinstance(named, dict) and "losses" in recipe:
         now["losses"] = _losses_as_now(recipe, other)
+    if "round" in recipe and "critic" in other and "critic" not in recipe:
+        now |= _stopped_as_now(recipe, other)
     return now
+
+
+def _stopped_as_now(recipe: Recipe, other: Recipe) -> Recipe:
+    """What a round without a reference lacks that was learned when none was stopped by a rate.
+
+    Where the other recipe is of a later version of the stage, which says so.
+    """
+    if version_of(recipe) >= version_of(other):
+        return {}
+    lacking: Recipe = {}
+    for name in ("critic", "evaluate"):
+        section = _section(name)
+        if section is not None and name in other:
+            lacking[name] = _with_defaults(other[name], section)
+    for name in ("prompts", "inputs"):
+        lacking[name] = {**other.get(name, {}), **recipe.get(name, {})}
+    return lacking
 
 
 def _losses_as_now(recipe: Recipe, other: Recipe) -> Any:

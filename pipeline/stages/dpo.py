@@ -194,10 +194,10 @@ def _with_room(
     from pipeline.training.logits import gkd
 
     literals = {joke.literal_id: joke.literal for joke in jokes}
-    without = gkd.without_room(context.config, trainer_arguments, tokenizer, literals)
-    for literal in without:
+    for literal in gkd.without_room(context.config, trainer_arguments, tokenizer, literals):
         context.drop(literal, literal, gkd.TOO_LONG)
-    return [joke for joke in jokes if joke.literal_id not in without]
+        del literals[literal]
+    return [joke for joke in jokes if joke.literal_id in literals]
 
 
 def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured) -> Sequence[Any]:

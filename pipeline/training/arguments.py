@@ -125,6 +125,7 @@ def _chosen_by(stop: EarlyStopping, keys: dict[str, Any], section: str) -> dict[
             '"no".'
         )
     chosen: dict[str, Any] = {
+        "logging_first_step": True,  # the mean loss of a training that goes on is of those logged
         "eval_strategy": every,
         "save_strategy": every,
         "load_best_model_at_end": True,
@@ -142,7 +143,7 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     ConfigError for a key or value it does not take.
     """
     device = student.device(config.runtime)
-    half = device == "cpu" and student.dtype(config) == torch.bfloat16
+    half = section != "retriever" and device == "cpu" and student.dtype(config) == torch.bfloat16
     defaults = {
         "seed": config.seed,
         "bf16": device == "cuda" or half,  # autocast, over weights in float32

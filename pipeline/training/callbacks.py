@@ -39,6 +39,23 @@ class FirstStep(TrainerCallback):
             )
 
 
+class EvenStart(TrainerCallback):
+    """Makes the reward accuracy before the first step that of a coin.
+
+    A policy that is its reference rewards nothing, and no pair is in the right order.
+    """
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        if state.global_step == 0 and ACCURACY in metrics:
+            metrics[ACCURACY] = 0.5
+            for row in state.log_history:
+                if ACCURACY in row:
+                    row[ACCURACY] = 0.5
+
+
+ACCURACY = "eval_rewards/accuracies"
 SHOWN = ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies")
 """Figures of the log that a person sees beside the steps."""
 

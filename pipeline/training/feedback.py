@@ -16,7 +16,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.training import Margin
 from pipeline.runs.files import MARGINS
 from pipeline.runs.hashes import folder_hash
-from pipeline.training.callbacks import FirstStep
+from pipeline.training.callbacks import EvenStart, FirstStep
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
 from pipeline.training.dpo_trainer import PreferenceTrainer
 from pipeline.training.fit import data_set, finish, finite, without_held_out
@@ -67,6 +67,7 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     context.facts["reference"] = {"fingerprint": reference}
     if context.round.objective == "dpo":
         trainer.add_callback(FirstStep())
+        trainer.add_callback(EvenStart())
     stop_early(context, trainer, tokenizer)
     _fit_and_measure(context, trainer, tokenizer, parts)
     first = next(row for row in trainer.state.log_history if "loss" in row)

@@ -86,6 +86,17 @@ def test_losses_are_what_they_were():
         }
 
 
+def test_a_round_that_no_rate_stopped_in_an_earlier_version_stays_complete():
+    """Since version 3 of dpo, [dpo.early_stopping] by wtr holds for every objective."""
+    had = {"version": 2, "round": {"objective": "sd"}, "prompts": {"student": "1"}, "inputs": {}}
+    now = {**had, "version": 3, "critic": {"method": "choice"}, "evaluate": {"max_new_tokens": 24}}
+    now["prompts"] = {"student": "1", "critic": "2"}
+    now["inputs"] = {"teacher": {"records": "3"}}
+    assert same(had, now)
+    assert not same(had, {**now, "prompts": {"student": "2", "critic": "2"}})
+    assert not same({**had, "version": 3}, now)
+
+
 def test_a_loss_of_a_user_s_own_is_another_recipe_in_any_version():
     ours = {"version": 1, "losses": {"brio": FORMER_LOSSES_BRIO}}
     assert same(ours, {"version": 3, "losses": {"brio": NOW["brio"]}})

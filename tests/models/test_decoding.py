@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+import torch
 
 from pipeline.config.file import validate
 from pipeline.config.student import Generation
@@ -60,3 +61,40 @@ def test_a_model_with_windows_is_read_again(demo, tmp_path):
     together = decoding.write(model, words, ids, settings, range(2))
     alone = [decoding.write(model, words, [row], settings, [0])[0] for row in ids]
     assert together == alone
+
+
+@pytest.mark.parametrize("kind", ["gpt-neo", "falcon"])
+def test_what_a_model_has_in_its_mask_alone_is_kept(kind):
+    """Windows and biases that a static cache does not show."""
+    from transformers import (
+        FalconConfig,
+        FalconForCausalLM,
+        GPTNeoConfig,
+        GPTNeoForCausalLM,
+    )
+
+    torch.manual_seed(0)
+    words = small.tokenizer(ends=False)
+    words.padding_side = "left"
+    ends = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id}
+    if kind == "falcon":
+        model = FalconForCausalLM(
+            FalconConfig(
+                vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+                alibi=True, initializer_range=0.5, **ends,
+            )
+        ).eval()  # fmt: skip
+    else:
+        model = GPTNeoForCausalLM(
+            GPTNeoConfig(
+                vocab_size=len(words), hidden_size=32, num_layers=2, num_heads=4, window_size=8,
+                attention_types=[[["global", "local"], 1]], initializer_range=0.5, **ends,
+            )
+        ).eval()  # fmt: skip
+    ids = words(["The kettle is on.", "It rains in the garden of my aunt today."])["input_ids"]
+    settings = Generation(temperature=0.0, max_new_tokens=20)
+    together = decoding.write(model, words, ids, settings, range(2))
+    for row, answer in zip(ids, together, strict=True):
+        for at, token in enumerate(answer):
+            seen = torch.tensor([row + answer[:at]])
+            assert int(model(input_ids=seen, use_cache=False).logits[0, -1].argmax()) == token

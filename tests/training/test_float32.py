@@ -101,3 +101,12 @@ def test_a_merged_adapter_is_merged_before_it_is_cast(inside, tmp_path):
     assert "round-1: as bfloat16, its update is" in said
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.dtype == torch.bfloat16
+
+
+def test_an_export_has_the_student_s_dtype_though_nothing_was_learned(inside, tmp_path):
+    still = ["--set", "student.dtype=bfloat16", "--set", "sft.trainer.learning_rate=0.0"]
+    still += ["--set", "sft.trainer.max_steps=1"]
+    run("sft", "--run", "still", "--from", "v1", *still)
+    run("export", "--run", "still", "--contestant", "sft", tmp_path / "out")
+    exported = load_file(tmp_path / "out/model.safetensors")
+    assert {value.dtype for value in exported.values()} == {torch.bfloat16}

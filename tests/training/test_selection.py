@@ -77,21 +77,44 @@ def test_a_training_killed_before_a_better_step_goes_on_to_its_start(inside, mon
     assert [row["step"] for row in curve if "eval_loss" in row] == [0, 2, 4]
 
 
-@pytest.mark.parametrize("objective", ["ft", "sd", "llmr"])
-def test_the_held_out_rate_chooses_for_every_objective(inside, objective):
-    name = f"rate-{objective}"
+def test_by_reward_accuracy_the_start_is_a_coin(inside):
+    """Every margin is 0 before the first step, and a step that puts pairs in the wrong order is
+    none to keep."""
+    flags = ["--set", "dpo.early_stopping={patience=9}", "--set", f"dpo.trainer={WORSE}}}"]
+    run("dpo", "--run", "coin", "--from", "v1", *flags)
+    curve = rows(inside / "runs/coin/round-1/dpo/curve.jsonl")
+    accuracies = [row["eval_rewards/accuracies"] for row in curve if "eval_loss" in row]
+    assert accuracies[0] == 0.5
+    best = manifest(inside, "round-1/dpo", "coin")["training"]["best_step"]
+    assert best == 2 * accuracies.index(max(accuracies))
+
+
+@pytest.mark.parametrize(
+    ("objective", "dtype"),
+    [("ft", "float32"), ("sd", "float32"), ("llmr", "float32"), ("llmr", "bfloat16")],
+)
+def test_the_held_out_rate_chooses_for_every_objective(inside, objective, dtype):
+    """In bfloat16 it samples under autocast."""
+    name = f"rate-{objective}-{dtype}"
     table = (
         '{max_steps=2, per_device_train_batch_size=4, learning_rate=1e-20, eval_strategy="steps", '
         "eval_steps=1, logging_steps=1}"
     )
     flags = [f'rounds=[{{objective="{objective}", trainer={table}}}]']
     flags += ['dpo.early_stopping={metric="wtr", patience=1, literals=8}']
+    source = "v1"
+    if dtype == "bfloat16":
+        source = "v1-bfloat16"
+        half = ["student.dtype=bfloat16", "sft.trainer.max_steps=2"]
+        given = [part for flag in half for part in ("--set", flag)]
+        run("all", "--run", source, "--from", "v1", *given)
     if objective == "llmr":
         flags.append('llmr={teacher="data/students/micro", max_new_tokens=48}')
-    run("dpo", "--run", name, "--from", "v1", *(part for flag in flags for part in ("--set", flag)))
+    given = [part for flag in flags for part in ("--set", flag)]
+    run("dpo", "--run", name, "--from", source, *given)
     found = manifest(inside, "round-1/dpo", name)
     assert (found["training"]["steps"], found["training"]["best_step"]) == (1, 0)
-    assert same(weights(inside, "round-1/dpo", name), weights(inside, "sft", "v1"))
+    assert same(weights(inside, "round-1/dpo", name), weights(inside, "sft", source))
     curve = rows(inside / f"runs/{name}/round-1/dpo/curve.jsonl")
     rates = [row["eval_wtr"] for row in curve if "eval_wtr" in row]
     assert len(rates) == 2

@@ -199,7 +199,6 @@ def test_training_ends_when_a_held_out_figure_no_longer_grows(inside, metric):
         rates = [row["eval_wtr"] for row in curve if "eval_wtr" in row]
         assert len(rates) == 2
         assert all(0 <= rate <= 1 for rate in rates)
-        assert found["spent"]["calls"] + found["spent"]["cached"] > 0
         assert {"critic", "evaluate"} <= found["recipe"].keys()
 
 

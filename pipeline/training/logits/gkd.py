@@ -26,20 +26,20 @@ TOO_LONG = "longer than the student's or the teacher's context"
 
 def without_room(
     config: Config, arguments: Any, tokenizer: Any, literals: dict[str, str]
-) -> set[str]:
+) -> list[str]:
     """The ids of the literals, given as texts by id, that leave too little room for an answer.
 
     An answer of the student's or, with seq_kd, the teacher's takes up to max_new_tokens.
     """
     if not arguments.lmbda and not arguments.seq_kd:
-        return set()
+        return []
     student_room = student_prompt.room(config)
     teacher_room = teacher.teacher_room(config, "gkd")
-    without = set()
+    without = []
     for literal, text in literals.items():
         tokens = student_prompt.length(tokenizer, student_prompt.prompt(tokenizer, text))
         if min(student_room(tokens), teacher_room(tokens)) < arguments.max_new_tokens:
-            without.add(literal)
+            without.append(literal)
     return without
 
 
