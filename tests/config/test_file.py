@@ -194,10 +194,12 @@ METHODS = ("ft", "sd", "brio", "dpo", "brio-dpo", "iterative", "llmr", "g2r")
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_the_demo_s_teacher_student_and_critic(demo, name):
-    """So that each branches off one run's teacher and sft stages."""
+    """So that each branches off one run's teacher and sft stages; its critic is asked about the
+    paper's pairs."""
     found = load(ROOT / f"configs/{name}.toml")
-    for section in ("seed", "literals", "teacher", "student", "sft", "sample", "critic", "judge"):
+    for section in ("seed", "literals", "teacher", "student", "sft", "sample", "judge"):
         assert found[section] == demo[section], section
+    assert found["critic"] == {**demo["critic"], "pairs": "farthest"}
     validate(found, name)
 
 
