@@ -75,8 +75,12 @@ def full_fine_tuning() -> None:
     plain = list(student.load(config).parameters())
     ours = list(student.load(config, train=True).parameters())
     exact = [weight.detach().float() for weight in plain]
+    drawn = [0.02 * torch.randn(1000, 1000, generator=torch.Generator().manual_seed(0))]
+    halved = [weight.bfloat16() for weight in drawn]
     for lr in (1e-6, 2e-5):
-        what = f"full fine-tuning of a bfloat16 student, update at {lr:g}"
+        what = f"weights from N(0, 0.02) in bfloat16, update at {lr:g}"
+        say(1, what, left(halved, [halved[0].float()], lr), left(drawn, drawn, lr))
+        what = f"full fine-tuning of the micro student in bfloat16, update at {lr:g}"
         say(1, what, left(plain, exact, lr), left(ours, exact, lr))
 
 
