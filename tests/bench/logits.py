@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import queue
+import re
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -41,7 +42,9 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "TVD": ("gkd", {GKD.format("lmbda"): 0.5, "gkd.divergence": "tvd"}),
     "GKD": ("gkd", {GKD.format("lmbda"): 1.0, GKD.format("beta"): 0.5}),
     "LLMR": ("llmr", {}),
-    "KETCHUP": ("llmr", {"llmr.k_step": 4}),
+    "KETCHUP, K = 2": ("llmr", {"llmr.k_step": 2}),
+    "KETCHUP, K = 4": ("llmr", {"llmr.k_step": 4}),
+    "KETCHUP, K = 8": ("llmr", {"llmr.k_step": 8}),
 }
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
 CHOICES = {"ft": (3e-4, 1e-3), "gkd": (3e-4, 1e-3), "llmr": (1e-4, 3e-4)}
@@ -331,7 +334,8 @@ def table(seeds: int) -> str:
 
 
 def run_name(method: str, seed: int) -> str:
-    return f"logits-{method.lower().replace(' ', '-')}-{seed}"
+    words = re.sub("[^a-z0-9]+", "-", method.lower())
+    return f"logits-{words}-{seed}"
 
 
 def choose(methods: list[str]) -> None:
