@@ -12,7 +12,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedTokenizerBase,
 )
@@ -21,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from pipeline.config.runtime import Runtime
 from pipeline.config.whole import Config
 from pipeline.errors import StudentError
-from pipeline.models import chat_template, endings
+from pipeline.models import chat_template, endings, quantized
 from pipeline.runs.files import read_json
 from pipeline.runs.hashes import folder_hash, student_folder
 from pipeline.runs.run import Run, runs_folder
@@ -218,7 +217,7 @@ def load(
     if exact or (train and config.student.lora is None):
         options["dtype"] = torch.float32
     if config.student.quantization != "none":
-        options["quantization_config"] = quantization(config)
+        options["quantization_config"] = quantized.settings(config, dtype(config))
     adapter = weights is not None and _is_adapter(weights)
     source = _source(config)
     if weights is not None and not adapter:
@@ -236,6 +235,8 @@ def load(
             "machine can reach.\nPickled weights (pytorch_model.bin) are not loaded, as they can "
             "run code: convert them first."
         ) from None
+    if train:
+        quantized.keep_gradients(model)
     if adapter:
         from peft import PeftModel
 
@@ -261,21 +262,6 @@ def weights(run: Run, step: Step) -> Path:
             f"{step.command(run.name)} --force"
         )
     return folder
-
-
-def quantization(config: Config) -> BitsAndBytesConfig:
-    """NF4 with double quantization, as in QLoRA (arXiv 2305.14314), or LLM.int8()."""
-    if config.student.quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    compute = torch.bfloat16
-    if dtype(config) == torch.float32:
-        compute = torch.float32
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
 
 
 def fingerprint(model: Any, adapter: str = "default") -> str:

@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from pipeline.config.file import validate
+from pipeline.models import student
 from pipeline.models.casting import survival
 from tests.small_run import manifest, run
 
@@ -92,6 +95,20 @@ def test_adapters_on_quantized_weights_are_trained_in_float32(inside, quantizati
     assert moved(*weights) > 0.9
     dpo = manifest(inside, "round-1/dpo", name)
     assert dpo["reference"]["fingerprint"] == dpo["start"]["fingerprint"]
+
+
+def test_gradients_pass_quantized_weights_after_an_evaluation(demo):
+    """bitsandbytes packs 4-bit weights in an evaluation on some CPUs, and they had none then."""
+    quantized = {"dtype": "bfloat16", "quantization": "4bit", "lora": {"r": 4}}
+    config = validate({**demo, "student": {**demo["student"], **quantized}}, "test")
+    adapter = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    model = get_peft_model(student.load(config, train=True), adapter)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    model.train()(input_ids=ids, labels=ids).loss.backward()
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trained)
 
 
 def test_a_merged_adapter_is_merged_before_it_is_cast(inside, tmp_path):
