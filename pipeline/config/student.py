@@ -48,10 +48,9 @@ class Student(Section):
     """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
     dtype: Dtype = "float32"
     """Of frozen weights in memory, of sampling and of exports; auto is what the model's config.json
-    names, and float32 where it names none. What
-    is trained, an adapter or without one the whole model, is float32 in memory and in the run: 16
-    bytes a parameter with gradients and Adam's two moments, where float32's frozen weights take 4
-    and bfloat16's 2."""
+    names, and float32 where it names none. What is trained, an adapter or without one the whole
+    model, is float32 in memory and in the run: 16 bytes a parameter with gradients and Adam's two
+    moments, where float32's frozen weights take 4 and bfloat16's 2."""
     trust_remote_code: bool = False
     """Run code that comes with the model; never unless your own file or --set says so: in a run's
     config.json it does not count."""

@@ -1,7 +1,7 @@
 """What is left of a student's update where its weights are cast from float32 to student.dtype.
 
 A weight of 0.02 in bfloat16, which has 8 bits for its digits, is the same until it has moved by
-0.00004; at a learning rate of 1e-6 most weights of a full fine-tuning have not.
+0.00006; at a learning rate of 1e-6 most weights of a full fine-tuning have not.
 """
 
 import sys
