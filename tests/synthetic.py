@@ -10,7 +10,7 @@ from pipeline import project
 from pipeline.config.file import load, validate
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
-from pipeline.judging import pairs, preferences
+from pipeline.judging import figures, pairs, preferences
 from pipeline.judging.verdict import outcome
 from pipeline.rows import jsonl
 from pipeline.rows.records import Drop, Joke, LiteralText, Order, Verdict
@@ -21,7 +21,6 @@ from pipeline.runs.hashes import file_hash
 from pipeline.runs.manifest import MANIFEST_SCHEMA, made_with, seal
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
-from pipeline.stages import evaluate
 
 CONFIG = """
 [literals]
@@ -206,7 +205,11 @@ class Synthetic:
             for name in ("base", "sft", "round-1")
         }
         metrics = list(
-            evaluate.figures(literals, reference, answers, by_author, "standin-judge", set())
+            figures.rows(
+                figures.Evaluation(
+                    literals, reference, answers, by_author, [], "standin-judge", set(), {}
+                )
+            )
         )
         self.step(Step("evaluate"), verdicts, {"answers.jsonl": answers, "metrics.jsonl": metrics})
 

@@ -23,18 +23,19 @@ def table(one: Run, other: Run, rows: list[Compared]) -> Iterator[str]:
         yield "No figures to compare: evaluate is not complete in both runs."
         return
     yield (
-        f"Win-tie rate against the teacher; {other.name} - {one.name} is paired over the literals "
-        "that both judged"
+        f"Rates against the teacher; {other.name} - {one.name} is paired over the literals that "
+        "both judged"
     )
     yield ""
     names = f"{one.name:>12} {other.name:>12}"
     figures = f"{'difference':>11}  {'95 % interval':<17} {'n':>5}"
-    yield f"{'split':<11} {'contestant':<11} {names} {figures}"
+    yield f"{'split':<11} {'contestant':<13} {'rate':<5} {names} {figures}"
     for row in rows:
         rates = f"{number(row.one):>12} {number(row.other):>12}"
-        change = number(row.delta, signed=True)
+        delta, low, high, n = row.difference
+        change = number(delta, signed=True)
         interval = ""
-        if row.delta is not None:
-            interval = f"{row.low:+.3f} - {row.high:+.3f}"
-        figures = f"{change:>11}  {interval:<17} {row.n:>5}"
-        yield f"{row.split:<11} {row.contestant:<11} {rates} {figures}"
+        if delta is not None:
+            interval = f"{low:+.3f} - {high:+.3f}"
+        figures = f"{change:>11}  {interval:<17} {n:>5}"
+        yield f"{row.split:<11} {row.contestant:<13} {row.rate:<5} {rates} {figures}"

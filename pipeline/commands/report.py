@@ -18,12 +18,12 @@ from markupsafe import Markup
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
-from pipeline.reading import charts, comparison, lookup, variety
+from pipeline.reading import charts, comparison, headline, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, Metric
+from pipeline.rows.records import TEACHER, Joke, Metric
 from pipeline.rows.training import Margin
 from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
 from pipeline.runs.manifest import outdated
@@ -96,9 +96,9 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
     return {
         "run": run.name,
         "evaluate": complete["evaluate"],
-        "headline": headline(rows),
+        "headline": headline.lines(rows),
         "metrics": rows,
-        "rates": {view: _rates(view, single) for view in _views(single)},
+        "rates": {view: _rates(view, single) for view in headline.views(single)},
         "diversity": spread,
         "warnings": [*outdated(complete), *variety.collapse(spread)],
         "curves": list(_curves(run, complete)),
@@ -106,7 +106,9 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "manifests": complete,
         "cost": spending(complete),
         "jokes": [jokes[literal] for literal in sorted(jokes)[:SIDE_BY_SIDE]],
-        "contestants": list(dict.fromkeys(row.contestant for row in single)),
+        "contestants": list(
+            dict.fromkeys(row.contestant for row in single if row.contestant != TEACHER)
+        ),
         "recipes": {
             name: json.dumps(manifest["recipe"], indent=2, ensure_ascii=False)
             for name, manifest in complete.items()
@@ -127,50 +129,32 @@ def _comparison(run: Run, against: Run | None) -> dict[str, Any]:
     }
 
 
-def headline(rows: Sequence[Metric]) -> list[str]:
-    """What a person should read first: the last contestant on each split, and its gain over sft."""
-    lines = []
-    for split in _views([row for row in rows if row.aspect == rows[0].aspect]):
-        here = [row for row in rows if row.view == split]
-        last = [row for row in here if row.vs is None][-1]
-        if last.wtr is None:
-            continue
-        lines.append(
-            f"{last.contestant} ties or beats its teacher in {percent(last.wtr)} of judgements on "
-            f"{last.n} {split} sentences (95 % interval {percent(last.low or 0)} to "
-            f"{percent(last.high or 0)}){_gain(last.contestant, here)}."
-        )
-    return lines
-
-
-def _gain(contestant: str, rows: Sequence[Metric]) -> str:
-    """A contestant's gain over sft in words; nothing where the rows of its split have none."""
-    for row in rows:
-        if row.contestant == contestant and row.vs == "sft":
-            if row.delta is None:
-                return ""
-            return (
-                f", {row.delta:+.3f} against imitation alone ({row.delta_low:+.3f} to "
-                f"{row.delta_high:+.3f}, paired)"
-            )
-    return ""
-
-
-def _views(rows: Sequence[Metric]) -> list[str]:
-    return list(dict.fromkeys(row.view for row in rows))
-
-
 def _rates(split: str, rows: Sequence[Metric]) -> dict[str, Markup]:
     rates: list[charts.Bar] = []
+    fresh: list[charts.Bar] = []
+    shares: list[charts.Bar] = []
     outcomes = []
     for row in rows:
-        if row.view == split:
+        if row.view != split:
+            continue
+        if row.device_share is not None:
+            shares.append((row.contestant, row.device_share, None, None))
+        if row.contestant != TEACHER:
             rates.append((row.contestant, row.wtr, row.low, row.high))
+            fresh.append((row.contestant, row.fresh_wtr, row.fresh_low, row.fresh_high))
             outcomes.append((row.contestant, {name: getattr(row, name) or 0 for name in OUTCOMES}))
-    return {
-        "bars": charts.bars(rates, f"Win-tie rate on {split}"),
-        "stacked": charts.stacked(outcomes, f"Outcomes against the teacher on {split}"),
+    drawn = {
+        "rate with its 95 % interval": charts.bars(rates, f"Win-tie rate on {split}"),
+        "outcomes": charts.stacked(outcomes, f"Outcomes against the teacher on {split}"),
     }
+    if shares:  # of a run before 0.5.0 there is none
+        drawn |= {
+            "fresh rate": charts.bars(fresh, f"Fresh rate on {split}"),
+            "answers with the most common device": charts.bars(
+                shares, f"Share of the most common device on {split}"
+            ),
+        }
+    return drawn
 
 
 def _curves(run: Run, names: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -64,6 +64,10 @@ class Judge(Judging):
     """What it judges, each by calls of its own: overall (WTR), humor alone (WTR-H), consistency
     alone (WTR-C)."""
 
+    sets: Annotated[int, Field(ge=2)] | None = None
+    """Also asks which of two sets is the funnier one: a contestant's answers to so many sentences,
+    or its teacher's. A judge that sees one sentence at a time cannot notice that they repeat."""
+
     @field_validator("aspects")
     @classmethod
     def each_once(cls, aspects: list[Aspect]) -> list[Aspect]:

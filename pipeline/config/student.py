@@ -90,6 +90,24 @@ class Generation(Section):
             return PAPER_BEAMS
         return 1
 
+    def decoding(self, encoder_decoder: bool) -> str:
+        """How answers come about, in words."""
+        beams = self.beams(encoder_decoder)
+        if beams > 1:
+            return f"{beams} beams"
+        if self.temperature == 0:
+            return "greedy"
+        return f"sampled at temperature {self.temperature:g}"
+
+
+class Sampled(Section):
+    """How answers are sampled beside the greedy ones."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.7
+    """As people sample models for creative writing."""
+    answers: Positive = 3
+    """Of each contestant for each literal."""
+
 
 class Sample(Generation):
     k: Positive = 6
@@ -142,3 +160,15 @@ class Evaluate(Generation):
     best_of: Annotated[int, Field(ge=2)] | None = None
     """Adds a contestant: of so many sampled answers of the sft student, the one that the critic
     prefers."""
+    sampled: Sampled | None = None
+    """Adds contestants: each trained student with sampled answers, called sft-sampled and so on."""
+    encoder: str | None = None
+    """A folder or Hub id that sentence-transformers loads: devices that mean the same then count
+    as one, and there is a diversity of embeddings."""
+    encoder_revision: str | None = None
+    """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
+
+    def how_sampled(self) -> Generation:
+        """The settings of sampled answers."""
+        settings = self.sampled or Sampled()
+        return self.model_copy(update={"temperature": settings.temperature, "num_beams": None})

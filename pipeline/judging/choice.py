@@ -91,8 +91,13 @@ def request(
     }
     if settings.endpoint.json_schema:
         values["json"] = True
+    return body(settings, prompts.render(role, **values))
+
+
+def body(settings: Judging, content: str) -> dict[str, Any]:
+    """The chat-completions body, without the model, that asks for one of two by these words."""
     body: dict[str, Any] = {
-        "messages": [{"role": "user", "content": prompts.render(role, **values)}],
+        "messages": [{"role": "user", "content": content}],
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }

@@ -1,11 +1,13 @@
 """Verdicts to numbers: values in, values out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.rows.records import Label, Order, Verdict
+from pipeline.judging import devices
+from pipeline.rows.records import Label, Order, SetVerdict, Verdict
+from pipeline.words import words
 
 RESAMPLES = 2000
 """Of every bootstrap; the contract's."""
@@ -13,8 +15,8 @@ BLOCK = 50_000
 """Values drawn at a time: few enough to stay in a processor's cache."""
 
 
-def score(verdict: Verdict) -> float | None:
-    """The contestant's (a's) credit for one literal.
+def score(verdict: Verdict | SetVerdict) -> float | None:
+    """The contestant's (a's) credit for one answer, or one set of them.
 
     The mean over the two orders of 1 if it is preferred or tied, else 0; None for a failed verdict,
     which is excluded from every rate.
@@ -53,25 +55,44 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _scores(verdicts: Sequence[Verdict]) -> list[float]:
-    """The scores of the verdicts that did not fail."""
-    return [value for value in map(score, verdicts) if value is not None]
+def credits(
+    verdicts: Iterable[Verdict], weights: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The contestant's credit by literal, in the order of their ids.
+
+    The mean over its answers whose verdict did not fail. `weights` multiply an answer's score, by
+    its id.
+    """
+    scores = []
+    for verdict in verdicts:
+        value = score(verdict)
+        if value is not None:
+            weight = 1.0 if weights is None else weights[verdict.a]
+            scores.append((verdict.literal_id, value * weight))
+    return by_literal(scores)
+
+
+def by_literal(scores: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean score of each literal, in the order of their ids."""
+    groups: dict[str, list[float]] = {}
+    for literal, value in scores:
+        groups.setdefault(literal, []).append(value)
+    return {literal: sum(own) / len(own) for literal, own in sorted(groups.items())}
 
 
 def rate(verdicts: Sequence[Verdict]) -> float | None:
-    """The mean score of the verdicts that did not fail; None where there is none."""
-    return mean(_scores(verdicts))
+    """The mean credit; None where no verdict is valid."""
+    return mean(list(credits(verdicts).values()))
 
 
 def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """WTR of a against b with its interval, and the counts behind it; b is the teacher's reference.
 
-    Verdicts are put in the order of their literals first, so that the order of rows never matters.
+    `n` counts literals, the outcomes verdicts, which are as many unless answers are sampled.
     """
-    ordered = sorted(verdicts, key=lambda verdict: verdict.literal_id)
-    scores = _scores(ordered)
+    scores = list(credits(verdicts).values())
     low, high = interval(scores)
-    counts = Counter(verdict.outcome for verdict in ordered)
+    counts = Counter(verdict.outcome for verdict in verdicts)
     return {
         "wtr": mean(scores),
         "low": low,
@@ -85,28 +106,43 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def difference(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, Any]:
-    """WTR difference between two contestants.
+def fresh_credits(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """`credits`, each answer's weighed by how fresh it is among them (devices.py, `freshness`)."""
+    return credits(verdicts, devices.fresh_weights(verdicts))
 
-    Paired over the literals where neither verdict failed.
-    """
-    theirs = {verdict.literal_id: score(verdict) for verdict in others}
-    deltas = []
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.literal_id):
-        own = score(verdict)
-        other = theirs.get(verdict.literal_id)
-        if own is not None and other is not None:
-            deltas.append(own - other)
+
+def fresh_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The fresh rate and its interval; the weights are fixed before verdicts are resampled."""
+    scores = list(fresh_credits(verdicts).values())
+    low, high = interval(scores)
+    return {"fresh_wtr": mean(scores), "fresh_low": low, "fresh_high": high}
+
+
+class Difference(NamedTuple):
+    """A mean difference with its interval, over n literals."""
+
+    delta: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def difference(own: Mapping[str, float], others: Mapping[str, float]) -> Difference:
+    """own - others of two contestants' credits, paired over the literals that both have."""
+    deltas = [credit - others[literal] for literal, credit in own.items() if literal in others]
     low, high = interval(deltas)
-    return {"delta": mean(deltas), "delta_low": low, "delta_high": high, "n": len(deltas)}
+    return Difference(mean(deltas), low, high, len(deltas))
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
-    """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055)."""
+    """Distinct-n: different word n-grams over all word n-grams (Li et al., arXiv 1510.03055).
+
+    Characters stand for words where a language does not space them.
+    """
     grams: list[tuple[str, ...]] = []
     for text in texts:
-        words = text.lower().split()
-        grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        tokens = words(text)
+        grams += [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
     return len(set(grams)) / len(grams) if grams else None
 
 

@@ -5,12 +5,16 @@ from itertools import combinations
 from typing import Literal
 
 from pipeline.rows.records import Joke
+from pipeline.words import words
 
 
 def ngrams(text: str, n: int) -> list[str]:
-    """The word n-grams of a text, lower-cased; the whole text where it is shorter than n words."""
-    words = text.lower().split()
-    return [" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))]
+    """The word n-grams of a text, lower-cased; the whole text where it is shorter than n words.
+
+    Characters stand for words where a language does not space them.
+    """
+    tokens = words(text)
+    return [" ".join(tokens[i : i + n]) for i in range(max(1, len(tokens) - n + 1))]
 
 
 def candidates(jokes: Sequence[Joke]) -> tuple[list[Joke], list[tuple[str, str]]]:

@@ -17,7 +17,7 @@ from pipeline.llm.answer import Answer
 from pipeline.llm.database import open_to_read, storage_errors
 from pipeline.llm.faults import Retry
 from pipeline.parsing.said import said
-from pipeline.rows.records import Joke, Order, Verdict
+from pipeline.rows.records import Joke, Order, SetVerdict, Verdict
 from pipeline.rows.row import Row
 
 TeachersJokes = Callable[[Answer, str, int], tuple[list[str], Any]]
@@ -86,7 +86,9 @@ class Answers:
         if isinstance(row, Joke) and row.call is not None:
             return self._joke(row, row.call)
         if isinstance(row, Verdict):
-            return self._verdict(row, recipe.get(row.role) or {})
+            return self._orders(row, recipe.get(row.role) or {})
+        if isinstance(row, SetVerdict):
+            return self._orders(row, recipe.get("judge") or {})
         return None
 
     def _joke(self, row: Joke, call: str) -> str | None:
@@ -104,8 +106,8 @@ class Answers:
                 return None
         return f"its text is not what the answer {call} in the call cache says"
 
-    def _verdict(self, row: Verdict, section: dict[str, Any]) -> str | None:
-        if section.get("method") == "cloze":
+    def _orders(self, row: Verdict | SetVerdict, section: dict[str, Any]) -> str | None:
+        if section.get("method") == "cloze" and isinstance(row, Verdict):
             return self._scores(row)
         schema = bool((section.get("endpoint") or {}).get("json_schema"))
         for order in row.orders:

@@ -60,7 +60,7 @@ def of_model(
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
         "prompt_words": f"`{_prompt(BLANK)}`",
         "example_prompt": json.dumps(_prompt(EXAMPLE)),
-        "decoding": _decoding(config, facts["encoder_decoder"]),
+        "decoding": config.evaluate.decoding(facts["encoder_decoder"]),
         "temperature": config.evaluate.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,
         "num": variety.number,
@@ -73,26 +73,28 @@ def of_model(
 
 
 def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric]) -> str:
-    """The YAML that the Hub reads: licence, base model, tags and the contestant's win-tie rates."""
+    """The YAML that the Hub reads: licence, base model, tags and the contestant's rates."""
     from huggingface_hub import EvalResult, ModelCardData
 
     rates = []
     for row in rows:
-        if row.vs is not None or row.wtr is None:
+        if row.vs is not None:
             continue
-        rates.append(
-            EvalResult(
-                task_type="text-generation",
-                dataset_type="humor-distill",
-                dataset_name=f"literals, {row.split}",
-                dataset_config=row.split,
-                dataset_split=row.split,
-                metric_type="win_tie_rate",
-                metric_name=f"win-tie rate against {config.teacher.endpoint.model}, {row.aspect}, "
-                f"judged by {row.judge}",
-                metric_value=round(row.wtr, 4),
-            )
-        )
+        judged = f"against {config.teacher.endpoint.model}, {row.aspect}, judged by {row.judge}"
+        for kind, rate in (("win-tie rate", row.wtr), ("fresh rate", row.fresh_wtr)):
+            if rate is not None:
+                rates.append(
+                    EvalResult(
+                        task_type="text-generation",
+                        dataset_type="humor-distill",
+                        dataset_name=f"literals, {row.split}",
+                        dataset_config=row.split,
+                        dataset_split=row.split,
+                        metric_type=re.sub("[ -]", "_", kind),
+                        metric_name=f"{kind} {judged}",
+                        metric_value=round(rate, 4),
+                    )
+                )
     data = ModelCardData(
         model_name=title,
         license=licence,
@@ -103,14 +105,6 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
         eval_results=rates,
     )
     return str(data.to_yaml())
-
-
-def _decoding(config: Config, encoder_decoder: bool) -> str:
-    if config.evaluate.beams(encoder_decoder) > 1:
-        return "beam search"
-    if config.evaluate.temperature == 0:
-        return "greedy"
-    return "nucleus sampling"
 
 
 def _plain(text: str) -> str:

@@ -16,7 +16,7 @@ from pipeline.reading.findings import Findings
 from pipeline.reading.joins import Joins, Place
 from pipeline.reading.moved import moved
 from pipeline.rows import jsonl
-from pipeline.rows.records import Drop, Joke, Label, LiteralText, Metric, Verdict
+from pipeline.rows.records import Drop, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row, true_id
 from pipeline.rows.training import Imitation, Margin, Retrieval, Rollout
 from pipeline.runs.files import (
@@ -32,6 +32,7 @@ from pipeline.runs.files import (
     RECORDS,
     ROLLOUTS,
     SELECTION,
+    SETS,
     read_json,
 )
 from pipeline.runs.hashes import file_hash
@@ -51,6 +52,7 @@ BEFORE_ROWS: dict[str, type[Row]] = {
 AFTER_ROWS: dict[str, type[Row]] = {
     MARGINS: Margin,
     ROLLOUTS: Rollout,
+    SETS: SetVerdict,
     METRICS: Metric,
     DROPPED: Drop,
 }

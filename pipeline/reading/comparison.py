@@ -27,6 +27,8 @@ OUTCOMES = {
     "failed": "failed",
 }
 """What a verdict's outcome is for a, the contestant."""
+RATES = {"WTR": metrics.credits, "fresh": metrics.fresh_credits}
+"""The credits by literal that a rate is the mean of."""
 
 
 def recipes(one: Run, other: Run) -> Iterator[str]:
@@ -75,19 +77,18 @@ def _without_hashes(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class Compared:
-    """A contestant's win-tie rate in two runs.
+    """A contestant's win-tie rate, or its fresh rate, in two runs.
 
-    delta is other - one, paired over the literals that both judged.
+    The difference is other - one, paired over the literals that both judged.
     """
 
     split: str
     contestant: str
+    rate: str
+    """What is compared: WTR or fresh."""
     one: float | None
     other: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    n: int
+    difference: metrics.Difference
 
 
 def compared(one: Run, other: Run) -> list[Compared]:
@@ -103,19 +104,19 @@ def compared(one: Run, other: Run) -> list[Compared]:
     for split, contestant in dict.fromkeys([*left, *right]):
         ours = left.get((split, contestant), [])
         theirs = right.get((split, contestant), [])
-        paired = metrics.difference(theirs, ours)
-        rows.append(
-            Compared(
-                split,
-                contestant,
-                one=metrics.rate(ours),
-                other=metrics.rate(theirs),
-                delta=paired["delta"],
-                low=paired["delta_low"],
-                high=paired["delta_high"],
-                n=paired["n"],
+        for rate, credits in RATES.items():
+            left_credits = credits(ours)
+            right_credits = credits(theirs)
+            rows.append(
+                Compared(
+                    split,
+                    contestant,
+                    rate,
+                    one=metrics.mean(list(left_credits.values())),
+                    other=metrics.mean(list(right_credits.values())),
+                    difference=metrics.difference(right_credits, left_credits),
+                )
             )
-        )
     return rows
 
 
@@ -126,7 +127,7 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     split = {row.id: row.split for row in lookup.literals(run).values()}
     groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for row in jsonl.read(folder / METRICS, records.Metric):
-        if row.vs is None:
+        if row.vs is None and row.contestant != records.TEACHER:
             groups[row.view, row.contestant] = []
     for verdict in jsonl.load(folder / RECORDS, Verdict):
         if verdict.literal_id not in split:

@@ -1,12 +1,13 @@
 """Does a row agree with the rows that it refers to, by id? For verify."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.judging import metrics, verdict
-from pipeline.rows.records import Drop, Joke, Label, Metric, Verdict
+from pipeline.judging import devices, metrics, verdict
+from pipeline.rows.records import Drop, Joke, Label, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row
 from pipeline.rows.training import (
     Imitation,
@@ -98,7 +99,24 @@ class Joins:
         if row.role == "judge":
             _, split = self.literal_of.get(row.literal_id, ("", ""))
             _, author = self.jokes.get(row.a, ("", ""))
-            at.outcomes[split, row.aspect, author][row.literal_id] = row.outcome, metrics.score(row)
+            at.judged[split, row.aspect, author].append(
+                Judged(
+                    row.literal_id,
+                    row.outcome,
+                    metrics.score(row),
+                    (row.literal, row.a_text),
+                    (row.literal, row.b_text),
+                )
+            )
+
+    def _setverdict(self, row: SetVerdict, at: "Place") -> None:
+        for literal, text in zip(row.literal_ids, row.literals, strict=True):
+            same = self.literal_of.get(literal, ("", ""))[0] == text
+            self._unless(same, at, row, f"its literal is not the text of {literal}")
+        for joke, text in zip([*row.a, *row.b], [*row.a_texts, *row.b_texts], strict=True):
+            self._has_joke(row, at, joke, text)
+        outcome = verdict.outcome(row.orders, at.tie_bands["judge"])
+        self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
 
     def _preference(self, row: Preference, at: "Place") -> None:
         at.learned.add(row.id)
@@ -146,8 +164,8 @@ class Joins:
             self._difference(row, row.vs, at)
 
     def _rate(self, row: Metric, at: "Place") -> None:
-        verdicts = at.outcomes.get((row.split, row.aspect, row.contestant), {})
-        counts = Counter(outcome for outcome, _ in verdicts.values())
+        judged = at.judged.get((row.split, row.aspect, row.contestant), [])
+        counts = Counter(one.outcome for one in judged)
         same = (
             row.win == counts["a"]
             and row.loss == counts["b"]
@@ -156,20 +174,29 @@ class Joins:
             and row.failed == counts["failed"]
         )
         self._unless(same, at, row, f"the verdicts say {dict(counts)}")
-        mean = _mean([score for _, score in verdicts.values() if score is not None])
+        mean = metrics.mean(list(_credits(judged).values()))
         self._unless(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
+        if row.schema_ not in Metric.earlier:
+            fresh = metrics.mean(list(_fresh_credits(judged).values()))
+            same = _close(row.fresh_wtr, fresh)
+            self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")
 
     def _difference(self, row: Metric, baseline: str, at: "Place") -> None:
-        ours = at.outcomes.get((row.split, row.aspect, row.contestant), {})
-        theirs = at.outcomes.get((row.split, row.aspect, baseline), {})
-        deltas = []
-        for literal in ours.keys() & theirs.keys():
-            _, our_score = ours[literal]
-            _, their_score = theirs[literal]
-            if our_score is not None and their_score is not None:
-                deltas.append(our_score - their_score)
-        same = _close(row.delta, _mean(deltas))
+        ours = _credits(at.judged.get((row.split, row.aspect, row.contestant), []))
+        theirs = _credits(at.judged.get((row.split, row.aspect, baseline), []))
+        deltas = [ours[literal] - theirs[literal] for literal in ours.keys() & theirs.keys()]
+        same = _close(row.delta, metrics.mean(deltas))
         self._unless(same, at, row, "delta is not the mean difference of the verdicts' scores")
+
+
+class Judged(NamedTuple):
+    """What figures need of a verdict of the judge's."""
+
+    literal_id: str
+    outcome: str
+    score: float | None
+    answer: devices.Answer
+    teachers: devices.Answer
 
 
 @dataclass
@@ -186,14 +213,27 @@ class Place:
     prompts: set[str] = field(default_factory=set)
     """The literals of llmr's prompts."""
     margins: set[str] = field(default_factory=set)
-    outcomes: dict[tuple[str, str, str], dict[str, tuple[str, float | None]]] = field(
-        default_factory=lambda: defaultdict(dict)
+    judged: dict[tuple[str, str, str], list[Judged]] = field(
+        default_factory=lambda: defaultdict(list)
     )
-    """Outcome and score by (split, aspect, contestant) and literal."""
+    """The judge's verdicts by split, aspect and contestant."""
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _credits(judged: Sequence[Judged]) -> dict[str, float]:
+    """The contestant's by literal."""
+    return metrics.by_literal(
+        (one.literal_id, one.score) for one in judged if one.score is not None
+    )
+
+
+def _fresh_credits(judged: Sequence[Judged]) -> dict[str, float]:
+    """The same, each answer's weighed by how fresh it is."""
+    weights = devices.freshness([one.answer for one in judged], [one.teachers for one in judged])
+    weighed = []
+    for one, weight in zip(judged, weights, strict=True):
+        if one.score is not None:
+            weighed.append((one.literal_id, one.score * weight))
+    return metrics.by_literal(weighed)
 
 
 def _close(recorded: float | None, computed: float | None) -> bool:

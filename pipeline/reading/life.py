@@ -20,6 +20,7 @@ from pipeline.runs.files import (
     RECORDS,
     ROLLOUTS,
     SELECTION,
+    SETS,
 )
 from pipeline.runs.step import Step
 
@@ -119,6 +120,11 @@ class Life:
             yield _below(row["text"])
         for row in files.get(SELECTION, []):
             yield from self.verdict(row, row["outcome"])
+        for row in files.get(SETS, []):
+            title = f"{row['contestant']}, {len(row['a'])} answers at once"
+            title += f": {words.get(row['outcome'], row['outcome'])}"
+            yield self.head(row["id"], title)
+            yield from self.orders(row)
 
     def agreement(self, files: Files) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):
@@ -144,6 +150,10 @@ class Life:
         for side in ("a", "b"):
             joke = clean(row[f"{side}_text"])
             yield Padding(Text.assemble(f"{side}  ", self.id(row[side]), "  ", joke), INDENT)
+        yield from self.orders(row)
+
+    def orders(self, row: dict[str, Any]) -> Iterator[RenderableType]:
+        """What each of the two presentations says."""
         for order in row["orders"]:
             why = order["error"] or order["reason"] or order["raw"] or ""
             text = Text.assemble((f"{self.order(order)}  ", "dim"), clean(why))

@@ -25,6 +25,7 @@ from pipeline.runs.files import (
     RECORDS,
     ROLLOUTS,
     SELECTION,
+    SETS,
     SETTINGS,
 )
 from pipeline.runs.run import Run
@@ -39,6 +40,7 @@ ROW_FILES = (
     ANSWERS,
     CANDIDATES,
     SELECTION,
+    SETS,
     METRICS,
     DROPPED,
 )
@@ -51,6 +53,7 @@ KINDS = {
     "q": "prompt",
     "o": "rollout",
     "v": "verdict",
+    "s": "set verdict",
     "p": "preference",
     "r": "ranking",
     "h": "label",

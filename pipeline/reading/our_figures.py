@@ -1,19 +1,21 @@
 """The paper's tables filled with what our finished runs say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pipeline.judging import metrics
+from pipeline.judging import diversity, metrics
 from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.paper_tables import Figure, Table
 from pipeline.reading.published import CRITICS, DATA, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.records import TEACHER, Joke, Verdict
 from pipeline.runs.files import ANSWERS, RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
 AGREEMENT = Step("agreement")
+OURS = ("ours", "ours: fresh", "ours: answers with the most common device", "ours: devices")
+"""Columns of the tables of methods."""
 
 
 def tables(prefix: str) -> list[Table]:
@@ -26,8 +28,8 @@ def tables(prefix: str) -> list[Table]:
             "T4",
             "Data size and feedback frequency, WTR in the domain",
             ("WTR",),
-            ("ours",),
-            [(entry.label, entry.paper, (rate(prefix, entry, "test", 1),)) for entry in DATA],
+            OURS,
+            [(entry.label, entry.paper, figures(prefix, entry, "test", 1)) for entry in DATA],
         ),
         Table(
             "T6",
@@ -57,8 +59,8 @@ def _in_domain(prefix: str) -> Table:
         "T2",
         "WTR in the domain",
         ("GPT-4", "Llama-2"),
-        ("ours",),
-        [(entry.label, entry.paper, (rate(prefix, entry, "test"),)) for entry in METHODS],
+        OURS,
+        [(entry.label, entry.paper, figures(prefix, entry, "test")) for entry in METHODS],
         (*_cost(prefix), *_order(prefix, "test", theirs)),
     )
 
@@ -68,45 +70,69 @@ def _out_of_domain(prefix: str) -> Table:
         "T3",
         "WTR out of the domain",
         ("GPT-4",),
-        ("ours",),
+        OURS,
         [
-            (entry.label, (OUT_OF_DOMAIN.get(entry.label),), (rate(prefix, entry, "ood"),))
+            (entry.label, (OUT_OF_DOMAIN.get(entry.label),), figures(prefix, entry, "ood"))
             for entry in METHODS
         ],
         tuple(_order(prefix, "ood", OUT_OF_DOMAIN)),
     )
 
 
-def rate(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> Figure:
-    """The contestant's WTR over all seeds there are; the interval resamples seeds and literals."""
+def figures(
+    prefix: str, entry: Entry, split: str, seeds: int | None = None
+) -> tuple[Figure, Figure, Figure, Figure]:
+    """The contestant's WTR, fresh rate and variety over all seeds there are.
+
+    The intervals resample seeds and literals; variety is the mean over seeds.
+    """
     by_seed = []
     for seed in range(seeds or SEEDS.get(entry.experiment, 1)):
         run = Run(f"{prefix}-{entry.experiment}-{seed}")
         if run.manifest(EVALUATE):
-            by_seed.append(scores(run, split, entry.contestant))
-    if not by_seed or not all(by_seed):
+            by_seed.append(_verdicts(run, split, entry.contestant))
+    varieties = [diversity.measure(_answers(own, entry.contestant)) for own in by_seed]
+    shares = [variety.device_share for variety in varieties if variety]
+    devices = [variety.effective for variety in varieties if variety]
+    return (
+        _pooled([metrics.credits(own) for own in by_seed], entry),
+        _pooled([metrics.fresh_credits(own) for own in by_seed], entry),
+        Figure(metrics.mean(shares)),
+        Figure(metrics.mean(devices), count=True),
+    )
+
+
+def _answers(verdicts: Sequence[Verdict], contestant: str) -> list[tuple[str, str]]:
+    """What the contestant made of each literal; of the teacher, its reference jokes."""
+    if contestant == TEACHER:
+        return list({row.literal_id: (row.literal, row.b_text) for row in verdicts}.values())
+    return [(row.literal, row.a_text) for row in verdicts]
+
+
+def _pooled(by_seed: Sequence[dict[str, float]], entry: Entry) -> Figure:
+    """The mean credit over seeds and literals; nothing for the teacher, which is not judged."""
+    if entry.contestant == TEACHER or not by_seed or not all(by_seed):
         return Figure()
     value, low, high = metrics.pooled(by_seed)
     means = tuple(sum(credit.values()) / len(credit) for credit in by_seed)
     return Figure(value, low, high, min(map(len, by_seed)), means)
 
 
-def scores(run: Run, split: str, contestant: str) -> dict[str, float]:
-    """The contestant's credit for each literal of a split whose overall verdict did not fail."""
+def _verdicts(run: Run, split: str, contestant: str) -> list[Verdict]:
+    """The overall verdicts on a contestant's answers to a split; the teacher's are those on all."""
     folder = run.at(EVALUATE)
     config = run.config()
     inside = set()
     if config:
         inside = {row.id for row in literals(config, split)}
     author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
-    credit = {}
+    verdicts = []
     for verdict in jsonl.read(folder / RECORDS, Verdict):
         if verdict.literal_id not in inside or verdict.aspect != "overall":
             continue
-        score = metrics.score(verdict)
-        if score is not None and author[verdict.a] == contestant:
-            credit[verdict.literal_id] = score
-    return credit
+        if contestant in (TEACHER, author[verdict.a]):
+            verdicts.append(verdict)
+    return verdicts
 
 
 def _agreement(prefix: str, entry: Entry) -> tuple[Figure, ...]:
@@ -154,7 +180,7 @@ def _order(prefix: str, split: str, paper: dict[str, float | None]) -> Iterator[
     ours = {}
     for entry in METHODS:
         if entry.label in theirs:
-            value = rate(prefix, entry, split).value
+            value = figures(prefix, entry, split)[0].value
             if value is None:
                 return
             ours[entry.label] = value

@@ -19,7 +19,7 @@ DRAWN = ("T2", "T3", "T4")
 class Figure:
     """Ours: a rate with its 95 % interval, from n literals (or pairs) and some seeds.
 
-    None where there is no run.
+    None where there is no run; no interval where it is the mean of seeds alone.
     """
 
     value: float | None = None
@@ -27,10 +27,16 @@ class Figure:
     high: float | None = None
     n: int = 0
     seeds: tuple[float, ...] = ()
+    count: bool = False
+    """It is no rate, and not shown in percent."""
 
     def __str__(self) -> str:
-        if self.value is None or self.low is None or self.high is None:
+        if self.value is None:
             return "-"
+        if self.count:
+            return f"{self.value:.1f}"
+        if self.low is None or self.high is None:
+            return f"{100 * self.value:.1f}"
         return f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
@@ -64,6 +70,8 @@ def markdown(tables: Sequence[Table]) -> str:
         '# The tables of "Small But Funny" (arXiv 2402.18113), the paper\'s numbers beside ours',
         "",
         "Percent; ours with 95 % intervals that resample seeds and literals, and each seed's rate.",
+        "In the fresh rate an answer counts less the more of a student's answers add the same",
+        "words to their sentences (their device); devices are an effective number.",
         "",
     ]
     for table in tables:
@@ -97,12 +105,11 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 def _numbers(figure: Figure) -> list[float | None]:
     """Value, low and high in percent, n and seeds; what there is none of stays empty."""
-    rates = [_hundred(rate) for rate in (figure.value, figure.low, figure.high)]
+    factor = 1 if figure.count else 100
+    rates: list[float | None] = []
+    for rate in (figure.value, figure.low, figure.high):
+        rates.append(None if rate is None else round(factor * rate, 4))
     return [*rates, figure.n or None, len(figure.seeds) or None]
-
-
-def _hundred(rate: float | None) -> float | None:
-    return None if rate is None else round(100 * rate, 4)
 
 
 def drawing(tables: Sequence[Table]) -> str:

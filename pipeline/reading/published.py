@@ -23,6 +23,7 @@ class Entry:
 
 
 METHODS = (
+    Entry("the teacher", (None, None), "dpo", "teacher"),
     Entry("imitation (sft)", (None, None), "dpo", "sft"),
     Entry("FT", (30, 28), "ft", "round-1"),
     Entry("SD", (35, 36), "sd", "round-1"),

@@ -5,17 +5,21 @@ Values to values.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
-from pipeline.judging import metrics
+from pipeline.judging import devices, diversity, metrics
 from pipeline.rows.records import Joke, Metric
 
 ENDING = 3
 """Words of an answer's end that are compared."""
-SAME_ENDING = 2.0
-"""Collapse is named where a student has more than twice the teacher's share of one ending."""
-RARE_ENDING = 0.1
-"""No share up to this is collapse, however rare the ending is with the teacher."""
+SAME = 2.0
+"""Collapse is named where a student has more than twice the teacher's share of one device, or of
+one ending."""
+RARE = 0.1
+"""No share up to this is collapse, however rare it is with the teacher."""
+NOTHING: dict[str, None] = dict.fromkeys(field.name for field in fields(diversity.Diversity))
+"""The variety of no answers."""
 FEWER_BIGRAMS = 0.75
 """So it is under three quarters of the teacher's distinct bigrams."""
 LONGER = 1.33
@@ -50,8 +54,10 @@ def spread(
         literals = [literal for literal, _ in pairs]
         texts = [text for _, text in pairs]
         ending, share = common_ending(texts)
+        measured = diversity.measure([pair for pair in pairs if pair[1]])
         spreads.append(
             {
+                **(asdict(measured) if measured else NOTHING),
                 "author": author,
                 "answers": len(texts),
                 "length_ratio": metrics.length_ratio(texts, literals),
@@ -98,7 +104,15 @@ def collapse(spreads: Sequence[dict[str, Any]]) -> list[str]:
 def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
     lines = []
     name = student["author"]
-    if student["ending_share"] > max(RARE_ENDING, SAME_ENDING * teacher["ending_share"]):
+    device_share = student["device_share"] or 0
+    usual_share = teacher["device_share"] or 0
+    if student["device"] != devices.BLANK and device_share > max(RARE, SAME * usual_share):
+        lines.append(
+            f"{name} says one thing often: {percent(device_share, 0)} of its answers add "
+            f"“{student['device']}” to their sentence (the teacher's most common device: "
+            f"{percent(usual_share, 0)})."
+        )
+    elif student["ending_share"] > max(RARE, SAME * teacher["ending_share"]):
         share = percent(student["ending_share"], 0)
         usual = percent(teacher["ending_share"], 0)
         lines.append(

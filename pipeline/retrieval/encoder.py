@@ -111,15 +111,26 @@ def load(config: Config, folder: Path | None = None) -> Any:
         torch.manual_seed(config.seed)
         words = StaticEmbedding(student.load_tokenizer(config), embedding_dim=settings.dim)
         return library.SentenceTransformer(modules=[words, Normalize()], device=device)
-    here = folder or local_folder(settings.model)
-    revision = None if here else settings.revision
+    if folder is None:
+        return pretrained(config, "retriever.model", settings.model, settings.revision)
+    return pretrained(config, "retriever.model", str(folder), None)
+
+
+def pretrained(config: Config, key: str, name: str, revision: str | None) -> Any:
+    """An encoder from a folder or the Hub, which the configuration names at `key`.
+
+    StudentError where it cannot be found.
+    """
+    library = _library()
+    device = student.device(config.runtime)
+    here = local_folder(name)
     try:
         return library.SentenceTransformer(
-            str(here or settings.model), revision=revision, device=device
+            str(here or name), revision=None if here else revision, device=device
         )
     except (OSError, ValueError) as error:
         raise StudentError(
-            f"retriever.model = {settings.model!r}: {str(error).splitlines()[0]}\n"
+            f"{key} = {name!r}: {str(error).splitlines()[0]}\n"
             "Give a folder with a modules.json or a config.json, or the id of a model on the Hub "
             "that this machine can reach."
         ) from None

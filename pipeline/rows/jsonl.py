@@ -72,7 +72,7 @@ def parse(line: bytes, kind: type[R], where: str) -> R:
             field = ".".join(map(str, fault["loc"])) or "line"
             faults.append(f"{field}: {fault['msg']}")
         raise DataError(f"{where}: not a {kind.kind} row: {'; '.join(faults)}") from None
-    if row.schema_ != kind.kind:
+    if row.schema_ not in (kind.kind, *kind.earlier):
         _other_schema(line, kind, where)
     return row
 

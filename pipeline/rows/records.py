@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.rows.row import Row
 from pipeline.vocabulary import Aspect, Outcome, Split
 
+TEACHER = "teacher"
+"""The author of the jokes that students imitate and are compared with."""
+
 
 class LiteralText(Row):
     """A literal sentence: what every contestant is asked to say funnier."""
@@ -56,7 +59,8 @@ class Order(BaseModel):
 class Verdict(Row):
     """Two jokes about one literal, judged in both orders by the critic or the judge."""
 
-    kind: ClassVar[str] = "verdict/1"
+    kind: ClassVar[str] = "verdict/2"
+    earlier = ("verdict/1",)
     identity = ("v", "role", "aspect", "a", "b")
     literal_id: str
     literal: str
@@ -66,6 +70,30 @@ class Verdict(Row):
     b: str
     a_text: str
     b_text: str
+    orders: list[Order]
+    p_a: float | None
+    """Mean of the two orders' p_a; null when the verdict failed."""
+    outcome: Outcome
+    decoding: str | None = None
+    """How the student wrote a, where the judge compares it with its teacher's b; else null."""
+
+
+class SetVerdict(Row):
+    """A contestant's answers to several literals and the teacher's, each shown as one set."""
+
+    kind: ClassVar[str] = "set_verdict/1"
+    identity = ("s", "contestant", "aspect", "a", "b")
+    contestant: str
+    split: Split
+    aspect: Aspect
+    literal_ids: list[str]
+    literals: list[str]
+    a: list[str]
+    """Ids of the contestant's answers, in the order of the literals."""
+    b: list[str]
+    """Of the teacher's."""
+    a_texts: list[str]
+    b_texts: list[str]
     orders: list[Order]
     p_a: float | None
     """Mean of the two orders' p_a; null when the verdict failed."""
@@ -122,9 +150,12 @@ class Failure(Row):
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
-    kind: ClassVar[str] = "metric/1"
+    kind: ClassVar[str] = "metric/2"
+    earlier = ("metric/1",)
     identity = ("m", "contestant", "split", "judge", "aspect", "vs")
     contestant: str
+    """With `-sampled` behind the name where it did not answer as the contract has it; or the
+    teacher, of whose reference jokes there are figures of variety alone."""
     split: str
     judge: str
     aspect: str
@@ -147,6 +178,31 @@ class Metric(Row):
     distinct_1: float | None = None
     distinct_2: float | None = None
     repeats: float | None = None
+    decoding: str | None = None
+    """How the contestant's answers were decoded; null for the teacher and for what decodes
+    nothing."""
+    fresh_wtr: float | None = None
+    """WTR where an answer counts less the more of the contestant's answers use its device."""
+    fresh_low: float | None = None
+    fresh_high: float | None = None
+    fresh_delta: float | None = None
+    fresh_delta_low: float | None = None
+    fresh_delta_high: float | None = None
+    set_rate: float | None = None
+    """How often its answers to several sentences, shown together, tie or beat the teacher's."""
+    set_low: float | None = None
+    set_high: float | None = None
+    sets: int | None = None
+    device: str | None = None
+    """What most of its answers add to their sentences; blanks are words of the sentence."""
+    device_share: float | None = None
+    devices_100: float | None = None
+    effective: float | None = None
+    effective_low: float | None = None
+    effective_high: float | None = None
+    self_bleu: float | None = None
+    compression: float | None = None
+    embedding_diversity: float | None = None
 
     @property
     def view(self) -> str:

@@ -27,6 +27,8 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     kind: ClassVar[str]
+    earlier: ClassVar[tuple[str, ...]] = ()
+    """Schemas of earlier versions that are read as this one; what they lack is at its default."""
     identity: ClassVar[tuple[str, ...]]
     """The letter of its ids, and the fields whose content they are of."""
 

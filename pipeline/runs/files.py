@@ -49,6 +49,8 @@ ROLLOUTS = "rollouts.jsonl"
 
 ANSWERS = "answers.jsonl"
 """What the contestants answered."""
+SETS = "sets.jsonl"
+"""The judge's verdicts on several answers at a time."""
 METRICS = "metrics.jsonl"
 """evaluate's figures."""
 CANDIDATES = "candidates.jsonl"

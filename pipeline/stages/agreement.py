@@ -24,7 +24,7 @@ from pipeline.rows.row import Row, content_id, make, writable
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
-VERSION = 2
+VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:

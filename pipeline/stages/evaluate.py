@@ -4,26 +4,26 @@ The win-tie rate is that of "Small But Funny" (arXiv 2402.18113); both orders of
 judged.
 """
 
+import functools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, combinations, product
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 from pipeline import prompts as templates
+from pipeline.config.student import Generation, Sampled
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
-from pipeline.judging import best_of, choice, metrics, tally
+from pipeline.judging import best_of, choice, figures, sets, tally
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, LiteralText, Metric, Verdict
+from pipeline.rows.records import Joke, LiteralText, SetVerdict, Verdict
 from pipeline.rows.row import Row, make
-from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION
+from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION, SETS
 from pipeline.runs.step import Step
 
-VERSION = 2
-Verdicts = dict[tuple[str, str], list[Verdict]]
-"""The judge's, by aspect and contestant."""
+VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -32,7 +32,10 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return ("student", *templates.CRITIC, "judge")
+    names = ["student", *templates.CRITIC, "judge"]
+    if config.judge.sets:
+        names.append(sets.PROMPT)
+    return names
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -54,9 +57,18 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     critic = config.critic
     n = config.evaluate.best_of
     about = sum(literals[split] for split in config.evaluate.splits)
-    contestants = 2 + len(config.rounds) + bool(n) + bool(config.retriever)
-    calls = 2 * contestants * about * len(judge.aspects)
+    trained = 1 + len(config.rounds)
+    contestants = 1 + trained + bool(n) + bool(config.retriever)
+    answers = contestants * about
+    if config.evaluate.sampled:
+        contestants += trained
+        answers += trained * about * config.evaluate.sampled.answers
+    calls = 2 * answers * len(judge.aspects)
     asked = [Expected(judge.endpoint, "judge", calls, judge.max_tokens)]
+    if judge.sets:
+        whole = sum(literals[split] // judge.sets for split in config.evaluate.splits)
+        calls = 2 * contestants * whole
+        asked.append(Expected(judge.endpoint, sets.PROMPT, calls, judge.max_tokens))
     if n:
         asked.append(Expected(critic.endpoint, "critic", 2 * (n - 1) * about, critic.max_tokens))
     return asked
@@ -70,24 +82,70 @@ def run(context: Context) -> Iterator[Verdict]:
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
-    verdicts: Verdicts = defaultdict(list)
+    decodings = _decodings(context)
+    verdicts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects), "calls") as progress:
         judged = chain.from_iterable(
             choice.verdicts("judge", settings, context.door(progress), pairs, aspect)
             for aspect in settings.aspects
         )
         for verdict in tally.counted(context, settings, judged):
-            verdicts[verdict.aspect, author_of[verdict.a]].append(verdict)
-            yield verdict
+            author = author_of[verdict.a]
+            verdicts[verdict.aspect, author].append(verdict)
+            yield verdict.model_copy(update={"decoding": decodings[author]})
     train = {literal.id for literal in context.literals("train")}
-    trained_on = {joke.text for joke in teacher if joke.literal_id in train}
-    rows = list(
-        figures(literals, reference, answers, verdicts, settings.endpoint.model, trained_on)
+    evaluation = figures.Evaluation(
+        literals,
+        reference,
+        answers,
+        verdicts,
+        _set_verdicts(context, literals, answers, reference),
+        settings.endpoint.model,
+        {joke.text for joke in teacher if joke.literal_id in train},
+        decodings,
+        _encoder(context),
     )
+    rows = list(figures.rows(evaluation))
     jsonl.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
     _leave_out(context, literals, reference, answers)
-    print(table(rows))
+    print(figures.table(rows))
+
+
+def _set_verdicts(
+    context: Context,
+    literals: list[LiteralText],
+    answers: list[Joke],
+    reference: dict[str, Joke],
+) -> list[SetVerdict]:
+    """The judge's verdicts on sets of answers, where it is asked for them."""
+    settings = context.config.judge
+    if settings.sets is None:
+        return []
+    given: dict[str, dict[str, Joke]] = defaultdict(dict)
+    for joke in answers:
+        given[joke.author].setdefault(joke.literal_id, joke)
+    shown = []
+    for own in given.values():
+        shown += sets.sets(literals, own, reference, settings.sets)
+    with Progress(f"{context.step}, sets", 2 * len(shown), "calls") as progress:
+        judged = list(sets.verdicts(settings, context.door(progress), shown))
+    jsonl.write(context.folder / SETS, judged)
+    context.files.append(context.folder / SETS)
+    return judged
+
+
+def _encoder(context: Context) -> Callable[[Sequence[str]], Any] | None:
+    """Texts to embeddings, where the configuration names an encoder."""
+    settings = context.config.evaluate
+    if settings.encoder is None:
+        return None
+    from pipeline.retrieval import encoder
+
+    model = encoder.pretrained(
+        context.config, "evaluate.encoder", settings.encoder, settings.encoder_revision
+    )
+    return functools.partial(encoder.vectors, model)
 
 
 def _leave_out(
@@ -98,47 +156,74 @@ def _leave_out(
     It is counted from the answers, as an interrupted attempt may have written some of them.
     """
     context.drops.clear()
-    given = {(joke.author, joke.literal_id): joke for joke in answers}
+    given: dict[tuple[str, str], list[Joke]] = defaultdict(list)
+    for joke in answers:
+        given[joke.author, joke.literal_id].append(joke)
     for literal in literals:
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
             continue
         for name in _contestants(context):
-            answer = given.get((name, literal.id))
-            if answer is None or not answer.text:
-                what = answer.id if answer else literal.id
+            own = given[name, literal.id]
+            missing = [joke.id for joke in own if not joke.text] if own else [literal.id]
+            for what in missing:
                 context.drop(
                     literal.id, what, "answer, empty or not fitting the student's context", name
                 )
 
 
-def _contestants(context: Context) -> dict[str, str]:
-    """The contestants, and the student that answers for each."""
-    n = context.config.evaluate.best_of
-    contestants = {"base": "base"}
+class Contestant(NamedTuple):
+    """Who answers, and how."""
+
+    student: str
+    """The input whose weights they are; base for none, retriever for one that looks up."""
+    how: Literal["decoded", "chosen", "sampled", "looked up"] = "decoded"
+
+
+def _contestants(context: Context) -> dict[str, Contestant]:
+    """The contestants by their names; the last is the last round's student as it is exported."""
+    settings = context.config.evaluate
+    contestants = {"base": Contestant("base")}
     if "retriever" in context.inputs:
-        contestants["retriever"] = "retriever"
-    contestants["sft"] = "sft"
-    if n:
-        contestants[best_of.name(n)] = "sft"
+        contestants["retriever"] = Contestant("retriever", "looked up")
     for name in context.inputs:
-        if name not in ("teacher", "retriever"):
-            contestants[name] = name
+        if name in ("teacher", "retriever"):
+            continue
+        if settings.sampled:
+            contestants[f"{name}-sampled"] = Contestant(name, "sampled")
+        contestants[name] = Contestant(name)
+        if name == "sft" and settings.best_of:
+            contestants[best_of.name(settings.best_of)] = Contestant("sft", "chosen")
     return contestants
 
 
+def _decodings(context: Context) -> dict[str, str | None]:
+    """How each contestant's answers come about."""
+    from pipeline.models import student
+
+    encoder_decoder = student.is_encoder_decoder(context.config)
+    evaluated = context.config.evaluate
+    said: dict[str, str | None] = {
+        "decoded": evaluated.decoding(encoder_decoder),
+        "chosen": context.config.sample.decoding(encoder_decoder),
+        "sampled": evaluated.how_sampled().decoding(encoder_decoder),
+        "looked up": None,
+    }
+    return {name: said[contestant.how] for name, contestant in _contestants(context).items()}
+
+
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
-    """One answer per contestant and literal.
+    """The answers of each contestant, one for each literal unless they are sampled.
 
     A contestant that an interrupted attempt finished is read back.
     """
     path = context.folder / ANSWERS
     if not path.exists():
         parts = []
-        for name, student in _contestants(context).items():
+        for name, contestant in _contestants(context).items():
             part = context.folder / f"answers-{name}.jsonl"
             if not part.exists():
-                jsonl.write(part, _answers_of(context, name, student, literals))
+                jsonl.write(part, _answers_of(context, name, contestant, literals))
             parts.append(part)
         jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
     for part in context.folder.glob("answers-*.jsonl"):
@@ -153,27 +238,34 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
 
 
 def _answers_of(
-    context: Context, name: str, student_name: str, literals: list[LiteralText]
+    context: Context, name: str, contestant: Contestant, literals: list[LiteralText]
 ) -> Iterable[Joke]:
     """A contestant's answers, by the student that answers for it."""
     from pipeline.models import casting, generation, student
 
-    if name == "retriever":
+    if contestant.how == "looked up":
         return _retrieved(context, literals)
     weights = None
-    step = context.inputs.get(student_name)
+    step = context.inputs.get(contestant.student)
     if step:
         weights = student.weights(context.run, step)
     tokenizer = student.load_tokenizer(context.config)
     model = student.load(context.config, weights)
     casting.tell(context.run, step)
-    if name != student_name:
+    if contestant.how == "chosen":
         return best_of.answers(context, model, tokenizer, literals)
-    tasks = [generation.Task(literal, name, 0) for literal in literals]
+    settings: Generation = context.config.evaluate
+    number = 1
+    if contestant.how == "sampled":
+        settings = context.config.evaluate.how_sampled()
+        number = (context.config.evaluate.sampled or Sampled()).answers
+    tasks = []
+    for literal in literals:
+        tasks += [generation.Task(literal, name, index) for index in range(number)]
     writing = generation.Writing(
         context.config, str(context.step), context.drop, context.kept(Joke)
     )
-    return generation.write_jokes(writing, model, tokenizer, tasks, context.config.evaluate)
+    return generation.write_jokes(writing, model, tokenizer, tasks, settings)
 
 
 def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
@@ -192,77 +284,3 @@ def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
             index=0,
             call=None,
         )
-
-
-def figures(
-    literals: list[LiteralText],
-    reference: dict[str, Joke],
-    answers: list[Joke],
-    verdicts: Verdicts,
-    judge_model: str,
-    trained_on: set[str],
-) -> Iterator[Metric]:
-    """Metric rows per split, aspect and contestant, then the contestants' differences in pairs."""
-    splits = list(dict.fromkeys(literal.split for literal in literals))
-    contestants = list(dict.fromkeys(joke.author for joke in answers))
-    aspects = list(dict.fromkeys(aspect for aspect, _ in verdicts)) or ["overall"]
-    for split, aspect in product(splits, aspects):
-        inside = {literal.id for literal in literals if literal.split == split}
-        answerable = inside & reference.keys()
-        common = {"split": split, "judge": judge_model, "aspect": aspect}
-        judged: dict[str, list[Verdict]] = {}
-        for name in contestants:
-            own = verdicts.get((aspect, name), [])
-            judged[name] = [verdict for verdict in own if verdict.literal_id in inside]
-            given = [joke for joke in answers if joke.author == name and joke.literal_id in inside]
-            texts = [joke.text for joke in given]
-            yield make(
-                Metric,
-                contestant=name,
-                **common,
-                **metrics.win_tie_rate(judged[name]),
-                no_reference=len(inside) - len(answerable),
-                no_answer=len(answerable) - sum(bool(text) for text in texts),
-                length_ratio=metrics.length_ratio(texts, [joke.literal for joke in given]),
-                distinct_1=metrics.distinct(texts, 1),
-                distinct_2=metrics.distinct(texts, 2),
-                repeats=metrics.repeats(texts, trained_on),
-            )
-        for earlier, later in combinations(contestants, 2):
-            difference = metrics.difference(judged[later], judged[earlier])
-            yield make(Metric, contestant=later, vs=earlier, **common, **difference)
-
-
-def table(rows: list[Metric]) -> str:
-    """The win-tie rates and their differences, as a person reads them."""
-    title = f"Win-tie rate against the teacher, judged by {rows[0].judge}" if rows else ""
-    lines = [
-        "",
-        title,
-        "",
-        f"{'split':<11} {'contestant':<11} {'WTR':>6}  {'95 % interval':<15} {'n':>5} {'win':>5} "
-        f"{'tie':>5} {'loss':>5}  incons.  failed",
-    ]
-    lines += [_rate_line(row) for row in rows if row.vs is None]
-    head = f"{'split':<11} {'difference':<22} {'WTR':>7}  95 % interval, paired over literals"
-    lines += ["", head]
-    lines += [_difference_line(row) for row in rows if row.vs and row.delta is not None]
-    return "\n".join([*lines, ""])
-
-
-def _rate_line(row: Metric) -> str:
-    rate = "-"
-    interval = "-"
-    if row.wtr is not None:
-        rate = f"{row.wtr:.3f}"
-        interval = f"{row.low:.3f} - {row.high:.3f}"
-    return (
-        f"{row.view:<11} {row.contestant:<11} {rate:>6}  {interval:<15} {row.n:>5} {row.win:>5} "
-        f"{row.tie:>5} {row.loss:>5}  {row.inconsistent:>7}  {row.failed:>6}"
-    )
-
-
-def _difference_line(row: Metric) -> str:
-    names = f"{row.contestant} - {row.vs}"
-    interval = f"{row.delta_low:+.3f} - {row.delta_high:+.3f}"
-    return f"{row.view:<11} {names:<22} {row.delta:>+7.3f}  {interval}"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.judging.metrics import score
+from pipeline.judging import devices, metrics
 from pipeline.reading import comparison
 from pipeline.runs.manifest import seal
 from pipeline.runs.run import Run
@@ -26,17 +26,20 @@ def test_recipes_and_figures(cli, data):
     assert "  - seed = 0\n  + seed = 3\n" in said
     assert "    reads other rows or weights of critic\n" in said
     for row in comparison.compared(Run("v1"), Run("v2")):
-        ours = {
-            v.literal_id: score(v) for v in comparison.judged(Run("v1"))[row.split, row.contestant]
-        }
-        theirs = {
-            v.literal_id: score(v) for v in comparison.judged(Run("v2"))[row.split, row.contestant]
-        }
-        assert row.n == len(ours) == 6
-        assert row.delta == pytest.approx(sum(theirs[key] - ours[key] for key in ours) / 6)
-        assert row.low <= row.delta <= row.high
+        weights = {"WTR": lambda verdicts: None, "fresh": devices.fresh_weights}[row.rate]
+        ours, theirs = [
+            metrics.credits(verdicts, weights(verdicts))
+            for verdicts in (
+                comparison.judged(Run(name))[row.split, row.contestant] for name in ("v1", "v2")
+            )
+        ]
+        delta, low, high, n = row.difference
+        assert n == len(ours) == 6
+        assert delta == pytest.approx(sum(theirs[key] - ours[key] for key in ours) / 6)
+        assert low <= delta <= high
         assert (
-            f"{row.contestant:<11} {row.one:>12.3f} {row.other:>12.3f} {row.delta:>+11.3f}" in said
+            f"{row.contestant:<13} {row.rate:<5} {row.one:>12.3f} {row.other:>12.3f} {delta:>+11.3f}"
+            in said
         )
 
 
@@ -44,7 +47,7 @@ def test_only_common_literals_are_compared(cli, data):
     make_run("v1", 60)
     make_run("v2", 120, seed=1)
     found = comparison.compared(Run("v1"), Run("v2"))
-    assert {row.n for row in found} == {6}
+    assert {row.difference.n for row in found} == {6}
 
 
 def test_the_words_of_a_prompt_are_shown_line_by_line(cli, data):

@@ -97,11 +97,16 @@ def test_the_page_is_self_contained_and_what_models_wrote_is_text(page):
 def test_the_page_says_what_a_person_needs(page):
     text = page.read_text()
     for row in rows(page.parent / "evaluate/metrics.jsonl"):
-        if row["vs"] is None:
-            assert f">{row['wtr']:.3f}<" in text
+        if row["vs"] is None and row["contestant"] != "teacher":
+            for name in ("wtr", "fresh_wtr"):
+                assert f">{row[name]:.3f}<" in text
             assert f"{row['low']:.3f} to {row['high']:.3f}" in text
+            assert f"{row['fresh_low']:.3f} to {row['fresh_high']:.3f}" in text
     for words in (
         "round-1 ties or beats its teacher in",
+        "; its fresh rate, in which what it says often counts less, is",
+        "Share of the most common device on test",
+        "self-BLEU",
         "Note:",
         "margin grew",
         "v1 against v0",
@@ -135,6 +140,8 @@ def test_collapse_is_named_against_the_teacher():
         usual = {
             "ending": "x",
             "ending_share": 0.1,
+            "device": "\u2026 lol",
+            "device_share": 0.1,
             "distinct_2": 0.6,
             "length_ratio": 1.6,
             "repeats": 0.0,
@@ -150,6 +157,18 @@ def test_collapse_is_named_against_the_teacher():
         "most common "
         "ending: 10 %)."
     ]
+    said = variety.collapse(
+        [
+            spread("teacher"),
+            spread("sft", device="\u2026 which the \u2026 will mention", device_share=0.3),
+        ]
+    )
+    assert said == [
+        "sft says one thing often: 30 % of its answers add “… which the … will mention” to their "
+        "sentence (the teacher's most common device: 10 %)."
+    ]
+    copies = spread("base", device="\u2026", device_share=0.9)
+    assert variety.collapse([spread("teacher"), copies]) == []
     assert (
         "distinct-2 is 0.30"
         in variety.collapse([spread("teacher"), spread("sft", distinct_2=0.3)])[0]

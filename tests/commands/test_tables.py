@@ -124,7 +124,13 @@ def test_every_row_has_a_run_that_can_be_configured():
             )
         config = validate(settings, str(path))
         best = f"best-of-{config.evaluate.best_of}"
-        assert entry.contestant in {"sft", best, f"round-{len(config.rounds)}", "retriever"}, entry
+        assert entry.contestant in {
+            "teacher",
+            "sft",
+            best,
+            f"round-{len(config.rounds)}",
+            "retriever",
+        }, entry
         assert experiment.source in ("", *EXPERIMENTS)
     assert [SEEDS[entry.experiment] for entry in METHODS] == [3] * len(METHODS)
 
@@ -149,8 +155,8 @@ def test_how_the_order_compares(runs, monkeypatch):
     order = {"ft": 0.2, "sd": 0.3, "brio": 0.6, "dpo": 0.5, "brio-dpo": 0.7}
     monkeypatch.setattr(
         our_figures,
-        "rate",
-        lambda prefix, entry, split, seeds=None: Figure(order.get(entry.experiment), 0.0, 1.0, 9),
+        "figures",
+        lambda prefix, entry, split, seeds=None: [Figure(order.get(entry.experiment), 0.0, 1.0, 9)],
     )
     said = list(our_figures._order("t", "test", {entry.label: entry.paper[0] for entry in METHODS}))
     theirs, ours = "BRIO-DPO > DPO > BRIO > SD > FT", "BRIO-DPO > BRIO > DPO > SD > FT"

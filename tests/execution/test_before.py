@@ -160,6 +160,10 @@ def test_the_same_version_gives_the_same_rows(cli, old, stage):
     path = Run("rooms").at(step) / "records.jsonl"
     before = path.read_bytes()
     cli(stage, "--run", "rooms", "--force")
+    if stage == "critic":  # 3: verdict/2 has one key more
+        before = before.replace(b'"verdict/1"', b'"verdict/2"').replace(
+            b"}\n", b',"decoding":null}\n'
+        )
     assert path.read_bytes() == before
 
 

@@ -16,6 +16,7 @@ from pipeline.rows.records import Joke, Order, Verdict
 from pipeline.rows.row import make, true_id
 from pipeline.rows.training import Measured
 from pipeline.stages import teacher
+from tests.judging.test_metrics import difference
 
 BAND = 0.05
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=150)
@@ -110,18 +111,16 @@ def test_the_order_of_rows_never_matters(rows, random):
     shuffled = random.sample(rows, len(rows))
     assert metrics.win_tie_rate(shuffled) == metrics.win_tie_rate(rows)
     others = [swapped(row) for row in rows]
-    assert metrics.difference(shuffled, others) == metrics.difference(
-        rows, random.sample(others, len(others))
-    )
+    assert difference(shuffled, others) == difference(rows, random.sample(others, len(others)))
 
 
 @given(verdicts, verdicts)
 def test_a_difference_has_two_ends(ours, theirs):
-    there, back = metrics.difference(ours, theirs), metrics.difference(theirs, ours)
-    assert there["n"] == back["n"] <= min(len(ours), len(theirs))
-    if there["n"]:
-        assert there["delta"] == pytest.approx(-back["delta"])
-        assert there["delta_low"] == pytest.approx(-back["delta_high"])
+    there, back = difference(ours, theirs), difference(theirs, ours)
+    assert there.n == back.n <= min(len(ours), len(theirs))
+    if there.n:
+        assert there.delta == pytest.approx(-back.delta)
+        assert there.low == pytest.approx(-back.high)
 
 
 @given(verdicts)

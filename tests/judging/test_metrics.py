@@ -39,6 +39,10 @@ def verdict(n, name):
     )
 
 
+def difference(ours, theirs):
+    return metrics.difference(metrics.credits(ours), metrics.credits(theirs))
+
+
 @pytest.mark.parametrize(
     ("name", "score"),
     [("win", 1), ("tie", 1), ("loss", 0), ("inconsistent", 0.5), ("half", 0.5), ("failed", None)],
@@ -61,12 +65,7 @@ def test_the_order_of_rows_never_matters():
     rows = [verdict(n, random.Random(n).choice(list(ANSWERS))) for n in range(60)]
     shuffled = random.Random(0).sample(rows, len(rows))
     assert metrics.win_tie_rate(rows) == metrics.win_tie_rate(shuffled)
-    assert metrics.difference(rows, rows[::-1]) == {
-        "delta": 0,
-        "delta_low": 0,
-        "delta_high": 0,
-        "n": sum(row.outcome != "failed" for row in rows),
-    }
+    assert difference(rows, rows[::-1]) == (0, 0, 0, sum(row.outcome != "failed" for row in rows))
 
 
 def test_bootstrap_of_a_known_sample():
@@ -78,9 +77,9 @@ def test_bootstrap_of_a_known_sample():
 def test_differences_are_paired_over_literals():
     ours = [verdict(n, "win") for n in range(10)] + [verdict(10, "failed"), verdict(11, "win")]
     theirs = [verdict(n, "loss" if n < 4 else "win") for n in range(11)]
-    found = metrics.difference(ours, theirs)
-    assert (found["delta"], found["n"]) == (pytest.approx(0.4), 10)
-    assert 0 < found["delta_low"] < 0.4 < found["delta_high"] < 1
+    found = difference(ours, theirs)
+    assert (found.delta, found.n) == (pytest.approx(0.4), 10)
+    assert 0 < found.low < 0.4 < found.high < 1
 
 
 def test_no_verdict_gives_no_number():

@@ -1,0 +1,130 @@
+"""What answers add to their sentences, and how often one adds the same.
+
+An answer's *device* is the words that it adds; words of its sentence, and what comes back of it,
+are blanks: "The kettle broke, and now the kettle wants a raise." has the device "… and now the …
+wants a raise". Values in, values out.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from pipeline.rows.records import Verdict
+from pipeline.similarity import fold
+from pipeline.words import words
+
+BLANK = "\u2026"
+"""Stands for words of the sentence, one or several."""
+NEAR = 0.75
+"""Devices are one from this share of words in common, in order: twice those, over all words of
+both (rapidfuzz's `Indel.normalized_similarity`)."""
+NEAR_COSINE = 0.85
+"""Or, where an encoder is there, from this cosine of their embeddings."""
+FUNCTION_WORD = 0.05
+"""A word in this share of the sentences, and in two of them or more, does not come back when it
+stands in an answer again: it is one like "the"."""
+Answer = tuple[str, str]
+"""A sentence, and what was made of it."""
+Device = tuple[str, ...]
+"""Words and blanks; no words where an answer adds nothing."""
+
+
+def of(answers: Sequence[Answer]) -> list[Device]:
+    """The device of each answer."""
+    given = {literal: _words(literal) for literal, _ in answers}
+    common = _function_words(given.values())
+    return [_device(given[literal], _words(text), common) for literal, text in answers]
+
+
+def _words(text: str) -> list[str]:
+    return words(unicodedata.normalize("NFC", fold(text)))
+
+
+def _function_words(sentences: Iterable[list[str]]) -> set[str]:
+    having: Counter[str] = Counter()
+    total = 0
+    for sentence in sentences:
+        having.update(set(sentence))
+        total += 1
+    return {word for word, count in having.items() if count >= max(2, FUNCTION_WORD * total)}
+
+
+def _device(given: list[str], said: list[str], common: set[str]) -> Device:
+    """What of `said` is neither the sentence, by alignment, nor a word of it that comes back."""
+    blank = set(given) - common
+    sentence: set[int] = set()
+    for block in SequenceMatcher(None, given, said, autojunk=False).get_matching_blocks():
+        sentence.update(range(block.b, block.b + block.size))
+    parts: list[str] = []
+    for place, word in enumerate(said):
+        if place not in sentence and word not in blank:
+            parts.append(word)
+        elif parts[-1:] != [BLANK]:
+            parts.append(BLANK)
+    return tuple(parts)
+
+
+def groups(devices: Sequence[Device], vectors: Any = None) -> list[int]:
+    """Which device each answer uses, as numbers from 0, the commonest device first.
+
+    Devices that are near one another count as one: each joins the nearest of those that are
+    commoner, and else begins a group of its own. `vectors`, (answers, dim) of unit length, are
+    embeddings of the devices, where there is an encoder.
+    """
+    from rapidfuzz import process
+    from rapidfuzz.distance import Indel
+
+    counts = Counter(devices)
+    first = {device: devices.index(device) for device in counts}
+    letters: dict[str, str] = {}
+    leaders: list[str] = []
+    leading: list[int] = []
+    group_of: dict[Device, int] = {}
+    for device in sorted(counts, key=lambda device: (-counts[device], device)):
+        text = "".join(_letter(letters, word) for word in device if word != BLANK)
+        nearest = process.extractOne(
+            text, leaders, scorer=Indel.normalized_similarity, score_cutoff=NEAR
+        )
+        group = nearest[2] if nearest else None
+        if group is None and vectors is not None and leading and text:
+            cosines = vectors[leading] @ vectors[first[device]]
+            if cosines.max() >= NEAR_COSINE:
+                group = int(cosines.argmax())
+        if group is None:
+            group = len(leaders)
+            leaders.append(text)
+            leading.append(first[device])
+        group_of[device] = group
+    return [group_of[device] for device in devices]
+
+
+def _letter(letters: dict[str, str], word: str) -> str:
+    """One character for each word: rapidfuzz compares strings faster than lists."""
+    return letters.setdefault(word, chr(0xF0000 + len(letters)))
+
+
+def uses(answers: Sequence[Answer], vectors: Any = None) -> list[int]:
+    """How many of the answers use the device of each, itself among them."""
+    numbers = groups(of(answers), vectors)
+    counts = Counter(numbers)
+    return [counts[number] for number in numbers]
+
+
+def freshness(answers: Sequence[Answer], teachers: Sequence[Answer]) -> list[float]:
+    """What each answer's credit weighs in the fresh rate: min(1, c / n).
+
+    n is how many of the answers use its device; c is the largest such number among as many of the
+    teacher's, and 1 at least. The weights are of all answers and stay fixed when verdicts are
+    resampled, since resampling repeats devices.
+    """
+    most = max(uses(teachers), default=1)
+    return [min(1.0, max(1, most) / count) for count in uses(answers)]
+
+
+def fresh_weights(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """`freshness` of one contestant's answers a against the teacher's b, by the ids of a."""
+    own = [(verdict.literal, verdict.a_text) for verdict in verdicts]
+    theirs = [(verdict.literal, verdict.b_text) for verdict in verdicts]
+    return dict(zip([verdict.a for verdict in verdicts], freshness(own, theirs), strict=True))

@@ -1,0 +1,186 @@
+"""What evaluate's answers and verdicts come to, as rows of metrics."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+from pipeline.judging import diversity, metrics
+from pipeline.rows.records import TEACHER, Joke, LiteralText, Metric, SetVerdict, Verdict
+from pipeline.rows.row import make
+
+Verdicts = Mapping[tuple[str, str], Sequence[Verdict]]
+"""The judge's, by aspect and contestant."""
+
+
+class Evaluation(NamedTuple):
+    """What there is to make figures of."""
+
+    literals: Sequence[LiteralText]
+    reference: Mapping[str, Joke]
+    """The teacher's first joke, by literal id."""
+    answers: Sequence[Joke]
+    verdicts: Verdicts
+    set_verdicts: Sequence[SetVerdict]
+    judge: str
+    """The judge's model."""
+    trained_on: set[str]
+    """The teacher's jokes about the train literals."""
+    decodings: Mapping[str, str | None]
+    """How each contestant's answers were decoded."""
+    encode: Callable[[Sequence[str]], Any] | None = None
+    """Texts to embeddings of unit length, (texts, dim), where there is an encoder."""
+
+
+def rows(evaluation: Evaluation) -> Iterator[Metric]:
+    """Of each split and aspect the teacher, the contestants, and their differences in pairs."""
+    aspects = list(dict.fromkeys(aspect for aspect, _ in evaluation.verdicts)) or ["overall"]
+    splits = dict.fromkeys(literal.split for literal in evaluation.literals)
+    spreads: dict[str, _Spread] = {split: _Spread(evaluation, split) for split in splits}
+    for split, aspect in product(splits, aspects):
+        yield from _rows(evaluation, spreads[split], split, aspect)
+
+
+def _rows(evaluation: Evaluation, spread: "_Spread", split: str, aspect: str) -> Iterator[Metric]:
+    common: dict[str, Any] = {"split": split, "judge": evaluation.judge, "aspect": aspect}
+    counts = dict.fromkeys(("win", "tie", "loss", "inconsistent", "failed"), 0)
+    told = spread.of[TEACHER]
+    yield make(Metric, contestant=TEACHER, **common, **counts, n=0, **told)
+    credits = {}
+    fresh_credits = {}
+    for name in spread.answered:
+        own = evaluation.verdicts.get((aspect, name), [])
+        judged = [verdict for verdict in own if verdict.literal_id in spread.inside]
+        credits[name] = metrics.credits(judged)
+        fresh_credits[name] = metrics.fresh_credits(judged)
+        yield make(
+            Metric,
+            contestant=name,
+            **common,
+            **metrics.win_tie_rate(judged),
+            **metrics.fresh_rate(judged),
+            **_set_rate(evaluation, split, name) if aspect == "overall" else {},
+            no_reference=len(spread.inside) - len(spread.answerable),
+            no_answer=len(spread.answerable) - spread.answered[name],
+            decoding=evaluation.decodings.get(name),
+            **spread.of[name],
+        )
+    for earlier, later in combinations(credits, 2):
+        plain = metrics.difference(credits[later], credits[earlier])
+        fresh = metrics.difference(fresh_credits[later], fresh_credits[earlier])
+        yield make(
+            Metric,
+            contestant=later,
+            vs=earlier,
+            **common,
+            delta=plain.delta,
+            delta_low=plain.low,
+            delta_high=plain.high,
+            n=plain.n,
+            fresh_delta=fresh.delta,
+            fresh_delta_low=fresh.low,
+            fresh_delta_high=fresh.high,
+        )
+
+
+def _set_rate(evaluation: Evaluation, split: str, name: str) -> dict[str, Any]:
+    """How often the contestant's sets tie or beat the teacher's; nothing where none was judged."""
+    scores = []
+    for verdict in evaluation.set_verdicts:
+        value = metrics.score(verdict)
+        if verdict.split == split and verdict.contestant == name and value is not None:
+            scores.append(value)
+    if not scores:
+        return {}
+    low, high = metrics.interval(scores)
+    return {"set_rate": metrics.mean(scores), "set_low": low, "set_high": high, "sets": len(scores)}
+
+
+class _Spread:
+    """Length and variety of a split's answers, which no verdict changes."""
+
+    def __init__(self, evaluation: Evaluation, split: str) -> None:
+        self.inside = {literal.id for literal in evaluation.literals if literal.split == split}
+        self.answerable = self.inside & evaluation.reference.keys()
+        self.answered: dict[str, int] = {}
+        """How many literals each contestant answered."""
+        self.of: dict[str, dict[str, Any]] = {}
+        """The rows' fields, by author."""
+        self._evaluation = evaluation
+        told = sorted(self.answerable)
+        self._add(TEACHER, [evaluation.reference[literal] for literal in told])
+        by_author: dict[str, list[Joke]] = {}
+        for joke in evaluation.answers:
+            own = by_author.setdefault(joke.author, [])
+            if joke.literal_id in self.inside:
+                own.append(joke)
+        for author, given in by_author.items():
+            self._add(author, given)
+            self.answered[author] = len({joke.literal_id for joke in given if joke.text})
+
+    def _add(self, author: str, given: Sequence[Joke]) -> None:
+        evaluation = self._evaluation
+        texts = [joke.text for joke in given]
+        answers = [(joke.literal, joke.text) for joke in given if joke.text]
+        measured = diversity.measure(answers, evaluation.encode)
+        repeats = metrics.repeats(texts, evaluation.trained_on)
+        self.of[author] = {
+            "length_ratio": metrics.length_ratio(texts, [joke.literal for joke in given]),
+            "distinct_1": metrics.distinct(texts, 1),
+            "distinct_2": metrics.distinct(texts, 2),
+            "repeats": None if author == TEACHER else repeats,
+            **(asdict(measured) if measured else {}),
+        }
+
+
+def table(rows: Sequence[Metric]) -> str:
+    """The rates and their differences, as a person reads them."""
+    title = ""
+    if rows:
+        title = f"Win-tie rate and fresh rate against the teacher, judged by {rows[0].judge}"
+    lines = [
+        "",
+        title,
+        "",
+        f"{'split':<11} {'contestant':<13} {'WTR':>6}  {'95 % interval':<15} {'fresh':>6}  "
+        f"{'95 % interval':<15} {'devices':>7} {'most':>6} {'n':>5} {'win':>5} {'tie':>5} "
+        f"{'loss':>5}  incons.  failed",
+    ]
+    lines += [_rate_line(row) for row in rows if row.vs is None]
+    lines += [
+        "",
+        f"{'split':<11} {'difference':<24} {'WTR':>7}  {'95 % interval':<17} {'fresh':>7}  95 % "
+        "interval, paired over literals",
+    ]
+    lines += [_difference_line(row) for row in rows if row.vs and row.delta is not None]
+    lines += [
+        "",
+        "fresh: an answer counts less the more of the contestant's answers add the same words to "
+        "their sentences.",
+        "devices: how many such additions there are, as an effective number; most: the share of "
+        "the commonest one.",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _rate_line(row: Metric) -> str:
+    effective = "-" if row.effective is None else f"{row.effective:.1f}"
+    share = "-" if row.device_share is None else f"{100 * row.device_share:.0f} %"
+    return (
+        f"{row.view:<11} {row.contestant:<13} {_with_interval(row.wtr, row.low, row.high)} "
+        f"{_with_interval(row.fresh_wtr, row.fresh_low, row.fresh_high)} {effective:>7} "
+        f"{share:>6} {row.n:>5} {row.win:>5} {row.tie:>5} {row.loss:>5}  {row.inconsistent:>7}  "
+        f"{row.failed:>6}"
+    )
+
+
+def _with_interval(rate: float | None, low: float | None, high: float | None) -> str:
+    if rate is None:
+        return f"{'-':>6}  {'-':<15}"
+    return f"{rate:>6.3f}  {f'{low:.3f} - {high:.3f}':<15}"
+
+
+def _difference_line(row: Metric) -> str:
+    wtr = f"{row.delta:>+7.3f}  {f'{row.delta_low:+.3f} - {row.delta_high:+.3f}':<17}"
+    fresh = f"{row.fresh_delta:>+7.3f}  {row.fresh_delta_low:+.3f} - {row.fresh_delta_high:+.3f}"
+    return f"{row.view:<11} {f'{row.contestant} - {row.vs}':<24} {wtr} {fresh}"
