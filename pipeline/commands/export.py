@@ -150,6 +150,7 @@ def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Any:
     if evaluate.temperature > 0 and beams == 1:
         options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
         options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
+        options["min_p"] = evaluate.min_p
     if model.config.is_encoder_decoder:
         for key in ("decoder_start_token_id", "forced_bos_token_id"):
             options[key] = getattr(model.generation_config, key)

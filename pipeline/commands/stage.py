@@ -12,8 +12,12 @@ from pipeline.execution import linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
+from pipeline.reading import headline
+from pipeline.reading.comparison import EVALUATE
+from pipeline.rows import jsonl
+from pipeline.rows.records import Metric
 from pipeline.runs import known
-from pipeline.runs.files import SETTINGS
+from pipeline.runs.files import METRICS, SETTINGS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run, choose
 from pipeline.runs.settings import read_settings
@@ -44,6 +48,10 @@ def run(args: argparse.Namespace) -> None:
         execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
     if dry and dry.total():
         print(dry.total())
+    if args.command == "all" and dry is None and run.manifest(EVALUATE):
+        rows = jsonl.load(run.at(EVALUATE) / METRICS, Metric)
+        if better := headline.better_student(rows, run.name):
+            print(better)
 
 
 def _stored(run: Run, args: argparse.Namespace) -> Run | None:

@@ -17,6 +17,9 @@ TRL_LOSSES = frozenset(
 
 
 class Sft(Section):
+    most_alike: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The share of the teacher's jokes that one device, what a joke adds to its sentence, may have;
+    jokes beyond it are left out. None: all are learned."""
     trainer: Trainer = {}
     """Goes whole to TRL's SFTConfig; for an encoder-decoder to transformers'
     Seq2SeqTrainingArguments."""
@@ -28,19 +31,29 @@ class EarlyStopping(Section):
     The best step is kept, or the starting student where no step was better.
     """
 
-    metric: Literal["reward_accuracy", "wtr"] = "reward_accuracy"
+    metric: Literal["reward_accuracy", "wtr", "fresh_wtr"] = "reward_accuracy"
     """Reward accuracy on held-out pairs (of dpo and brio rounds; others have none, and take their
     last step), or of every round, how often greedy answers tie or beat the teacher's, says the
-    critic."""
+    critic; or that rate where an answer counts less the more of the answers add the same words."""
     patience: Positive = 3
     """Evaluations without a better figure before training ends."""
     literals: Positive = 100
-    """wtr: the validation literals that are answered at each evaluation, the first so many."""
+    """wtr, fresh_wtr: the validation literals that are answered at each evaluation, the first so
+    many."""
 
 
 class Dpo(Section):
     length_ratio: tuple[float, float] = (0.8, 1.2)
     """Bounds of len(chosen) / len(rejected) in student tokens; pairs outside are dropped."""
+    pairing: Literal["verdict", "divpo"] = "verdict"
+    """What is learned of a literal's candidates: each verdict (the paper's), or, from the scores of
+    all, the rarest of the best over the commonest of the worst (DivPO, arXiv 2501.18101)."""
+    divpo_rho: Annotated[float, Field(gt=0, le=0.5)] = 0.3
+    """divpo: how far from the best score, and from the worst, candidates count as best and as
+    worst, as a share of what lies between both."""
+    deviation_weight: Annotated[float, Field(ge=0)] = 0.0
+    """A row weighs by how far what its chosen answer adds is from what other candidates add, to
+    this power (DDPO, arXiv 2503.17126, has 1); 0: all weigh the same."""
     ties: Literal["drop", "rao-kupper"] = "drop"
     """Tied and inconsistent verdicts are dropped, or learned as ties (arXiv 2409.17431, DPO-RK)."""
     tie_nu: Annotated[float, Field(gt=1)] = 3.0

@@ -79,6 +79,9 @@ class Generation(Section):
     """Nucleus sampling's mass."""
     top_k: Positive | None = None
     """Only so many of the likeliest tokens are sampled from; none: all."""
+    min_p: Fraction | None = None
+    """Tokens are left out whose probability is under this share of the likeliest one's (arXiv
+    2407.01082), which keeps high temperatures readable; none: none are."""
     max_new_tokens: Positive = 64
     """The longest answer."""
 
@@ -140,12 +143,13 @@ class Sample(Generation):
         return self
 
     @model_validator(mode="after")
-    def top_k_is_ours(self) -> "Sample":
-        if self.top_k and self.endpoint:
-            raise ValueError(
-                "sample.top_k is no key of the OpenAI protocol: set endpoint.extra_body, if the "
-                "server has one"
-            )
+    def top_k_and_min_p_are_ours(self) -> "Sample":
+        for key in ("top_k", "min_p"):
+            if getattr(self, key) and self.endpoint:
+                raise ValueError(
+                    f"sample.{key} is no key of the OpenAI protocol: set endpoint.extra_body, if "
+                    "the server has one"
+                )
         return self
 
 

@@ -1,5 +1,6 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -42,6 +43,20 @@ class Teacher(Section):
     """The paper's."""
     max_tokens: Positive = 512
     """For the whole list of jokes."""
+    prompts: Annotated[list[str], Field(min_length=1)] = ["teacher"]
+    """Files of prompts/, without .j2, each of which asks for `jokes` of them: other personas and
+    styles, or the same with probabilities (verbalized sampling, arXiv 2510.01171), give more
+    varied ones. The reference is the first joke of the first."""
+
+    @field_validator("prompts")
+    @classmethod
+    def each_once(cls, prompts: list[str]) -> list[str]:
+        for name in prompts:
+            if not re.fullmatch(r"\w[\w-]*", name):
+                raise ValueError(f"{name!r} is no name of a file of prompts/ without .j2")
+        if len(set(prompts)) < len(prompts):
+            raise ValueError("each prompt once")
+        return prompts
 
 
 class Agreement(Section):
@@ -139,6 +154,25 @@ class Config(Section):
             raise ValueError("sample.endpoint serves one student: use it with one round")
         return self
 
+    @model_validator(mode="after")
+    def pairs_can_be_chosen(self) -> "Config":
+        if self.dpo.deviation_weight and not any(
+            learned.learning.has_reference for learned in self.rounds
+        ):
+            raise ValueError(
+                "dpo.deviation_weight is for rounds of dpo and brio, and there is none"
+            )
+        if self.dpo.pairing != "divpo":
+            return self
+        if self.critic.pairs not in ("all", "swiss"):
+            raise ValueError(
+                f'dpo.pairing = "divpo" chooses by scores, which critic.pairs = '
+                f'"{self.critic.pairs}" does not give: set critic.pairs = "all" or "swiss"'
+            )
+        if any(learned.rankings for learned in self.rounds):
+            raise ValueError('rankings = true learns all pairs: leave dpo.pairing at "verdict"')
+        return self
+
     @property
     def samples_students(self) -> list[int]:
         """The rounds, from 1, that judge a student's own jokes."""
@@ -164,8 +198,11 @@ class Config(Section):
     def own_losses(self, learned: Round, encoder_decoder: bool) -> bool:
         """Whether losses of ours train a round against a reference, and not TRL's DPOTrainer.
 
-        They do where TRL lacks one, and for an encoder-decoder, which TRL's would train wrongly.
+        They do where TRL lacks one, where rows have weights, which TRL's takes none of, and for an
+        encoder-decoder, which TRL's would train wrongly.
         """
+        if self.dpo.deviation_weight:
+            return True
         names = {name for name, _ in self.loss_terms(learned)}
         return encoder_decoder or not names <= TRL_LOSSES
 
@@ -179,4 +216,4 @@ class Config(Section):
     def stops_by_rate(self, learned: Round) -> bool:
         """Whether the critic's verdicts on held-out answers decide when a round's training ends."""
         stop = self.stopping(learned)
-        return stop is not None and stop.metric == "wtr"
+        return stop is not None and stop.metric != "reward_accuracy"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from pipeline.rows.records import Verdict
+from pipeline.rows.records import Joke, Verdict
 from pipeline.similarity import fold
 from pipeline.words import words
 
@@ -77,13 +77,13 @@ def groups(devices: Sequence[Device], vectors: Any = None) -> list[int]:
     from rapidfuzz.distance import Indel
 
     counts = Counter(devices)
-    first = {device: devices.index(device) for device in counts}
-    letters: dict[str, str] = {}
+    first = {device: place for place, device in reversed(list(enumerate(devices)))}
+    strings = dict(zip(counts, as_strings(list(counts)), strict=True))
     leaders: list[str] = []
     leading: list[int] = []
     group_of: dict[Device, int] = {}
     for device in sorted(counts, key=lambda device: (-counts[device], device)):
-        text = "".join(_letter(letters, word) for word in device if word != BLANK)
+        text = strings[device]
         nearest = process.extractOne(
             text, leaders, scorer=Indel.normalized_similarity, score_cutoff=NEAR
         )
@@ -100,9 +100,19 @@ def groups(devices: Sequence[Device], vectors: Any = None) -> list[int]:
     return [group_of[device] for device in devices]
 
 
-def _letter(letters: dict[str, str], word: str) -> str:
-    """One character for each word: rapidfuzz compares strings faster than lists."""
-    return letters.setdefault(word, chr(0xF0000 + len(letters)))
+def as_strings(devices: Sequence[Device]) -> list[str]:
+    """One character for each word, blanks left out: rapidfuzz compares strings fastest."""
+    letters: dict[str, str] = {}
+    strings = []
+    for device in devices:
+        words = [word for word in device if word != BLANK]
+        strings.append("".join(letters.setdefault(word, _sign(len(letters))) for word in words))
+    return strings
+
+
+def _sign(number: int) -> str:
+    """A character of its own for each number: any but the surrogates."""
+    return chr(number + 1 if number + 1 < 0xD800 else number + 0x801)
 
 
 def uses(answers: Sequence[Answer], vectors: Any = None) -> list[int]:
@@ -128,3 +138,19 @@ def fresh_weights(verdicts: Sequence[Verdict]) -> dict[str, float]:
     own = [(verdict.literal, verdict.a_text) for verdict in verdicts]
     theirs = [(verdict.literal, verdict.b_text) for verdict in verdicts]
     return dict(zip([verdict.a for verdict in verdicts], freshness(own, theirs), strict=True))
+
+
+def told_often(jokes: Sequence[Joke], share: float) -> set[str]:
+    """The ids of the jokes to leave out so that no device has more than this share of all of them.
+
+    One joke of each device stays; which of them do is as good as drawn, by their ids.
+    """
+    numbers = groups(of([(joke.literal, joke.text) for joke in jokes]))
+    most = max(1, int(share * len(jokes)))
+    by_device: dict[int, list[str]] = {}
+    for joke, number in zip(jokes, numbers, strict=True):
+        by_device.setdefault(number, []).append(joke.id)
+    often: set[str] = set()
+    for ids in by_device.values():
+        often.update(sorted(ids)[most:])
+    return often

@@ -58,7 +58,7 @@ def preferences(
         elif not reason:
             chosen = measured.lengths[row.chosen_id]
             rejected = measured.lengths[row.rejected_id]
-            if not _within(bounds, chosen, rejected):
+            if not within(bounds, chosen, rejected):
                 reason = "length ratio"
         if reason:
             left_out.append(LeftOut(verdict.literal_id, verdict.id, reason))
@@ -67,7 +67,7 @@ def preferences(
     return rows, left_out
 
 
-def _within(bounds: tuple[float, float], better: int, worse: int) -> bool:
+def within(bounds: tuple[float, float], better: int, worse: int) -> bool:
     """Whether better / worse, both in tokens, is within its bounds."""
     return bounds[0] <= better / max(1, worse) <= bounds[1]
 
@@ -102,14 +102,15 @@ def _preference(verdict: Verdict, prompt: str) -> Preference:
 
 
 def as_ranking(row: Preference) -> Ranking:
-    """A preference as a ranking of two."""
+    """A preference as a ranking of two; 1 and 0 are the scores of one without a verdict."""
+    p = 1.0 if row.p is None else row.p
     return make(
         Ranking,
         literal_id=row.literal_id,
         prompt=row.prompt,
         candidates=[row.chosen, row.rejected],
         candidate_ids=[row.chosen_id, row.rejected_id],
-        scores=[row.p, 1 - row.p],
+        scores=[p, 1 - p],
     )
 
 
@@ -125,9 +126,52 @@ def rankings(
     prefers it to the others (the Borda count); else the mean probability of that by Bradley-Terry
     scores (swiss.py). Failed verdicts count as not judged; equal scores are ordered by joke id.
     """
+    by_literal, left_out = scored(verdicts, measured)
+    texts = candidates(verdicts)
+    rows = []
+    for literal, scores in by_literal.items():
+        order = sorted(scores, key=lambda joke: (-scores[joke], joke))
+        lengths = [measured.lengths[joke] for joke in order]
+        if not any(within(bounds, a, b) for a, b in combinations(lengths, 2)):
+            left_out.append(LeftOut(literal, literal, "length ratio"))
+            continue
+        row = make(
+            Ranking,
+            literal_id=literal,
+            prompt=measured.prompts[literal],
+            candidates=[texts[joke].text for joke in order],
+            candidate_ids=order,
+            scores=[scores[joke] for joke in order],
+        )
+        rows.append(row)
+    return rows, left_out + _unlike(verdicts, rows, measured, bounds)
+
+
+class Candidate(NamedTuple):
+    """What a verdict says of one of its two."""
+
+    literal: str
+    text: str
+
+
+def candidates(verdicts: Iterable[Verdict]) -> dict[str, Candidate]:
+    """Every candidate that was judged, by its id."""
+    every: dict[str, Candidate] = {}
+    for verdict in verdicts:
+        every[verdict.a] = Candidate(verdict.literal, verdict.a_text)
+        every[verdict.b] = Candidate(verdict.literal, verdict.b_text)
+    return every
+
+
+def scored(
+    verdicts: Iterable[Verdict], measured: Measured
+) -> tuple[dict[str, dict[str, float]], list[LeftOut]]:
+    """By literal the scores (`mean_wins`) of its candidates that can be learned, and the others.
+
+    A literal with fewer than two of them is left out.
+    """
     left_out: list[LeftOut] = []
     won: dict[str, Won] = {}
-    texts: dict[str, str] = {}
     for verdict in verdicts:
         of_literal = won.setdefault(verdict.literal_id, {})
         if verdict.outcome == "failed" or verdict.p_a is None:
@@ -135,9 +179,7 @@ def rankings(
             continue
         of_literal.setdefault(verdict.a, {})[verdict.b] = verdict.p_a
         of_literal.setdefault(verdict.b, {})[verdict.a] = 1 - verdict.p_a
-        texts[verdict.a] = verdict.a_text
-        texts[verdict.b] = verdict.b_text
-    rows = []
+    by_literal = {}
     for literal, of_literal in won.items():
         scores = mean_wins(of_literal)
         for joke in of_literal:
@@ -147,22 +189,9 @@ def rankings(
                 del scores[joke]
         if len(scores) < 2:
             left_out.append(LeftOut(literal, literal, "fewer than two candidates"))
-            continue
-        order = sorted(scores, key=lambda joke: (-scores[joke], joke))
-        lengths = [measured.lengths[joke] for joke in order]
-        if not any(_within(bounds, a, b) for a, b in combinations(lengths, 2)):
-            left_out.append(LeftOut(literal, literal, "length ratio"))
-            continue
-        row = make(
-            Ranking,
-            literal_id=literal,
-            prompt=measured.prompts[literal],
-            candidates=[texts[joke] for joke in order],
-            candidate_ids=order,
-            scores=[scores[joke] for joke in order],
-        )
-        rows.append(row)
-    return rows, left_out + _unlike(verdicts, rows, measured, bounds)
+        else:
+            by_literal[literal] = scores
+    return by_literal, left_out
 
 
 def _unlike(
@@ -180,7 +209,7 @@ def _unlike(
         if verdict.a not in place or verdict.b not in place or verdict.outcome == "failed":
             continue
         better, worse = sorted((verdict.a, verdict.b), key=place.__getitem__)
-        if not _within(bounds, measured.lengths[better], measured.lengths[worse]):
+        if not within(bounds, measured.lengths[better], measured.lengths[worse]):
             left_out.append(LeftOut(verdict.literal_id, verdict.id, "length ratio"))
     return left_out
 

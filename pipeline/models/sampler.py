@@ -15,8 +15,9 @@ sorted."""
 class RowSampler(LogitsProcessor):
     """Nucleus sampling (arXiv 1904.09751) with one random generator per row.
 
-    It is of the top_k tokens alone if so set. A row's draws depend on its own seed alone, not on
-    the rows beside it. It leaves one token per row possible, so that generation itself is greedy.
+    It is of the top_k tokens alone if so set, and of those that min_p leaves. A row's draws depend
+    on its own seed alone, not on the rows beside it. It leaves one token per row possible, so that
+    generation itself is greedy.
     """
 
     def __init__(
@@ -56,12 +57,15 @@ class RowSampler(LogitsProcessor):
     def pick(
         self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor
     ) -> torch.Tensor:
-        """The token (B, 1) at each draw of the nucleus.
+        """The token (B, 1) at each draw of what is sampled from.
 
         The K tokens are in falling order of probability.
         """
         before_BK = p_BK.cumsum(-1) - p_BK
-        cdf_BK = (p_BK * (before_BK < self.settings.top_p)).cumsum(-1)
+        left_BK = before_BK < self.settings.top_p
+        if self.settings.min_p:
+            left_BK &= p_BK >= self.settings.min_p * p_BK[:, :1]
+        cdf_BK = (p_BK * left_BK).cumsum(-1)
         below_BK = cdf_BK < draw_B1 * cdf_BK[:, -1:]
         place_B1 = below_BK.sum(-1, keepdim=True).clamp(max=p_BK.shape[-1] - 1)
         return token_BK.gather(1, place_B1)

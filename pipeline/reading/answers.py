@@ -99,7 +99,9 @@ class Answers:
             if row.author != "teacher":
                 texts = [said(answer.text or "")[0]]
             elif self.asked_for:
-                texts = self.jokes_of(answer, row.literal, self.asked_for)[0][row.index :]
+                texts = self.jokes_of(answer, row.literal, self.asked_for)[0][
+                    row.index % self.asked_for :
+                ]
             else:
                 return None
             if texts[:1] == [row.text]:

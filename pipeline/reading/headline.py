@@ -1,5 +1,6 @@
 """What a person should read first of an evaluation: values in, words out."""
 
+import re
 from collections.abc import Sequence
 
 from pipeline.reading.variety import percent
@@ -33,6 +34,26 @@ def lines(rows: Sequence[Metric]) -> list[str]:
                 line += _gain(gain.fresh_delta, gain.fresh_delta_low, gain.fresh_delta_high)
         said.append(line + ".")
     return said
+
+
+def better_student(rows: Sequence[Metric], run: str) -> str | None:
+    """The student of a run to take by its fresh rate, where that is not the last one."""
+    split = views(rows)[0] if rows else ""
+    rates: dict[str, float] = {}
+    for row in rows:
+        trained = re.fullmatch(r"sft|round-\d+", row.contestant)
+        if trained and row.view == split and row.vs is None and row.fresh_wtr is not None:
+            rates[row.contestant] = row.fresh_wtr
+    if not rates:
+        return None
+    last = list(rates)[-1]
+    best = max(rates, key=rates.__getitem__)
+    if rates[best] <= rates[last]:
+        return None
+    return (
+        f"{best} has a better fresh rate on {split} than {last}, {percent(rates[best])} against "
+        f"{percent(rates[last])}: humor-distill export --run {run} --contestant {best} FOLDER"
+    )
 
 
 def _interval(low: float | None, high: float | None) -> str:

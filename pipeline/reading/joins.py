@@ -121,13 +121,14 @@ class Joins:
     def _preference(self, row: Preference, at: "Place") -> None:
         at.learned.add(row.id)
         self._literal(row, at)
-        a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
-        self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
-        orders = {"a": (a, b), "b": (b, a)}
-        if row.tie:
-            orders = {"tie": (a, b), "inconsistent": (a, b)}
-        same = (row.chosen_id, row.rejected_id) == orders.get(outcome, ("", ""))
-        self._unless(same, at, row, f"not what {row.verdict_id} says")
+        if row.verdict_id:
+            a, b, outcome = self.verdicts.get(row.verdict_id, ("", "", ""))
+            self._unless(bool(outcome), at, row, f"no verdict {row.verdict_id}")
+            orders = {"a": (a, b), "b": (b, a)}
+            if row.tie:
+                orders = {"tie": (a, b), "inconsistent": (a, b)}
+            same = (row.chosen_id, row.rejected_id) == orders.get(outcome, ("", ""))
+            self._unless(same, at, row, f"not what {row.verdict_id} says")
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 

@@ -189,6 +189,9 @@ class Life:
         yield self.id(row["chosen_id"])
         yield Text("ties with" if row.get("tie") else "over")
         yield self.id(row["rejected_id"])
+        if row["verdict_id"] is None:
+            yield Text(f"used {row['chosen_uses']} and {row['rejected_uses']} times")
+            return
         yield Text(f"p {row['p']:.3f}")
         yield Text("from")
         yield self.id(row["verdict_id"])

@@ -28,7 +28,8 @@ class LiteralText(Row):
 class Joke(Row):
     """A humorous paraphrase of a literal, by the teacher or by a student."""
 
-    kind: ClassVar[str] = "joke/1"
+    kind: ClassVar[str] = "joke/2"
+    earlier = ("joke/1",)
     identity = ("j", "literal_id", "author", "index", "text")
     literal_id: str
     literal: str
@@ -36,9 +37,12 @@ class Joke(Row):
     author: str
     """teacher, base (the untrained student), sft, round-1, ..., best-of-6 (evaluate's)."""
     index: int
-    """Position among the author's jokes for this literal."""
+    """Position among the author's jokes for this literal; of a teacher with several prompts, those
+    of the second follow those that the first was asked for."""
     call: str | None
     """Id of the hosted model's answer in the call cache; null when a local model wrote it."""
+    prompt: str | None = None
+    """The file of prompts/ that asked the teacher for it; null for students."""
 
 
 class Order(BaseModel):

@@ -62,26 +62,35 @@ class Retrieval(Row):
 class Preference(Row):
     """One row that DPO trained on; TRL's prompt, chosen, rejected format."""
 
-    kind: ClassVar[str] = "preference/2"
+    kind: ClassVar[str] = "preference/3"
+    earlier = ("preference/2",)
     identity = ("p", "verdict_id", "prompt")
     literal_id: str
-    verdict_id: str
+    verdict_id: str | None
+    """Null where the pair was chosen by scores, and has no verdict of its own."""
     prompt: str
     chosen: str
     rejected: str
     chosen_id: str
     rejected_id: str
-    p: float
-    """The critic's probability that chosen is better, mean of the two orders."""
+    p: float | None
+    """The critic's probability that chosen is better, mean of the two orders; null without a
+    verdict."""
     tie: bool
     """The critic did not prefer either (dpo.ties = "rao-kupper"); chosen and rejected are then a
     and b."""
+    chosen_uses: int | None = None
+    """How many candidates of the step use the device of chosen (dpo.pairing = "divpo")."""
+    rejected_uses: int | None = None
+    weight: float = 1.0
+    """What the row's loss is multiplied by (dpo.deviation_weight); the mean over rows is 1."""
 
 
 class Ranking(Row):
     """One row that a listwise objective, brio, trained on."""
 
-    kind: ClassVar[str] = "ranking/1"
+    kind: ClassVar[str] = "ranking/2"
+    earlier = ("ranking/1",)
     identity = ("r", "candidate_ids", "prompt")
     literal_id: str
     prompt: str
@@ -90,6 +99,8 @@ class Ranking(Row):
     candidate_ids: list[str]
     scores: list[float]
     """Mean probability by which the critic prefers each to the others that it was compared with."""
+    weight: float = 1.0
+    """What the row's loss is multiplied by (dpo.deviation_weight); the mean over rows is 1."""
 
 
 class Margin(Row):

@@ -17,7 +17,7 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code
-from pipeline.judging import preferences
+from pipeline.judging import deviation, preferences
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
@@ -27,7 +27,7 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Measured
 from pipeline.runs.step import Step, student_step
 
-VERSION = 3
+VERSION = 4
 ROUND_KEYS = ("objective", "rankings", "trainer")
 LOSSES = "training/losses"
 """What decides weights beside the configuration, where TRL's losses alone do not."""
@@ -107,7 +107,12 @@ def run(context: Context) -> Iterator[Row]:
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     rows = list(_rows(context, trainer_arguments, tokenizer, set(split_of)))
-    yield from (row for row in rows if split_of[row.literal_id] == "train")
+    learned = [row for row in rows if split_of[row.literal_id] == "train"]
+    power = context.config.dpo.deviation_weight
+    if power and context.round.learning.has_reference:
+        judged = preferences.candidates(context.rows("critic", Verdict))
+        learned = deviation.weighed(learned, judged, power)
+    yield from learned
     context.hold_out([row for row in rows if split_of[row.literal_id] == "validation"])
     context.facts["objective"] = context.round.objective
     if "critic" in context.inputs and rows:
@@ -209,7 +214,12 @@ def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured
         _drop(context, left_out)
         return ranked
     ties = settings.ties != "drop" and learned.objective == "dpo"
-    rows, left_out = preferences.preferences(verdicts, measured, settings.length_ratio, ties)
+    if settings.pairing == "divpo":
+        rows, left_out = deviation.pairs(
+            verdicts, measured, settings.length_ratio, settings.divpo_rho
+        )
+    else:
+        rows, left_out = preferences.preferences(verdicts, measured, settings.length_ratio, ties)
     _drop(context, left_out)
     if learned.objective == "dpo":
         return rows

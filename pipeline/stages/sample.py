@@ -22,7 +22,7 @@ from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.step import Step, student_step
 
-VERSION = 2
+VERSION = 3
 CUT = "cut at max_new_tokens"
 """Why an answer that came to no end is no candidate."""
 LOOKED_AT = 5

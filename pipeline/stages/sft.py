@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
+from pipeline.judging import devices
 from pipeline.judging.preferences import imitations
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke
@@ -42,6 +43,13 @@ def run(context: Context) -> Iterator[Imitation]:
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
+    if context.config.sft.most_alike:
+        told = [joke for joke in jokes if split_of[joke.literal_id] == "train"]
+        often = devices.told_often(told, context.config.sft.most_alike)
+        for joke in told:
+            if joke.id in often:
+                context.drop(joke.literal_id, joke.id, "its device told often enough")
+        jokes = [joke for joke in jokes if joke.id not in often]
     literals = {joke.literal_id: joke.literal for joke in jokes}
     texts = {joke.id: joke.text for joke in jokes}
     longest = arguments.max_length(trainer_arguments)

@@ -25,6 +25,20 @@ from pipeline.runs.step import Step
 
 SCHEMA = templates.json_object("jokes", jokes={"type": "array", "items": {"type": "string"}})
 """The response_format of endpoints with json_schema = true."""
+WITH_PROBABILITIES = templates.json_object(
+    "jokes",
+    jokes={
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}, "probability": {"type": "number"}},
+            "required": ["text", "probability"],
+            "additionalProperties": False,
+        },
+    },
+)
+"""The same for a prompt that asks for the key "probability" (verbalized sampling, arXiv
+2510.01171)."""
 WORDS = re.compile(r"\w+")
 NO_WORDS = {code: " " for code in range(128) if not WORDS.fullmatch(chr(code))}
 """In ASCII."""
@@ -45,7 +59,7 @@ WARNING = re.compile(
     re.IGNORECASE,
 )
 
-VERSION = 2
+VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -53,7 +67,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return ("teacher",)
+    return config.teacher.prompts
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -65,45 +79,63 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 
 def requests(context: Context) -> Requests:
-    """A chat-completions body per literal, tagged with it: one by one, as there may be millions."""
-    bodies = ((literal, request(context, literal)) for literal in literals(context.config))
+    """A chat-completions body per literal and prompt, tagged with literal and place of the prompt.
+
+    One by one, as there may be millions.
+    """
+    names = context.config.teacher.prompts
+    bodies = (
+        ((literal, place), request(context, literal, name))
+        for literal in literals(context.config)
+        for place, name in enumerate(names)
+    )
     return context.config.teacher.endpoint, bodies
 
 
-def request(context: Context, literal: LiteralText) -> dict[str, Any]:
-    """The chat-completions body, without the model, for one literal."""
+def request(context: Context, literal: LiteralText, prompt: str) -> dict[str, Any]:
+    """The chat-completions body, without the model, for one literal and one prompt."""
     teacher = context.config.teacher
     values: dict[str, Any] = {"n": teacher.jokes, "literal": literal.text}
     if teacher.endpoint.json_schema:
         values["json"] = True
     body: dict[str, Any] = {
-        "messages": [{"role": "user", "content": templates.render("teacher", **values)}],
+        "messages": [{"role": "user", "content": templates.render(prompt, **values)}],
         "temperature": teacher.temperature,
         "top_p": teacher.top_p,
         "max_tokens": teacher.max_tokens,
         "seed": context.config.seed,
     }
     if teacher.endpoint.json_schema:
-        body["response_format"] = SCHEMA
+        verbalized = '"probability"' in templates.text(prompt)
+        body["response_format"] = WITH_PROBABILITIES if verbalized else SCHEMA
     return body
 
 
 def run(context: Context) -> Iterator[Joke]:
-    total = sum(1 for _ in literals(context.config))
+    teacher = context.config.teacher
+    total = sum(1 for _ in literals(context.config)) * len(teacher.prompts)
+    told: set[str] = set()
     with Progress(str(context.step), total, "calls") as progress:
-        for literal, answer in context.door(progress).ask(*requests(context)):
-            texts, dropped = parse(answer, literal.text, context.config.teacher.jokes)
+        for (literal, place), answer in context.door(progress).ask(*requests(context)):
+            texts, dropped = parse(answer, literal.text, teacher.jokes)
             for reason, left_out in dropped:
                 context.drop(literal.id, literal.id, reason, left_out)
-            for index, text in enumerate(texts):
+            if place == 0:
+                told.clear()
+            for number, text in enumerate(texts):
+                if fold(text) in told:
+                    context.drop(literal.id, literal.id, "same joke twice", text)
+                    continue
+                told.add(fold(text))
                 yield make(
                     Joke,
                     literal_id=literal.id,
                     literal=literal.text,
                     text=text,
                     author="teacher",
-                    index=index,
+                    index=place * teacher.jokes + number,
                     call=answer.id,
+                    prompt=teacher.prompts[place],
                 )
 
 

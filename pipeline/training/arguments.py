@@ -15,7 +15,11 @@ from pipeline.models import student, teacher
 from pipeline.runs.files import CHECKPOINTS
 from pipeline.training.losses.preference import LOSSES
 
-BEST = {"reward_accuracy": "eval_rewards/accuracies", "wtr": "eval_wtr"}
+BEST = {
+    "reward_accuracy": "eval_rewards/accuracies",
+    "wtr": "eval_wtr",
+    "fresh_wtr": "eval_fresh_wtr",
+}
 """What transformers calls the figures of [dpo.early_stopping]."""
 DOCS = "https://huggingface.co/docs/"
 PAGES = {

@@ -17,7 +17,13 @@ HALF_MARGIN = 5e-2
 
 
 class FirstStep(TrainerCallback):
-    """Stops DPO whose policy differs from its reference before the first update."""
+    """Stops DPO whose policy differs from its reference before the first update.
+
+    Where rows are `weighed`, the loss of the first batch is not log 2.
+    """
+
+    def __init__(self, weighed: bool = False) -> None:
+        self.weighed = weighed
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
@@ -29,7 +35,8 @@ class FirstStep(TrainerCallback):
             "rewards/chosen": logs["rewards/chosen"],
             "rewards/rejected": logs["rewards/rejected"],
         }
-        if list(args.loss_type) == ["sigmoid"] and not args.label_smoothing:
+        plain = list(args.loss_type) == ["sigmoid"] and not args.label_smoothing
+        if plain and not self.weighed:
             off["loss - log 2"] = logs["loss"] - math.log(2)
         if any(not abs(value) <= allowed for value in off.values()):
             raise StudentError(
@@ -93,14 +100,15 @@ class StepProgress(TrainerCallback):
 
 
 class HeldOutRate(TrainerCallback):
-    """Adds eval_wtr to every evaluation: how often the student now ties or beats the teacher.
+    """Adds how often the student now ties or beats the teacher to every evaluation.
 
-    `rate` takes the model and the step and gives the rate. transformers reads the figures after its
+    That is eval_wtr, and eval_fresh_wtr, the same where what it says often counts less.
+    `rates` takes the model and the step and gives both. transformers reads the figures after its
     callbacks have seen them, so that this one can choose the best step.
     """
 
-    def __init__(self, rate: Callable[[Any, int], float]) -> None:
-        self.rate = rate
+    def __init__(self, rates: Callable[[Any, int], dict[str, float]]) -> None:
+        self.rates = rates
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], model: Any, **_: Any
@@ -108,9 +116,11 @@ class HeldOutRate(TrainerCallback):
         training = model.training
         model.eval()
         with torch.no_grad():
-            metrics["eval_wtr"] = self.rate(model, state.global_step)
+            rates = self.rates(model, state.global_step)
         model.train(training)
-        state.log_history.append({"eval_wtr": metrics["eval_wtr"], "step": state.global_step})
+        figures = {f"eval_{name}": rate for name, rate in rates.items()}
+        metrics |= figures
+        state.log_history.append({**figures, "step": state.global_step})
 
 
 class Patience(TrainerCallback):

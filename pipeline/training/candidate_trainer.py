@@ -12,12 +12,12 @@ from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
 from pipeline.training.figure_trainer import FigureTrainer
-from pipeline.training.losses.preference import LOSSES, Batch, Weights, ordered_pairs
+from pipeline.training.losses.preference import Batch, Weights, ordered_pairs, weighted
 from pipeline.training.margins import SeenSteps
 
 Example = dict[str, Any]
 """prompt and answers as token ids, best first; the answers' lengths without what begins or ends
-them; tie; once they are known, the answers' ref_logps."""
+them; tie; weight; once they are known, the answers' ref_logps."""
 
 
 def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: bool) -> list[Example]:
@@ -32,7 +32,8 @@ def examples(rows: Sequence[Preference | Ranking], tokenizer: Any, separate: boo
             tie = row.tie
         encoded = likelihood.encode(tokenizer, row.prompt, answers, separate)
         lengths = [student_prompt.answer_length(tokenizer, text) for text in answers]
-        examples.append({"place": place, "tie": tie, "lengths": lengths, **encoded})
+        known = {"place": place, "tie": tie, "weight": row.weight, "lengths": lengths}
+        examples.append({**known, **encoded})
     return examples
 
 
@@ -81,6 +82,7 @@ class CandidateTrainer(FigureTrainer):
         batch: dict[str, Any] = {
             "place": torch.tensor([row["place"] for row in rows]),
             "tie": torch.tensor([row["tie"] for row in rows]),
+            "weight": torch.tensor([row["weight"] for row in rows]),
             "lengths": likelihood.padded([row["lengths"] for row in rows], 0, "cpu")[0],
             "prompts": [row["prompt"] for row in rows],
             "answers": [row["answers"] for row in rows],
@@ -110,10 +112,10 @@ class CandidateTrainer(FigureTrainer):
             lengths=inputs["lengths"].to(logps.device),
             tie=inputs["tie"].to(logps.device),
             mean_tokens=self.mean_tokens,
+            weight=inputs["weight"].to(logps.device),
         )
-        values = [weight * LOSSES[name](batch, self.weights).mean() for name, weight in self.terms]
         self._report(batch, model.training)
-        loss = torch.stack(values).sum()
+        loss = weighted(batch, self.weights, self.terms)
         return (loss, {"logps": logps}) if return_outputs else loss
 
     def _report(self, batch: Batch, training: bool) -> None:

@@ -66,7 +66,7 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     }
     context.facts["reference"] = {"fingerprint": reference}
     if context.round.objective == "dpo":
-        trainer.add_callback(FirstStep())
+        trainer.add_callback(FirstStep(weighed=config.dpo.deviation_weight > 0))
         trainer.add_callback(EvenStart())
     stop_early(context, trainer, tokenizer)
     _fit_and_measure(context, trainer, tokenizer, parts)

@@ -125,6 +125,7 @@ def data_set(path: Path | None, context: Context) -> Any:
 def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     """Train, and put the weights into the step's folder."""
     fit(trainer, context)
+    _note_rates(context, trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -138,6 +139,33 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder)
 
     save_weights(context, save, adapted)
+
+
+def _note_rates(context: Context, trainer: Any) -> None:
+    """Put the held-out rates of the start and of the step that is kept into the manifest.
+
+    A student that says one thing more often than it did is said to.
+    """
+    rates = {row["step"]: row for row in trainer.state.log_history if "eval_fresh_wtr" in row}
+    if 0 not in rates:
+        return
+    kept = max(rates)
+    if trainer.args.load_best_model_at_end:
+        kept = trainer.state.best_global_step
+    fresh = {}
+    for name, step in (("start", 0), ("kept", kept)):
+        fresh[name] = rates[step]["eval_fresh_wtr"]
+        context.facts.setdefault("held_out_rates", {})[name] = {
+            "step": step,
+            "wtr": rates[step]["eval_wtr"],
+            "fresh_wtr": fresh[name],
+        }
+    if fresh["kept"] < fresh["start"]:
+        print(
+            f"{context.step}: the fresh rate on held-out sentences fell from {fresh['start']:.3f} "
+            f"to {fresh['kept']:.3f}: the student says one thing more often than its start. "
+            '[dpo.early_stopping] metric = "fresh_wtr" keeps the step that says it least.'
+        )
 
 
 def _note_cast(context: Context, model: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pipeline.config.rounds import EarlyStopping
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.judging import critic, metrics
@@ -12,31 +13,37 @@ from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 
 
-def rate(context: Context, tokenizer: Any, most: int) -> Callable[[Any, int], float]:
-    """A function of model and step: the WTR of its answers on the first `most` validation literals.
+def rates(
+    context: Context, tokenizer: Any, stop: EarlyStopping
+) -> Callable[[Any, int], dict[str, float]]:
+    """A function of model and step: wtr and fresh_wtr of its answers on validation literals.
 
     The critic judges, never the judge, which has to stay a stranger to training.
     """
     reference = {joke.literal_id: joke for joke in context.rows("teacher", Joke) if joke.index == 0}
-    prompts = _prompts(context, tokenizer, reference, most)
+    prompts = _prompts(context, tokenizer, reference, stop.literals)
     if not prompts:
         raise StageError(
-            f"{context.step}: dpo.early_stopping by wtr needs validation literals that the teacher "
-            "told."
+            f"{context.step}: dpo.early_stopping by {stop.metric} needs validation literals that "
+            "the teacher told."
         )
 
-    def measured(model: Any, step: int) -> float:
+    def measured(model: Any, step: int) -> dict[str, float]:
         jokes = list(_answers(context, model, tokenizer, prompts, f"{context.step}@{step}"))
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
         with Progress(f"{context.step}, held-out rate", 2 * len(pairs), "calls") as progress:
-            scores = list(map(metrics.score, critic.verdicts(context, progress, pairs)))
-        valid = [score for score in scores if score is not None]
-        if scores and not valid:
+            verdicts = list(critic.verdicts(context, progress, pairs))
+        credits = metrics.credits(verdicts)
+        if verdicts and not credits:
             raise StageError(
                 f"{context.step}: the critic gave no verdict on the student's held-out answers."
             )
-        empty = len(jokes) - len(pairs)
-        return sum(valid) / (len(valid) + empty)  # an empty answer has lost
+        judged = len(credits) + len(jokes) - len(pairs)  # an empty answer has lost
+        fresh = metrics.fresh_credits(verdicts)
+        return {
+            "wtr": sum(credits.values()) / judged,
+            "fresh_wtr": sum(fresh.values()) / judged,
+        }
 
     return measured
 

@@ -23,10 +23,10 @@ def stop_early(context: Context, trainer: Any, tokenizer: Any) -> None:
     stop = context.config.stopping(context.round)
     if stop is None or trainer.args.eval_strategy == "no":
         return
-    if stop.metric == "wtr":
+    if context.config.stops_by_rate(context.round):
         from pipeline.training import held_out
 
-        trainer.add_callback(HeldOutRate(held_out.rate(context, tokenizer, stop.literals)))
+        trainer.add_callback(HeldOutRate(held_out.rates(context, tokenizer, stop)))
     trainer.add_callback(Patience(BEST[stop.metric], stop.patience))
 
 

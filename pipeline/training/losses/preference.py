@@ -7,7 +7,7 @@ the name.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,6 +46,8 @@ class Batch(NamedTuple):
     """(B,), true where the critic did not prefer either of two answers."""
     mean_tokens: float
     """Mean tokens of an answer in the training rows."""
+    weight: torch.Tensor | None = None
+    """(B,), what each row's loss is multiplied by; None: 1."""
 
     @property
     def chosen(self) -> torch.Tensor:
@@ -69,13 +71,13 @@ def sigmoid(batch: Batch, weights: Weights) -> torch.Tensor:
 
 
 def sft(batch: Batch, weights: Weights) -> torch.Tensor:
-    """Negative log-likelihood of the best answers, a mean over the batch's tokens: (B,).
+    """Negative log-likelihood of the best answers; its mean is one over the batch's tokens: (B,).
 
-    It is the same in each place. A tie has no best answer, and is left out.
+    A tie has no best answer, and adds nothing.
     """
     best = ~batch.tie
-    loss = -batch.chosen[best].sum() / batch.tokens[best, 0].sum().clamp(min=1)
-    return loss.expand_as(batch.chosen)
+    tokens = batch.tokens[best, 0].sum().clamp(min=1)
+    return -batch.chosen * best * (len(best) / tokens)
 
 
 def dpop(batch: Batch, weights: Weights) -> torch.Tensor:
@@ -128,6 +130,20 @@ def ordered_pairs(batch: Batch, length_ratio: tuple[float, float]) -> torch.Tens
     low, high = length_ratio
     alike_BKK = (low <= ratio_BKK) & (ratio_BKK <= high)
     return (both_BKK & alike_BKK).triu(1)
+
+
+def weighted(batch: Batch, weights: Weights, terms: Sequence[tuple[str, float]]) -> torch.Tensor:
+    """The sum of losses by their factors, each a mean over rows by the rows' weights: ().
+
+    Weights of rows are those of DDPO (arXiv 2503.17126); all at 1, it is what TRL's DPOTrainer has.
+    """
+    loss = batch.logps.new_zeros(())
+    for name, factor in terms:
+        loss_B = LOSSES[name](batch, weights)
+        if batch.weight is not None:
+            loss_B = batch.weight * loss_B
+        loss = loss + factor * loss_B.mean()
+    return loss
 
 
 LOSSES: dict[str, Callable[[Batch, Weights], torch.Tensor]] = {
