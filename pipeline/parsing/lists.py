@@ -6,6 +6,7 @@ nothing is lost in silence.
 
 import re
 
+from pipeline.parsing import probabilities
 from pipeline.parsing.listed import Listed, clean
 
 DRESSED = re.compile(
@@ -18,12 +19,12 @@ DRESS = re.compile(r"[*_#<>{}|`\\:：（\r\[【(]")
 
 def read(text: str, n: int) -> Listed:
     """The items of a list in an answer's text, of which n were asked for."""
-    plain = _plain(text)
-    if plain and len(plain.items) >= n:
-        return plain
-    from pipeline.parsing import dressed  # few answers need its many patterns
+    listed = _plain(text)
+    if listed is None or len(listed.items) < n:
+        from pipeline.parsing import dressed  # few answers need its many patterns
 
-    return dressed.read(text, n)
+        listed = dressed.read(text, n)
+    return listed._replace(items=probabilities.without(listed.items))
 
 
 def _plain(text: str) -> Listed | None:

@@ -65,6 +65,7 @@ def test_its_rows_are_shown_and_reported(cli, old, name):
 
 
 NOW = {
+    "sft": "e8a186cb6407861f",
     "brio": "3745147aee42d790",
     "rewards": "831814e9df8b740d",
     "returns": "cb88bf6d0c236ce1",
@@ -72,7 +73,7 @@ NOW = {
     "drawn_from": "87543f3f193b87de",
     "policy_gradient": "45ce13e313b20c52",
 }
-"""The losses that the dpo stage's version 3 changed."""
+"""The losses that the dpo stage's versions 3 and 4 (sft) changed."""
 
 
 def test_losses_are_what_they_were():
@@ -120,7 +121,7 @@ def complete(step):
 def test_what_an_earlier_version_completed_stays_and_is_said_to_be_of_it(cli, old):
     said = cli("all", "--run", "rooms").splitlines()
     assert said[0] == (
-        "teacher: complete by teacher 1 (now 2; CHANGELOG.md says what that changes), nothing to do"
+        "teacher: complete by teacher 1 (now 3; CHANGELOG.md says what that changes), nothing to do"
     )
     assert said == [complete(step) for step in Run("rooms").steps()]
     assert "faults" not in cli("verify", "--run", "rooms")
@@ -131,7 +132,7 @@ def test_what_goes_on_from_it_says_so(cli, old):
     shutil.rmtree(old / "rooms/sft")
     said = cli("sft", "--run", "rooms", "--dry-run")
     assert said.startswith(
-        "teacher was made by teacher 1 (now 2; CHANGELOG.md says what that changes). It is read as it is; "
+        "teacher was made by teacher 1 (now 3; CHANGELOG.md says what that changes). It is read as it is; "
         "to make it again: humor-distill teacher --run rooms --force"
     )
     assert sampled.exists()
@@ -146,11 +147,11 @@ def test_what_an_earlier_version_began_is_not_gone_on_with(cli, old):
     )
     (folder / "records.jsonl").rename(folder / "records.jsonl.partial")
     said = cli("teacher", "--run", "rooms", code=4)
-    assert "  - version = 1\n  + version = 2\nKeep it and make a new run:" in said
+    assert "  - version = 1\n  + version = 3\nKeep it and make a new run:" in said
     cli("teacher", "--run", "rooms", "--force")
     made = json.loads((folder / "manifest.json").read_text())
-    assert made["recipe"]["version"] == 2
-    assert made["sha256"] == manifest["sha256"]
+    assert made["recipe"]["version"] == 3
+    assert made["rows"] == manifest["rows"]
 
 
 @pytest.mark.parametrize("stage", ["teacher", "critic"])
@@ -160,10 +161,12 @@ def test_the_same_version_gives_the_same_rows(cli, old, stage):
     path = Run("rooms").at(step) / "records.jsonl"
     before = path.read_bytes()
     cli(stage, "--run", "rooms", "--force")
-    if stage == "critic":  # 3: verdict/2 has one key more
-        before = before.replace(b'"verdict/1"', b'"verdict/2"').replace(
-            b"}\n", b',"decoding":null}\n'
-        )
+    kind, more = {  # 3 of both: one key more
+        "teacher": (b"joke", b',"prompt":"teacher"'),
+        "critic": (b"verdict", b',"decoding":null'),
+    }[stage]
+    before = before.replace(b'"' + kind + b'/1"', b'"' + kind + b'/2"')
+    before = before.replace(b"}\n", more + b"}\n")
     assert path.read_bytes() == before
 
 

@@ -195,11 +195,11 @@ def test_without_logprobs_the_stated_answer_counts(cli, config, data):
     [
         (
             lambda lines: [lines[0], b'{"id": 3}\n', *lines[2:]],
-            "records.jsonl:2: not a joke/1 row: id:",
+            "records.jsonl:2: not a joke/2 row: id:",
         ),
         (
             lambda lines: [lines[0], lines[1][: len(lines[1]) // 2]],
-            "records.jsonl:2: not a joke/1 row: line: Invalid",
+            "records.jsonl:2: not a joke/2 row: line: Invalid",
         ),
         (lambda lines: [lines[0], *lines], "records.jsonl:2: id j_"),
         (lambda lines: lines[:-1], "records.jsonl is not what its stage wrote"),

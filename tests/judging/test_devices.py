@@ -5,6 +5,8 @@ import pytest
 
 from pipeline.judging import devices, metrics
 from pipeline.judging.pairs import ngrams
+from pipeline.rows.records import Joke
+from pipeline.rows.row import make
 from tests.judging.test_metrics import verdict
 
 KETTLE = "The kettle broke on Monday."
@@ -149,3 +151,24 @@ def test_the_fresh_rate_by_hand():
 def test_distances_and_distinct_n_use_characters_there_too():
     assert ngrams("猫が寝る", 2) == ["猫 が", "が 寝", "寝 る"]
     assert metrics.distinct(["猫が寝る", "猫が走る"], 1) == pytest.approx(5 / 8)
+
+
+def test_jokes_beyond_a_share_are_told_often():
+    """Of ten jokes six have one device; three tenths of all are three jokes."""
+    jokes = [
+        make(
+            Joke,
+            literal_id=f"l_{n}",
+            literal=literal,
+            text=text,
+            author="teacher",
+            index=0,
+            call=None,
+        )
+        for n, (literal, text) in enumerate(told(*["lol"] * 6, "a b", "c d", "e f", "g h"))
+    ]
+    often = devices.told_often(jokes, 0.3)
+    assert len(often) == 3
+    assert often == set(sorted(joke.id for joke in jokes[:6])[3:])
+    assert devices.told_often(jokes, 0.6) == set()
+    assert len(devices.told_often(jokes, 0.01)) == 5  # one of each stays

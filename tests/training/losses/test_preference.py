@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from pipeline.training.losses.preference import Batch, Weights, brio, dpop, rao_kupper, sft, sigmoid
+from pipeline.training.losses.preference import (
+    Batch,
+    Weights,
+    brio,
+    dpop,
+    rao_kupper,
+    sft,
+    sigmoid,
+    weighted,
+)
 
 
 def batch(
@@ -37,7 +46,28 @@ def test_sigmoid_is_log_2_at_the_reference_and_by_hand_beside_it():
 
 def test_sft_is_the_mean_over_the_batch_s_tokens():
     rows = batch([-8.0, -12.0], [-1.0, -1.0], [0.0, 0.0], [0.0, 0.0], chosen_tokens=(4, 6))
-    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([2.0, 2.0])
+    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([8 * 2 / 10, 12 * 2 / 10])
+    assert sft(rows, Weights(0.1)).mean().item() == pytest.approx((8 + 12) / (4 + 6))
+
+
+def test_rows_weigh_what_they_are_said_to():
+    """Log-ratios of 5 and 0 at beta 0.2: losses log(1 + 1 / e) and log 2."""
+    rows = batch([-8.0, -10.0], [-15.0, -12.0], [-10.0, -10.0], [-12.0, -12.0])
+    one, two = math.log(1 + math.exp(-1)), math.log(2)
+    terms = [("sigmoid", 1.0), ("sft", 0.5)]
+    likelihood = 0.5 * (8 + 10) / (4 + 6)
+    plain = weighted(rows, Weights(0.2), terms).item()
+    assert plain == pytest.approx((one + two) / 2 + likelihood)
+    ones = rows._replace(weight=torch.ones(2, dtype=torch.float64))
+    assert weighted(ones, Weights(0.2), terms).item() == pytest.approx(plain)
+    apart = rows._replace(weight=torch.tensor([0.5, 1.5], dtype=torch.float64))
+    likelihood = 0.5 * (0.5 * 8 + 1.5 * 10) / (4 + 6)
+    expected = (0.5 * one + 1.5 * two) / 2 + likelihood
+    assert weighted(apart, Weights(0.2), terms).item() == pytest.approx(expected)
+    ranked = batch([-8.0, -10.0], [-6.0, -12.0], [0.0, 0.0], [0.0, 0.0])
+    ranked = ranked._replace(weight=torch.tensor([2.0, 0.0], dtype=torch.float64))
+    alone = brio(ranked, Weights(0.1))[0].item()
+    assert weighted(ranked, Weights(0.1), [("brio", 1.0)]).item() == pytest.approx(alone)
 
 
 def test_dpop_penalises_a_chosen_answer_that_fell_below_the_reference():
@@ -78,11 +108,7 @@ def test_a_tie_has_nothing_to_imitate():
         chosen_tokens=(4, 6),
         tie=[False, True],
     )
-    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([2.0, 2.0])
-    nothing = batch(
-        [-8.0], [-1.0], [0.0], [0.0], chosen_tokens=(4,), rejected_tokens=(4,), tie=[True]
-    )
-    assert sft(nothing, Weights(0.1)).tolist() == [0.0]
+    assert sft(rows, Weights(0.1)).tolist() == pytest.approx([8 * 2 / 4, 0.0])
 
 
 def ranked(logps, tokens, mean_tokens):
