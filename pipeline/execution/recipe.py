@@ -85,6 +85,9 @@ def _identify(recipe: Recipe, config: Config) -> None:
             if recipe["retriever"][key]:
                 hashes[key] = folder_hash(local_folder(recipe["retriever"][key]))
         recipe["retriever"]["sha256"] = hashes
+    if recipe.get("evaluate", {}).get("encoder"):
+        folder = local_folder(recipe["evaluate"]["encoder"])
+        recipe["evaluate"]["encoder_sha256"] = folder_hash(folder)
     endpoint = recipe.get("critic", {}).get("endpoint", {})
     if endpoint.get("base_url") == LOCAL:
         endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))

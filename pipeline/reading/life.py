@@ -57,7 +57,7 @@ class Life:
         for name, files in steps.items():
             yield Rule(Text(name, style="bold"), align="left", style="dim")
             stage = Step.named(name).stage
-            if RECORDS in files or stage in ("sft", "dpo"):
+            if RECORDS in files or SETS in files or stage in ("sft", "dpo"):
                 yield from getattr(self, stage)(files)
             yield from self.metrics(files.get(METRICS, []))
             yield from self.dropped(files.get(DROPPED, []))

@@ -25,6 +25,7 @@ HUB = (
     ("gkd", "teacher"),
     ("retriever", "model"),
     ("retriever", "scorer"),
+    ("evaluate", "encoder"),
 )
 """Sections and keys that name a model: a folder here, or an id on the Hub."""
 FETCHED = "is fetched from the Hub"

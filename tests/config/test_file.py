@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from pipeline.config.file import assign, load, parse_assignment, validate
@@ -212,3 +214,29 @@ def test_the_paper_s_setting():
     assert (found.student.model, found.evaluate.num_beams) == ("facebook/bart-large", 5)
     assert "70b-chat" in found.teacher.endpoint.model
     assert found.critic.endpoint == found.teacher.endpoint
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        ("dpo", {"pairing": "divpo"}, 'critic.pairs = "alike" does not give'),
+        (
+            "sample",
+            {"min_p": 0.1, "endpoint": {"base_url": "standin:", "model": "m"}},
+            "sample.min_p is no key of",
+        ),
+        ("teacher", {"prompts": ["teacher", "teacher"]}, "each prompt once"),
+        ("teacher", {"prompts": ["../secret"]}, "is no name of a file of prompts/"),
+        ("teacher", {"prompts": []}, "at least 1 item"),
+        ("judge", {"sets": 1}, "greater than or equal to 2"),
+        ("evaluate", {"sampled": {"temperature": 0}}, "greater than 0"),
+    ],
+)
+def test_what_keeps_jokes_varied_is_checked(demo, section, values, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        configured(demo, **{section: {**demo.get(section, {}), **values}})
+
+
+def test_weights_of_rows_need_rows_with_an_order(demo):
+    with pytest.raises(ConfigError, match="is for rounds of dpo and brio"):
+        configured(demo, dpo={"deviation_weight": 1}, rounds=[{"objective": "ft"}])

@@ -145,6 +145,21 @@ def test_row_sampler_draws_from_the_nucleus_with_its_probabilities():
     assert shares.tolist() == pytest.approx([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0], abs=0.03)
 
 
+def test_row_sampler_leaves_out_what_is_unlikely_beside_the_likeliest():
+    """min_p = 0.25 leaves what has a quarter of 0.5 or more."""
+    p = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    rows_ = 4000
+    empty = torch.zeros(rows_, 1, dtype=torch.long)
+    settings = Generation(top_p=1.0, min_p=0.25, max_new_tokens=1)
+    found = RowSampler(range(rows_), 1, settings, pad=-1)(empty, p.log().expand(rows_, 4))
+    shares = torch.bincount(found.argmax(-1), minlength=4) / rows_
+    assert shares.tolist() == pytest.approx([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0], abs=0.03)
+    wide = torch.randn(3, 500) * 0.1
+    settings = Generation(top_p=1.0, min_p=1.0, max_new_tokens=1)
+    only = RowSampler(range(3), 1, settings, pad=-1)(torch.zeros(3, 1, dtype=torch.long), wide)
+    assert torch.equal(only.argmax(-1), wide.argmax(-1))
+
+
 def test_row_sampler_is_exact_where_the_nucleus_is_wide():
     torch.manual_seed(0)
     scores, ids = torch.randn(6, 500) * 0.1, torch.zeros(6, 1, dtype=torch.long)

@@ -283,6 +283,17 @@ def test_a_bert_of_two_layers_is_trained_and_found(inside, tmp_path):
     assert made["recipe"]["retriever"]["sha256"]["model"]
     assert made["held_out"]["recall_at_1"] > 0.2
     assert "retriever" in run("try", "--run", "bert", "The kettle is on.")
+    encoder_flags = ["--set", f"evaluate.encoder={tmp_path / 'bert'}"]
+    run("evaluate", "--run", "embedded", "--from", "v1", *encoder_flags)
+    assert manifest(inside, "evaluate", "embedded")["recipe"]["evaluate"]["encoder_sha256"]
+    figures = [
+        row for row in rows(inside / "runs/embedded/evaluate/metrics.jsonl") if not row["vs"]
+    ]
+    assert all(0 < row["embedding_diversity"] < 1 for row in figures)
+    plain = {row["id"]: row for row in rows(inside / "runs/v1/evaluate/metrics.jsonl")}
+    for row in figures:  # what is near counts as one
+        assert row["effective"] <= plain[row["id"]]["effective"] + 1e-9
+        assert plain[row["id"]]["embedding_diversity"] is None
 
 
 # --- bad input

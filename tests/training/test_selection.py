@@ -1,13 +1,14 @@
 """Which step is kept: the starting student is one of them, and every objective has the same rule."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pipeline.config.file import validate
-from pipeline.training import callbacks
+from pipeline.training import callbacks, fit
 from tests.conftest import rows
 from tests.small_run import manifest, run
 
@@ -101,7 +102,8 @@ def test_the_held_out_rate_chooses_for_every_objective(inside, objective, dtype)
         "eval_steps=1, logging_steps=1}"
     )
     flags = [f'rounds=[{{objective="{objective}", trainer={table}}}]']
-    flags += ['dpo.early_stopping={metric="wtr", patience=1, literals=8}']
+    metric = "fresh_wtr" if objective == "sd" else "wtr"
+    flags += [f'dpo.early_stopping={{metric="{metric}", patience=1, literals=8}}']
     source = "v1"
     if dtype == "bfloat16":
         source = "v1-bfloat16"
@@ -120,6 +122,25 @@ def test_the_held_out_rate_chooses_for_every_objective(inside, objective, dtype)
     assert len(rates) == 2
     assert all(0 <= rate <= 1 and math.isfinite(rate) for rate in rates)
     assert {"critic", "evaluate"} <= found["recipe"].keys()
+    kept = found["held_out_rates"]["kept"]
+    assert kept == found["held_out_rates"]["start"]
+    assert kept["step"] == 0
+    assert 0 <= kept["fresh_wtr"] <= kept["wtr"] == rates[0]
+
+
+def test_a_round_whose_fresh_rate_fell_says_so(capsys):
+    log = [{"step": n, "eval_wtr": 0.5 + n, "eval_fresh_wtr": 0.4 - n / 100} for n in (0, 1, 2)]
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(log_history=log, best_global_step=1),
+        args=SimpleNamespace(load_best_model_at_end=True),
+    )
+    context = SimpleNamespace(step="round-1/dpo", facts={})
+    fit._note_rates(context, trainer)
+    assert "fell from 0.400 to 0.390" in capsys.readouterr().out
+    assert context.facts["held_out_rates"]["kept"] == {"step": 1, "wtr": 1.5, "fresh_wtr": 0.39}
+    trainer.args.load_best_model_at_end = False
+    fit._note_rates(context, trainer)
+    assert context.facts["held_out_rates"]["kept"]["step"] == 2
 
 
 def test_reward_accuracy_is_of_rounds_that_have_pairs(demo):

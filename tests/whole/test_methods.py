@@ -28,6 +28,13 @@ OBJECTIVES = {
     "dpo": ['rounds=[{objective="dpo"}]'],
     "rpo": ['rounds=[{objective="dpo"}]', "dpo.sft_weight=0.3"],
     "ties": ['rounds=[{objective="dpo"}]', 'dpo.ties="rao-kupper"'],
+    "divpo": [
+        'rounds=[{objective="dpo"}]',
+        'dpo.pairing="divpo"',
+        "dpo.deviation_weight=1",
+        "evaluate.sampled={answers=2}",
+        "judge.sets=3",
+    ],
     "brio": ['rounds=[{objective="brio"}]'],
     "rankings": ['rounds=[{objective="brio", rankings=true}]'],
     "sd": ['rounds=[{objective="sd"}]'],
@@ -83,8 +90,8 @@ KIND = {
     "ft": "imitation/1",
     "gkd": "imitation/1",
     "llmr": "prompt/1",
-    "brio": "ranking/1",
-    "rankings": "ranking/1",
+    "brio": "ranking/2",
+    "rankings": "ranking/2",
 }
 
 
@@ -100,8 +107,13 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
     found = manifest(inside, "round-1/dpo", made)
     folder = inside / f"runs/{made}/round-1/dpo"
     learned = rows(folder / "records.jsonl")
-    assert {row["schema"] for row in learned} == {KIND.get(name, "preference/2")}
-    assert found["objective"] == {"rpo": "dpo", "ties": "dpo", "rankings": "brio"}.get(name, name)
+    assert {row["schema"] for row in learned} == {KIND.get(name, "preference/3")}
+    assert found["objective"] == {
+        "rpo": "dpo",
+        "ties": "dpo",
+        "divpo": "dpo",
+        "rankings": "brio",
+    }.get(name, name)
     start, after = (
         inside / f"runs/{made}/{step}/weights/model.safetensors" for step in ("sft", "round-1/dpo")
     )
@@ -113,6 +125,32 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
     if name == "dpo":
         assert found["first_step"]["loss"] == pytest.approx(math.log(2), abs=1e-5)
         assert found["reference"]["fingerprint"] == found["start"]["fingerprint"]
+    if name == "divpo":
+        assert {row["verdict_id"] for row in learned} == {None}
+        assert sum(row["weight"] for row in learned) == pytest.approx(len(learned))
+        assert len({row["weight"] for row in learned}) > 1
+        figures = rows(inside / f"runs/{made}/evaluate/metrics.jsonl")
+        single = {
+            row["contestant"]: row for row in figures if (row["vs"], row["split"]) == (None, "test")
+        }
+        names = ["teacher", "base", "sft-sampled", "sft", "round-1-sampled", "round-1"]
+        assert list(single) == names
+        greedy = "greedy" if source == "v1" else "5 beams"
+        sampled = "sampled at temperature 0.7"
+        assert [single[one]["decoding"] for one in names] == [
+            None,
+            greedy,
+            sampled,
+            greedy,
+            sampled,
+            greedy,
+        ]
+        sets = rows(inside / f"runs/{made}/evaluate/sets.jsonl")
+        assert {row["schema"] for row in sets} == {"set_verdict/1"}
+        assert {len(row["literal_ids"]) for row in sets} == {3}
+        judged = [row for row in sets if (row["contestant"], row["split"]) == ("round-1", "test")]
+        assert single["round-1"]["sets"] == sum(row["outcome"] != "failed" for row in judged)
+        assert "answers at once" in run("show", sets[0]["id"], "--run", made)
     if name not in ("sd", "ft", "gkd", "llmr"):
         held_out = rows(folder / "validation.jsonl")
         margins = {row["preference_id"]: row for row in rows(folder / "margins.jsonl")}

@@ -9,6 +9,7 @@ import datasets
 import pandas
 import pytest
 
+from pipeline.judging import devices
 from pipeline.rows.jsonl import read
 from pipeline.rows.records import Joke, LiteralText, Metric, Verdict
 from pipeline.rows.training import Imitation, Preference
@@ -132,9 +133,12 @@ def test_metrics_add_up_and_name_every_contestant(made):
     found = rows(made / "runs/v1/evaluate/metrics.jsonl")
     single = [row for row in found if row["vs"] is None]
     assert {(row["split"], row["contestant"]) for row in single} == {
-        (split, name) for split in ("test", "ood") for name in ("base", "sft", "round-1")
+        (split, name) for split in ("test", "ood") for name in ("teacher", "base", "sft", "round-1")
     }
+    assert all(row["effective"] >= 1 for row in single)
+    single = [row for row in single if row["contestant"] != "teacher"]
     for row in single:
+        assert row["fresh_low"] <= row["fresh_wtr"] <= min(row["fresh_high"], row["wtr"])
         assert row["win"] + row["tie"] + row["loss"] + row["inconsistent"] == row["n"]
         assert row["n"] + row["failed"] + row["no_reference"] + row["no_answer"] == 24
         assert row["low"] <= row["wtr"] <= row["high"]
@@ -147,8 +151,33 @@ def test_metrics_add_up_and_name_every_contestant(made):
 
 def test_evaluate_prints_one_table(made):
     said = (made / "said.txt").read_text()
-    assert said.count("Win-tie rate against the teacher, judged by standin-judge") == 1
+    assert (
+        said.count("Win-tie rate and fresh rate against the teacher, judged by standin-judge") == 1
+    )
     assert "round-1 - sft" in said
+
+
+def test_sft_leaves_out_jokes_whose_device_was_told_often(inside):
+    run(
+        "sft",
+        "--run",
+        "thin",
+        "--from",
+        "v1",
+        "--set",
+        "sft.most_alike=0.03",
+        "--set",
+        "sft.trainer.max_steps=1",
+    )
+    folder = inside / "runs/thin/sft"
+    every = rows(inside / "runs/v1/sft/records.jsonl")
+    learned = rows(folder / "records.jsonl")
+    reasons = [row["reason"] for row in rows(folder / "dropped.jsonl")]
+    often = reasons.count("its device told often enough")
+    assert 0 < often == len(every) - len(learned)
+    literal = {row["id"]: row["text"] for row in rows(ROOT / "data/literals/train.jsonl")}
+    answers = [(literal[row["literal_id"]], row["completion"]) for row in learned]
+    assert max(devices.uses(answers)) <= 0.03 * len(every) + 1
 
 
 def test_status_shows_every_step_complete(inside):
