@@ -98,6 +98,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "evaluate": complete["evaluate"],
         "headline": headline.lines(rows),
         "metrics": rows,
+        "watched": any(row.known is not None for row in rows),
+        "flags": complete["evaluate"].get("flags", {}),
         "rates": {view: _rates(view, single) for view in headline.views(single)},
         "diversity": spread,
         "warnings": [*outdated(complete), *variety.collapse(spread)],

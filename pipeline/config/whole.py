@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
+from pipeline.config.guards import Guards
 from pipeline.config.judging import Critic, Judge
 from pipeline.config.retriever import Retriever
 from pipeline.config.rounds import (
@@ -94,6 +95,7 @@ class Config(Section):
     """Absent: no student that looks its jokes up."""
     agreement: Agreement | None = None
     """Absent: the critic is not compared with people."""
+    guards: Guards = Guards()
     runtime: Runtime = Runtime()
 
     @field_validator("rounds")

@@ -66,6 +66,12 @@ def _identify(recipe: Recipe, config: Config) -> None:
     if "literals" in recipe:
         files = [f"{path.name} {file_hash(path)}" for path in literal_files(config)]
         recipe["literals"] = {"limit": config.literals.limit, "files": files}
+    known = recipe.get("guards", {}).get("known_jokes")
+    if known:
+        if not project.path(known).is_file():
+            raise DataError(f"{project.path(known)}: no such file (guards.known_jokes).")
+        path = project.path(known)
+        recipe["guards"] |= {"known_jokes": path.name, "sha256": file_hash(path)}
     if "agreement" in recipe:
         labels = project.path(recipe["agreement"]["labels"])
         if not labels.is_file():

@@ -115,6 +115,30 @@ def _sign(number: int) -> str:
     return chr(number + 1 if number + 1 < 0xD800 else number + 0x801)
 
 
+class Known:
+    """Devices of some answers, and whether others use them."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._devices = [device for device in dict.fromkeys(of(answers)) if set(device) - {BLANK}]
+
+    def used(self, answers: Sequence[Answer]) -> list[bool]:
+        """Whether each answer's device is one of them, or near one; adding nothing is none."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import Indel
+
+        asked = of(answers)
+        strings = as_strings([*self._devices, *asked])
+        known = strings[: len(self._devices)]
+        found: dict[str, bool] = {"": False}
+        for text in strings[len(known) :]:
+            if text not in found:
+                nearest = process.extractOne(
+                    text, known, scorer=Indel.normalized_similarity, score_cutoff=NEAR
+                )
+                found[text] = nearest is not None
+        return [found[text] for text in strings[len(known) :]]
+
+
 def uses(answers: Sequence[Answer], vectors: Any = None) -> list[int]:
     """How many of the answers use the device of each, itself among them."""
     numbers = groups(of(answers), vectors)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from pipeline.judging import diversity, metrics
-from pipeline.rows.records import TEACHER, Joke, LiteralText, Metric, SetVerdict, Verdict
+from pipeline.judging import devices, diversity, metrics
+from pipeline.rows.records import TEACHER, Flag, Joke, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import make
 
 Verdicts = Mapping[tuple[str, str], Sequence[Verdict]]
@@ -24,10 +24,12 @@ class Evaluation(NamedTuple):
     set_verdicts: Sequence[SetVerdict]
     judge: str
     """The judge's model."""
-    trained_on: set[str]
+    trained_on: Sequence[Joke]
     """The teacher's jokes about the train literals."""
     decodings: Mapping[str, str | None]
     """How each contestant's answers were decoded."""
+    flags: Sequence[Flag] | None = None
+    """What [guards] flags of answers and references; None where nothing is watched for."""
     encode: Callable[[Sequence[str]], Any] | None = None
     """Texts to embeddings of unit length, (texts, dim), where there is an encoder."""
 
@@ -36,7 +38,8 @@ def rows(evaluation: Evaluation) -> Iterator[Metric]:
     """Of each split and aspect the teacher, the contestants, and their differences in pairs."""
     aspects = list(dict.fromkeys(aspect for aspect, _ in evaluation.verdicts)) or ["overall"]
     splits = dict.fromkeys(literal.split for literal in evaluation.literals)
-    spreads: dict[str, _Spread] = {split: _Spread(evaluation, split) for split in splits}
+    taught = Taught(evaluation.trained_on)
+    spreads = {split: _Spread(evaluation, taught, split) for split in splits}
     for split, aspect in product(splits, aspects):
         yield from _rows(evaluation, spreads[split], split, aspect)
 
@@ -96,10 +99,22 @@ def _set_rate(evaluation: Evaluation, split: str, name: str) -> dict[str, Any]:
     return {"set_rate": metrics.mean(scores), "set_low": low, "set_high": high, "sets": len(scores)}
 
 
+class Taught:
+    """The teacher's training jokes, and what answers repeat of them."""
+
+    def __init__(self, jokes: Sequence[Joke]) -> None:
+        self.texts = {joke.text for joke in jokes}
+        self._devices = devices.Known([(joke.literal, joke.text) for joke in jokes])
+
+    def retold(self, answers: Sequence[devices.Answer]) -> float | None:
+        """The share of answers whose device is one of the training jokes'."""
+        return metrics.mean([float(used) for used in self._devices.used(answers)])
+
+
 class _Spread:
     """Length and variety of a split's answers, which no verdict changes."""
 
-    def __init__(self, evaluation: Evaluation, split: str) -> None:
+    def __init__(self, evaluation: Evaluation, taught: Taught, split: str) -> None:
         self.inside = {literal.id for literal in evaluation.literals if literal.split == split}
         self.answerable = self.inside & evaluation.reference.keys()
         self.answered: dict[str, int] = {}
@@ -107,6 +122,12 @@ class _Spread:
         self.of: dict[str, dict[str, Any]] = {}
         """The rows' fields, by author."""
         self._evaluation = evaluation
+        self._taught = taught
+        flags = evaluation.flags or []
+        self._flagged = {
+            guard: {flag.joke_id for flag in flags if flag.guard == guard}
+            for guard in ("known", "offence")
+        }
         told = sorted(self.answerable)
         self._add(TEACHER, [evaluation.reference[literal] for literal in told])
         by_author: dict[str, list[Joke]] = {}
@@ -123,14 +144,23 @@ class _Spread:
         texts = [joke.text for joke in given]
         answers = [(joke.literal, joke.text) for joke in given if joke.text]
         measured = diversity.measure(answers, evaluation.encode)
-        repeats = metrics.repeats(texts, evaluation.trained_on)
+        own = author != TEACHER
         self.of[author] = {
             "length_ratio": metrics.length_ratio(texts, [joke.literal for joke in given]),
             "distinct_1": metrics.distinct(texts, 1),
             "distinct_2": metrics.distinct(texts, 2),
-            "repeats": None if author == TEACHER else repeats,
+            "repeats": metrics.repeats(texts, self._taught.texts) if own else None,
+            "retold": self._taught.retold(answers) if own else None,
+            "known": self._share(given, "known"),
+            "offensive": self._share(given, "offence"),
             **(asdict(measured) if measured else {}),
         }
+
+    def _share(self, given: Sequence[Joke], guard: str) -> float | None:
+        """The share of the jokes that a guard flags; None where nothing is watched for."""
+        if self._evaluation.flags is None:
+            return None
+        return metrics.mean([float(joke.id in self._flagged[guard]) for joke in given])
 
 
 def table(rows: Sequence[Metric]) -> str:

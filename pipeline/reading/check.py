@@ -16,13 +16,14 @@ from pipeline.reading.findings import Findings
 from pipeline.reading.joins import Joins, Place
 from pipeline.reading.moved import moved
 from pipeline.rows import jsonl
-from pipeline.rows.records import Drop, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
+from pipeline.rows.records import Drop, Flag, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row, true_id
 from pipeline.rows.training import Imitation, Margin, Retrieval, Rollout
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
     DROPPED,
+    FLAGS,
     HELD_OUT,
     INDEX,
     LABELS,
@@ -53,6 +54,7 @@ AFTER_ROWS: dict[str, type[Row]] = {
     MARGINS: Margin,
     ROLLOUTS: Rollout,
     SETS: SetVerdict,
+    FLAGS: Flag,
     METRICS: Metric,
     DROPPED: Drop,
 }

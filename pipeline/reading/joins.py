@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.judging import devices, metrics, verdict
-from pipeline.rows.records import Drop, Joke, Label, Metric, SetVerdict, Verdict
+from pipeline.rows.records import Drop, Flag, Joke, Label, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row
 from pipeline.rows.training import (
     Imitation,
@@ -117,6 +117,10 @@ class Joins:
             self._has_joke(row, at, joke, text)
         outcome = verdict.outcome(row.orders, at.tie_bands["judge"])
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
+
+    def _flag(self, row: Flag, at: "Place") -> None:
+        self._literal(row, at)
+        self._has_joke(row, at, row.joke_id, row.text)
 
     def _preference(self, row: Preference, at: "Place") -> None:
         at.learned.add(row.id)

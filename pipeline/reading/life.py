@@ -13,6 +13,7 @@ from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
     DROPPED,
+    FLAGS,
     HELD_OUT,
     LABELS,
     MARGINS,
@@ -59,6 +60,7 @@ class Life:
             stage = Step.named(name).stage
             if RECORDS in files or SETS in files or stage in ("sft", "dpo"):
                 yield from getattr(self, stage)(files)
+            yield from self.flags(files.get(FLAGS, []))
             yield from self.metrics(files.get(METRICS, []))
             yield from self.dropped(files.get(DROPPED, []))
 
@@ -212,6 +214,12 @@ class Life:
                 if value is not None and key not in ("id", "schema"):
                     figures.append(f"{key} {value}")
             yield self.head(row["id"], *figures)
+
+    def flags(self, rows: Rows) -> Iterator[RenderableType]:
+        for row in rows:
+            how = (f"{row['author']}: {row['how']}", "yellow")
+            yield _line(self.id(row["id"]), self.id(row["joke_id"]), Text.assemble(how))
+            yield _below(row["match"])
 
     def dropped(self, rows: Rows) -> Iterator[RenderableType]:
         for row in rows:

@@ -18,6 +18,7 @@ from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
     DROPPED,
+    FLAGS,
     HELD_OUT,
     LABELS,
     MARGINS,
@@ -41,6 +42,7 @@ ROW_FILES = (
     CANDIDATES,
     SELECTION,
     SETS,
+    FLAGS,
     METRICS,
     DROPPED,
 )
@@ -54,6 +56,7 @@ KINDS = {
     "o": "rollout",
     "v": "verdict",
     "s": "set verdict",
+    "t": "flag",
     "p": "preference",
     "r": "ranking",
     "h": "label",

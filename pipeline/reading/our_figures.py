@@ -7,14 +7,20 @@ from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.paper_tables import Figure, Table
 from pipeline.reading.published import CRITICS, DATA, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
 from pipeline.rows import jsonl
-from pipeline.rows.records import TEACHER, Joke, Verdict
-from pipeline.runs.files import ANSWERS, RECORDS
+from pipeline.rows.records import TEACHER, Joke, Metric, Verdict
+from pipeline.runs.files import ANSWERS, METRICS, RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
 AGREEMENT = Step("agreement")
-OURS = ("ours", "ours: fresh", "ours: answers with the most common device", "ours: devices")
+OURS = (
+    "ours",
+    "ours: fresh",
+    "ours: answers with the most common device",
+    "ours: devices",
+    "ours: known jokes",
+)
 """Columns of the tables of methods."""
 
 
@@ -79,18 +85,18 @@ def _out_of_domain(prefix: str) -> Table:
     )
 
 
-def figures(
-    prefix: str, entry: Entry, split: str, seeds: int | None = None
-) -> tuple[Figure, Figure, Figure, Figure]:
+def figures(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> tuple[Figure, ...]:
     """The contestant's WTR, fresh rate and variety over all seeds there are.
 
     The intervals resample seeds and literals; variety is the mean over seeds.
     """
     by_seed = []
+    known: list[float] = []
     for seed in range(seeds or SEEDS.get(entry.experiment, 1)):
         run = Run(f"{prefix}-{entry.experiment}-{seed}")
         if run.manifest(EVALUATE):
             by_seed.append(_verdicts(run, split, entry.contestant))
+            known += _known(run, split, entry.contestant)
     varieties = [diversity.measure(_answers(own, entry.contestant)) for own in by_seed]
     shares = [variety.device_share for variety in varieties if variety]
     devices = [variety.effective for variety in varieties if variety]
@@ -99,7 +105,17 @@ def figures(
         _pooled([metrics.fresh_credits(own) for own in by_seed], entry),
         Figure(metrics.mean(shares)),
         Figure(metrics.mean(devices), count=True),
+        Figure(metrics.mean(known)),
     )
+
+
+def _known(run: Run, split: str, contestant: str) -> list[float]:
+    """The share of answers that repeat a known joke, where the run watched for them."""
+    shares = []
+    for row in jsonl.read(run.at(EVALUATE) / METRICS, Metric):
+        if (row.split, row.contestant, row.vs, row.aspect) == (split, contestant, None, "overall"):
+            shares.append(row.known)
+    return [share for share in shares if share is not None]
 
 
 def _answers(verdicts: Sequence[Verdict], contestant: str) -> list[tuple[str, str]]:

@@ -104,6 +104,25 @@ class SetVerdict(Row):
     outcome: Outcome
 
 
+class Flag(Row):
+    """A joke that [guards] flags, and why."""
+
+    kind: ClassVar[str] = "flag/1"
+    identity = ("t", "joke_id", "guard", "match")
+    literal_id: str
+    joke_id: str
+    author: str
+    text: str
+    """The joke's."""
+    guard: Literal["known", "offence"]
+    how: str
+    """known joke, near a known joke, setup of a known joke; may offend."""
+    match: str
+    """The known joke, the words, or the moderator's reason."""
+    call: str | None
+    """Id of the moderator's answer in the call cache."""
+
+
 class Label(Row):
     """A pair that people judged."""
 
@@ -207,6 +226,12 @@ class Metric(Row):
     self_bleu: float | None = None
     compression: float | None = None
     embedding_diversity: float | None = None
+    retold: float | None = None
+    """The share of answers whose device the teacher used in a training joke."""
+    known: float | None = None
+    """The share of answers that repeat a known joke; null where nothing is watched for."""
+    offensive: float | None = None
+    """The share of answers that may offend."""
 
     @property
     def view(self) -> str:

@@ -17,7 +17,7 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code
-from pipeline.judging import deviation, preferences
+from pipeline.judging import deviation, offence, preferences, watching
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
@@ -45,6 +45,8 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
         names.append(learned.objective)
     if config.stops_by_rate(learned):
         names += ["critic", "evaluate"]
+    if config.guards.keep_out and learned.learning.reads != "prompts":
+        names.append("guards")
     return names
 
 
@@ -55,6 +57,8 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
         names += templates.CRITIC
     if learned.objective == "llmr" and config.llmr:
         names += config.llmr.prompts
+    if "offence" in config.guards.keep_out and config.guards.moderator:
+        names.append(offence.PROMPT)
     return list(dict.fromkeys(names))
 
 
@@ -175,6 +179,12 @@ def _rows(
         return list(llmr.prompts(context, tokenizer, context.literals("train", "validation")))
     if reads == "jokes":
         jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in literals]
+        out = watching.kept_out(context, jokes)
+        _drop(
+            context,
+            [LeftOut(joke.literal_id, joke.id, out[joke.id]) for joke in jokes if joke.id in out],
+        )
+        jokes = [joke for joke in jokes if joke.id not in out]
         if context.round.objective == "gkd":
             jokes = _with_room(context, trainer_arguments, tokenizer, jokes)
         measured = _measured(context, trainer_arguments, tokenizer, jokes)
@@ -184,9 +194,25 @@ def _rows(
     verdicts = [
         verdict for verdict in context.rows("critic", Verdict) if verdict.literal_id in literals
     ]
+    verdicts = _without_kept_out(context, verdicts)
     return _from_verdicts(
         context, verdicts, _measured(context, trainer_arguments, tokenizer, verdicts)
     )
+
+
+def _without_kept_out(context: Context, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts on candidates that [guards] keeps none out of; the others go to the context."""
+    if not context.config.guards.keep_out:
+        return verdicts
+    out = watching.kept_out(context, watching.as_jokes(verdicts))
+    kept = []
+    for verdict in verdicts:
+        why = out.get(verdict.a) or out.get(verdict.b)
+        if why:
+            context.drop(verdict.literal_id, verdict.id, why)
+        else:
+            kept.append(verdict)
+    return kept
 
 
 def _with_room(

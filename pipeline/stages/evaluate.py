@@ -5,22 +5,21 @@ judged.
 """
 
 import functools
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from pipeline import prompts as templates
-from pipeline.config.student import Generation, Sampled
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
-from pipeline.judging import best_of, choice, figures, sets, tally
+from pipeline.judging import best_of, choice, contestants, figures, offence, sets, tally, watching
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, LiteralText, SetVerdict, Verdict
+from pipeline.rows.records import Flag, Joke, LiteralText, SetVerdict, Verdict
 from pipeline.rows.row import Row, make
-from pipeline.runs.files import ANSWERS, CANDIDATES, METRICS, SELECTION, SETS
+from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION, SETS
 from pipeline.runs.step import Step
 
 VERSION = 3
@@ -28,13 +27,16 @@ VERSION = 3
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
     """sample and critic are among them, as best-of-N is made with them."""
-    return ("literals", "student", "sample", "critic", "evaluate", "judge")
+    names = ["literals", "student", "sample", "critic", "evaluate", "judge"]
+    return [*names, "guards"] if config.guards.watch else names
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     names = ["student", *templates.CRITIC, "judge"]
     if config.judge.sets:
         names.append(sets.PROMPT)
+    if config.guards.moderator:
+        names.append(offence.PROMPT)
     return names
 
 
@@ -69,6 +71,10 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
         whole = sum(literals[split] // judge.sets for split in config.evaluate.splits)
         calls = 2 * contestants * whole
         asked.append(Expected(judge.endpoint, sets.PROMPT, calls, judge.max_tokens))
+    moderator = config.guards.moderator
+    if moderator:
+        calls = answers + about
+        asked.append(Expected(moderator.endpoint, offence.PROMPT, calls, moderator.max_tokens))
     if n:
         asked.append(Expected(critic.endpoint, "critic", 2 * (n - 1) * about, critic.max_tokens))
     return asked
@@ -82,7 +88,7 @@ def run(context: Context) -> Iterator[Verdict]:
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     author_of = {joke.id: joke.author for joke in answers}
-    decodings = _decodings(context)
+    decodings = contestants.decodings(context)
     verdicts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects), "calls") as progress:
         judged = chain.from_iterable(
@@ -101,8 +107,9 @@ def run(context: Context) -> Iterator[Verdict]:
         verdicts,
         _set_verdicts(context, literals, answers, reference),
         settings.endpoint.model,
-        {joke.text for joke in teacher if joke.literal_id in train},
+        [joke for joke in teacher if joke.literal_id in train],
         decodings,
+        _flags(context, [*reference.values(), *answers]),
         _encoder(context),
     )
     rows = list(figures.rows(evaluation))
@@ -135,6 +142,19 @@ def _set_verdicts(
     return judged
 
 
+def _flags(context: Context, jokes: list[Joke]) -> list[Flag] | None:
+    """What [guards] flags of the answers and references; None where nothing is watched for."""
+    if not context.config.guards.watch:
+        return None
+    inside = {literal.id for literal in context.literals(*context.config.evaluate.splits)}
+    flagged = list(watching.flags(context, [joke for joke in jokes if joke.literal_id in inside]))
+    jsonl.write(context.folder / FLAGS, flagged)
+    context.files.append(context.folder / FLAGS)
+    counts = Counter(f"{flag.author}: {flag.how}" for flag in flagged)
+    context.facts["flags"] = dict(sorted(counts.items()))
+    return flagged
+
+
 def _encoder(context: Context) -> Callable[[Sequence[str]], Any] | None:
     """Texts to embeddings, where the configuration names an encoder."""
     settings = context.config.evaluate
@@ -163,53 +183,13 @@ def _leave_out(
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
             continue
-        for name in _contestants(context):
+        for name in contestants.named(context):
             own = given[name, literal.id]
             missing = [joke.id for joke in own if not joke.text] if own else [literal.id]
             for what in missing:
                 context.drop(
                     literal.id, what, "answer, empty or not fitting the student's context", name
                 )
-
-
-class Contestant(NamedTuple):
-    """Who answers, and how."""
-
-    student: str
-    """The input whose weights they are; base for none, retriever for one that looks up."""
-    how: Literal["decoded", "chosen", "sampled", "looked up"] = "decoded"
-
-
-def _contestants(context: Context) -> dict[str, Contestant]:
-    """The contestants by their names; the last is the last round's student as it is exported."""
-    settings = context.config.evaluate
-    contestants = {"base": Contestant("base")}
-    if "retriever" in context.inputs:
-        contestants["retriever"] = Contestant("retriever", "looked up")
-    for name in context.inputs:
-        if name in ("teacher", "retriever"):
-            continue
-        if settings.sampled:
-            contestants[f"{name}-sampled"] = Contestant(name, "sampled")
-        contestants[name] = Contestant(name)
-        if name == "sft" and settings.best_of:
-            contestants[best_of.name(settings.best_of)] = Contestant("sft", "chosen")
-    return contestants
-
-
-def _decodings(context: Context) -> dict[str, str | None]:
-    """How each contestant's answers come about."""
-    from pipeline.models import student
-
-    encoder_decoder = student.is_encoder_decoder(context.config)
-    evaluated = context.config.evaluate
-    said: dict[str, str | None] = {
-        "decoded": evaluated.decoding(encoder_decoder),
-        "chosen": context.config.sample.decoding(encoder_decoder),
-        "sampled": evaluated.how_sampled().decoding(encoder_decoder),
-        "looked up": None,
-    }
-    return {name: said[contestant.how] for name, contestant in _contestants(context).items()}
 
 
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
@@ -220,10 +200,13 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     path = context.folder / ANSWERS
     if not path.exists():
         parts = []
-        for name, contestant in _contestants(context).items():
+        for name, contestant in contestants.named(context).items():
             part = context.folder / f"answers-{name}.jsonl"
             if not part.exists():
-                jsonl.write(part, _answers_of(context, name, contestant, literals))
+                if contestant.how == "looked up":
+                    jsonl.write(part, _retrieved(context, literals))
+                else:
+                    jsonl.write(part, contestants.answers(context, name, contestant, literals))
             parts.append(part)
         jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
     for part in context.folder.glob("answers-*.jsonl"):
@@ -235,37 +218,6 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
         chosen = sum(joke.author == best_of.name(n) for joke in answers)
         context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}
     return answers
-
-
-def _answers_of(
-    context: Context, name: str, contestant: Contestant, literals: list[LiteralText]
-) -> Iterable[Joke]:
-    """A contestant's answers, by the student that answers for it."""
-    from pipeline.models import casting, generation, student
-
-    if contestant.how == "looked up":
-        return _retrieved(context, literals)
-    weights = None
-    step = context.inputs.get(contestant.student)
-    if step:
-        weights = student.weights(context.run, step)
-    tokenizer = student.load_tokenizer(context.config)
-    model = student.load(context.config, weights)
-    casting.tell(context.run, step)
-    if contestant.how == "chosen":
-        return best_of.answers(context, model, tokenizer, literals)
-    settings: Generation = context.config.evaluate
-    number = 1
-    if contestant.how == "sampled":
-        settings = context.config.evaluate.how_sampled()
-        number = (context.config.evaluate.sampled or Sampled()).answers
-    tasks = []
-    for literal in literals:
-        tasks += [generation.Task(literal, name, index) for index in range(number)]
-    writing = generation.Writing(
-        context.config, str(context.step), context.drop, context.kept(Joke)
-    )
-    return generation.write_jokes(writing, model, tokenizer, tasks, settings)
 
 
 def _retrieved(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:

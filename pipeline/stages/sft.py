@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.judging import devices
+from pipeline.judging import devices, offence, watching
 from pipeline.judging.preferences import imitations
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke
@@ -20,11 +20,15 @@ VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
-    return ("literals", "student", "sft")
+    names = ["literals", "student", "sft"]
+    return [*names, "guards"] if config.guards.keep_out else names
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return ("student",)
+    names = ["student"]
+    if "offence" in config.guards.keep_out and config.guards.moderator:
+        names.append(offence.PROMPT)
+    return names
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -43,6 +47,11 @@ def run(context: Context) -> Iterator[Imitation]:
     tokenizer = student.load_tokenizer(context.config)
     split_of = {literal.id: literal.split for literal in context.literals("train", "validation")}
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.literal_id in split_of]
+    out = watching.kept_out(context, jokes)
+    for joke in jokes:
+        if joke.id in out:
+            context.drop(joke.literal_id, joke.id, out[joke.id])
+    jokes = [joke for joke in jokes if joke.id not in out]
     if context.config.sft.most_alike:
         told = [joke for joke in jokes if split_of[joke.literal_id] == "train"]
         often = devices.told_often(told, context.config.sft.most_alike)

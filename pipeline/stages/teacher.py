@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
@@ -15,6 +16,7 @@ from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
 from pipeline.llm.answer import Answer
 from pipeline.parsing import lists
+from pipeline.parsing.contacts import contacts
 from pipeline.parsing.listed import Listed, clean
 from pipeline.parsing.said import said, whole_structure
 from pipeline.progress import Progress
@@ -60,6 +62,8 @@ WARNING = re.compile(
 )
 
 VERSION = 3
+NAMED = 10
+"""Sentences with addresses or numbers that are listed."""
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -113,6 +117,7 @@ def request(context: Context, literal: LiteralText, prompt: str) -> dict[str, An
 
 def run(context: Context) -> Iterator[Joke]:
     teacher = context.config.teacher
+    _name_contacts(context)
     total = sum(1 for _ in literals(context.config)) * len(teacher.prompts)
     told: set[str] = set()
     with Progress(str(context.step), total, "calls") as progress:
@@ -137,6 +142,25 @@ def run(context: Context) -> Iterator[Joke]:
                     call=answer.id,
                     prompt=teacher.prompts[place],
                 )
+
+
+def _name_contacts(context: Context) -> None:
+    """Say which sentences hold mail addresses or telephone numbers before a host gets them."""
+    host = urlsplit(context.config.teacher.endpoint.base_url).hostname
+    if host is None or host == "localhost" or host.startswith("127."):
+        return
+    named = []
+    for literal in literals(context.config):
+        found = contacts(literal.text)
+        if found:
+            named.append(f"  {literal.id}: {', '.join(found)}")
+    if named:
+        context.facts["contacts"] = len(named)
+        print(
+            f"{context.step}: {len(named)} sentences hold mail addresses or telephone numbers, "
+            f"which {host} gets to read:"
+        )
+        print("\n".join([*named[:NAMED], "  ..."][: len(named) + (len(named) > NAMED)]))
 
 
 def parse(answer: Answer, literal: str, n: int) -> tuple[list[str], list[tuple[str, str | None]]]:

@@ -1,0 +1,78 @@
+"""Who answers in an evaluation, and how."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from pipeline.config.student import Generation, Sampled
+from pipeline.execution.context import Context
+from pipeline.judging import best_of
+from pipeline.rows.records import Joke, LiteralText
+
+
+class Contestant(NamedTuple):
+    """Who answers, and how."""
+
+    student: str
+    """The input whose weights they are; base for none, retriever for one that looks up."""
+    how: Literal["decoded", "chosen", "sampled", "looked up"] = "decoded"
+
+
+def named(context: Context) -> dict[str, Contestant]:
+    """The contestants by their names; the last is the last round's student as it is exported."""
+    settings = context.config.evaluate
+    contestants = {"base": Contestant("base")}
+    if "retriever" in context.inputs:
+        contestants["retriever"] = Contestant("retriever", "looked up")
+    for name in context.inputs:
+        if name in ("teacher", "retriever"):
+            continue
+        if settings.sampled:
+            contestants[f"{name}-sampled"] = Contestant(name, "sampled")
+        contestants[name] = Contestant(name)
+        if name == "sft" and settings.best_of:
+            contestants[best_of.name(settings.best_of)] = Contestant("sft", "chosen")
+    return contestants
+
+
+def decodings(context: Context) -> dict[str, str | None]:
+    """How each contestant's answers come about."""
+    from pipeline.models import student
+
+    encoder_decoder = student.is_encoder_decoder(context.config)
+    evaluated = context.config.evaluate
+    said: dict[str, str | None] = {
+        "decoded": evaluated.decoding(encoder_decoder),
+        "chosen": context.config.sample.decoding(encoder_decoder),
+        "sampled": evaluated.how_sampled().decoding(encoder_decoder),
+        "looked up": None,
+    }
+    return {name: said[contestant.how] for name, contestant in named(context).items()}
+
+
+def answers(
+    context: Context, name: str, contestant: Contestant, literals: list[LiteralText]
+) -> Iterable[Joke]:
+    """A contestant's answers, by the student that answers for it; not those of a retriever."""
+    from pipeline.models import casting, generation, student
+
+    weights = None
+    step = context.inputs.get(contestant.student)
+    if step:
+        weights = student.weights(context.run, step)
+    tokenizer = student.load_tokenizer(context.config)
+    model = student.load(context.config, weights)
+    casting.tell(context.run, step)
+    if contestant.how == "chosen":
+        return best_of.answers(context, model, tokenizer, literals)
+    settings: Generation = context.config.evaluate
+    number = 1
+    if contestant.how == "sampled":
+        settings = context.config.evaluate.how_sampled()
+        number = (context.config.evaluate.sampled or Sampled()).answers
+    tasks = []
+    for literal in literals:
+        tasks += [generation.Task(literal, name, index) for index in range(number)]
+    writing = generation.Writing(
+        context.config, str(context.step), context.drop, context.kept(Joke)
+    )
+    return generation.write_jokes(writing, model, tokenizer, tasks, settings)
