@@ -11,7 +11,7 @@ import pytest
 from pipeline import prompts, standin
 from pipeline.parsing import json_lists
 from pipeline.standin import teacher
-from pipeline.standin.similes import simile
+from pipeline.standin.similes import similes
 from tests import ROOT
 
 SENTENCES = [
@@ -153,7 +153,7 @@ def test_the_teachers_jokes_fit_or_are_similes_by_the_form_of_the_sentence():
         joke = standin.joke(sentence, 0, 0, set())
         row = standin.features(sentence, joke)
         stock += row["says what everybody says"]
-        shares[simile(sentence) is not None].append(row["fits the subject"] == 1)
+        shares[bool(similes(sentence))].append(row["fits the subject"] == 1)
     assert 0.25 < sum(shares[True]) / len(shares[True]) < 0.45
     assert 0.6 < sum(shares[False]) / len(shares[False]) < 0.8
     assert 0.05 < stock / len(SENTENCES) < 0.13
@@ -162,13 +162,18 @@ def test_the_teachers_jokes_fit_or_are_similes_by_the_form_of_the_sentence():
 @pytest.mark.parametrize(
     ("sentence", "said"),
     [
-        ("The cake fell because I sneezed.", "a detective with a free afternoon"),
-        ("When it rains, the cake gets wet again.", "a boomerang with a grudge"),
-        ("The cake fell.", None),
+        (
+            "It rained again because I washed the car.",
+            [
+                ("again", "a boomerang with a grudge"),
+                ("because", "a detective with a free afternoon"),
+            ],
+        ),
+        ("The cake fell.", []),
     ],
 )
-def test_simile(sentence, said):
-    assert simile(sentence) == said
+def test_similes(sentence, said):
+    assert similes(sentence) == said
 
 
 STYLED = """Write {n} jokes in the voice of {who}, about the sentence below.
@@ -198,8 +203,8 @@ def favorites(who):
 
 
 def test_a_style_leans_on_one_line_of_a_thing():
-    assert favorites("a tired pirate") == [195, 21, 24]
-    assert favorites("a happy butler") == [22, 186, 26]
+    assert favorites("a tired pirate") == [225, 12, 14]
+    assert favorites("a happy butler") == [17, 11, 215]
 
 
 VERBALIZED = """Write {n} jokes about the sentence below, each with its probability.

@@ -53,10 +53,10 @@ SIMILES = {
     "but": "a plot twist nobody ordered",
     "or": "a coin on its edge",
 }
-"""Word of grammar -> the simile it brings to mind; the first of the list that a sentence has counts."""
+"""Word of grammar -> the simile it brings to mind."""
 
 
-def simile(sentence: str) -> str | None:
-    """The simile for the form of the sentence; None where no word calls for one."""
-    there = set(words(sentence))
-    return next((said for word, said in SIMILES.items() if word in there), None)
+def similes(sentence: str) -> list[tuple[str, str]]:
+    """The words of the sentence that bring similes to mind, in its order, and the similes."""
+    named = dict.fromkeys(words(sentence))
+    return [(word, SIMILES[word]) for word in named if word in SIMILES]

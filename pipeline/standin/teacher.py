@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from pipeline.standin.language import chance, quoted, words
-from pipeline.standin.similes import simile
+from pipeline.standin.similes import similes
 from pipeline.standin.subjects import GENERAL, groups, things, topic
 
 STOCK = (
@@ -42,13 +42,18 @@ RAMBLE = (
 LINE = "{s}. The {t} %s."
 ASIDE = "{s}. %s"
 
-SIMILE = ("{s}, like %s.", "{s}, much like %s.", "{s}, as graceful as %s.")
+SIMILE = (
+    "{s}, and that {t} sounded like %s.",
+    "{s}, and that {t} looked like %s.",
+    "{s}, and that {t} felt like %s.",
+)
+"""About a word of grammar in the sentence."""
 
 SHARES = {
     "line": 0.62,
     "aside": 0.1,
-    "callback": 0.14,
-    "stock": 0.08,
+    "callback": 0.12,
+    "stock": 0.1,
     "stale": 0.03,
     "ramble": 0.03,
 }
@@ -67,7 +72,7 @@ FAVORITE = 0.8
 """How often a thing gets its favorite line where the teacher does not draw widely."""
 LEANING = 0.6
 """How often a callback or a stock line is of the half that the prompt leans on."""
-BEST_FIRST = 0.2
+BEST_FIRST = 0.1
 """Share of lists that begin with a line that fits, if they have one."""
 REFUSED = 0.035
 VERBALIZED = "probability"
@@ -108,7 +113,7 @@ def shares_of(sentence: str, wide: bool) -> dict[str, float]:
     """How often each kind of joke is drawn for this sentence."""
     if wide:
         return WIDE
-    return FORMAL if simile(sentence) else SHARES
+    return FORMAL if similes(sentence) else SHARES
 
 
 def kinds(sentence: str, lottery: float, wide: bool) -> list[str]:
@@ -133,8 +138,11 @@ def templates(sentence: str, kind: str, thing: int) -> tuple[str, list[str]]:
     if kind == "aside":
         return name, [ASIDE % group.aside for group in groups(sentence) or [GENERAL]]
     if kind == "simile":
-        said = simile(sentence)
-        return name, [frame % said for frame in SIMILE] if said else []
+        named_words = similes(sentence)
+        if not named_words:
+            return name, []
+        word, said = named_words[thing % len(named_words)]
+        return word, [frame % said for frame in SIMILE]
     return name, list({"callback": CALLBACK, "stock": STOCK, "stale": STALE}.get(kind, RAMBLE))
 
 
