@@ -11,6 +11,7 @@ import pytest
 from pipeline import prompts, standin
 from pipeline.parsing import json_lists
 from pipeline.standin import teacher
+from pipeline.standin.similes import similes
 from tests import ROOT
 
 SENTENCES = [
@@ -145,14 +146,34 @@ def test_a_line_that_fits_beats_one_that_does_not_and_that_one_what_everybody_sa
                 assert choice["message"]["content"].endswith(answer)
 
 
-def test_most_of_the_teachers_jokes_fit_and_few_are_what_everybody_says():
-    named = [sentence for sentence in SENTENCES if standin.subjects(sentence)]
-    jokes = [(sentence, standin.joke(sentence, 0, 0, set())) for sentence in named]
-    rows = [standin.features(*pair) for pair in jokes]
-    fitting = sum(row["fits the subject"] == 1 for row in rows) / len(rows)
-    stock = sum(row["says what everybody says"] for row in rows) / len(rows)
-    assert 0.6 < fitting < 0.8
-    assert 0.07 < stock < 0.13
+def test_the_teachers_jokes_fit_or_are_similes_by_the_form_of_the_sentence():
+    shares = {True: [], False: []}
+    stock = 0
+    for sentence in SENTENCES:
+        joke = standin.joke(sentence, 0, 0, set())
+        row = standin.features(sentence, joke)
+        stock += row["says what everybody says"]
+        shares[bool(similes(sentence))].append(row["fits the subject"] == 1)
+    assert 0.25 < sum(shares[True]) / len(shares[True]) < 0.45
+    assert 0.6 < sum(shares[False]) / len(shares[False]) < 0.8
+    assert 0.05 < stock / len(SENTENCES) < 0.13
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        (
+            "It rained again because I washed the car.",
+            [
+                ("again", "a boomerang with a grudge"),
+                ("because", "a detective with a free afternoon"),
+            ],
+        ),
+        ("The cake fell.", []),
+    ],
+)
+def test_similes(sentence, said):
+    assert similes(sentence) == said
 
 
 STYLED = """Write {n} jokes in the voice of {who}, about the sentence below.
@@ -182,8 +203,8 @@ def favorites(who):
 
 
 def test_a_style_leans_on_one_line_of_a_thing():
-    assert favorites("a tired pirate") == [195, 21, 24]
-    assert favorites("a happy butler") == [22, 186, 26]
+    assert favorites("a tired pirate") == [225, 12, 14]
+    assert favorites("a happy butler") == [17, 11, 215]
 
 
 VERBALIZED = """Write {n} jokes about the sentence below, each with its probability.

@@ -64,12 +64,16 @@ PRIVATE = {
     ),
     "home": (
         Group(
-            "sofa couch chair mattress shelf shelves bookshelf bookcase wardrobe drawer furniture "
-            "lamp curtain rug carpet pillow cushion nightstand armchair cabinet stool table "
-            "cupboard desk bench",
+            "sofa couch mattress pillow cushion armchair rug carpet curtain lamp furniture",
             "",
-            "came with three screws too few | needed Swedish instructions | groaned under my "
-            "weight",
+            "swallowed the remote control | matched nothing in the room | clashed with my socks",
+            "Feng shui has left the building.",
+        ),
+        Group(
+            "table desk chair stool bench shelf shelves bookshelf bookcase wardrobe drawer "
+            "nightstand cabinet cupboard",
+            "",
+            "came with three screws too few | needed Swedish instructions | wobbled on purpose",
             "Three screws were left over.",
         ),
         Group(
@@ -102,11 +106,17 @@ PRIVATE = {
             "Insomnia sends its love.",
         ),
         Group(
-            "door window key lock locker locksmith doorbell gate fence driveway garage house home "
-            "neighbor neighbour neighborhood mailbox yard room",
+            "door window key lock locker locksmith doorbell gate fence mailbox",
             "locked",
-            "let the burglars in | watched from behind the curtain | squeaked on purpose",
+            "let the burglars in | squeaked on purpose | asked who was there",
             "Burglars would have left a note.",
+        ),
+        Group(
+            "house home neighbor neighbour neighborhood driveway garage yard room",
+            "",
+            "watched from behind the curtain | looked bigger in the advertisement | borrowed a cup "
+            "of sugar",
+            "Curtains twitched all along the road.",
         ),
     ),
     "machines": (

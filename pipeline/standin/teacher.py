@@ -1,8 +1,9 @@
 """The stand-in as teacher: sentences with a joke behind them, of varied quality.
 
-Most of its lines fit a thing that the sentence names; some bring the thing back without fitting it,
-and some are what everybody says, as language models do. Each thing has a favorite line, another one
-under another prompt, so that what is said of cake is not drawn anew in each sentence with cake.
+Its better lines fit a thing that the sentence names, or bring it back without fitting it. Where the
+form of the sentence brings a simile to mind, it likes that one better, whatever the sentence is
+about; and some jokes are what everybody says, as language models do. Each group of things has a
+favorite line, another one under another prompt.
 """
 
 import json
@@ -10,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from pipeline.standin.language import chance, quoted, words
+from pipeline.standin.similes import similes
 from pipeline.standin.subjects import GENERAL, groups, things, topic
 
 STOCK = (
@@ -40,15 +42,37 @@ RAMBLE = (
 LINE = "{s}. The {t} %s."
 ASIDE = "{s}. %s"
 
-SHARES = {"line": 0.6, "aside": 0.1, "callback": 0.14, "stock": 0.1, "stale": 0.03, "ramble": 0.03}
+SIMILE = (
+    "{s}, and that {t} sounded like %s.",
+    "{s}, and that {t} looked like %s.",
+    "{s}, and that {t} felt like %s.",
+)
+"""About a word of grammar in the sentence."""
+
+SHARES = {
+    "line": 0.62,
+    "aside": 0.1,
+    "callback": 0.12,
+    "stock": 0.1,
+    "stale": 0.03,
+    "ramble": 0.03,
+}
 """How often each kind of joke is drawn."""
-WIDE = {"line": 0.54, "aside": 0.2, "callback": 0.2, "stock": 0.03, "stale": 0.02, "ramble": 0.01}
+FORMAL = {
+    "simile": 0.5, "line": 0.3, "aside": 0.04, "callback": 0.04, "stock": 0.1, "stale": 0.01,
+    "ramble": 0.01,
+}  # fmt: skip
+"""The same where the form of the sentence brings a simile to mind."""
+WIDE = {
+    "simile": 0.2, "line": 0.4, "aside": 0.15, "callback": 0.19, "stock": 0.03, "stale": 0.02,
+    "ramble": 0.01,
+}  # fmt: skip
 """The same where a prompt asks for probabilities, which brings out what is seldom said."""
-FAVORITE = 0.7
+FAVORITE = 0.8
 """How often a thing gets its favorite line where the teacher does not draw widely."""
 LEANING = 0.6
 """How often a callback or a stock line is of the half that the prompt leans on."""
-BEST_FIRST = 0.4
+BEST_FIRST = 0.1
 """Share of lists that begin with a line that fits, if they have one."""
 REFUSED = 0.035
 VERBALIZED = "probability"
@@ -85,9 +109,16 @@ def prompted(prompt: str) -> Prompt:
     )
 
 
+def shares_of(sentence: str, wide: bool) -> dict[str, float]:
+    """How often each kind of joke is drawn for this sentence."""
+    if wide:
+        return WIDE
+    return FORMAL if similes(sentence) else SHARES
+
+
 def kinds(sentence: str, lottery: float, wide: bool) -> list[str]:
     """Every kind of joke, first the one that a draw from [0, 1) picks."""
-    shares = WIDE if wide else SHARES
+    shares = shares_of(sentence, wide)
     order = list(shares)
     for place, share in enumerate(shares.values()):
         if lottery < share:
@@ -106,14 +137,22 @@ def templates(sentence: str, kind: str, thing: int) -> tuple[str, list[str]]:
         return name, [LINE % line for line in group.lines]
     if kind == "aside":
         return name, [ASIDE % group.aside for group in groups(sentence) or [GENERAL]]
+    if kind == "simile":
+        named_words = similes(sentence)
+        if not named_words:
+            return name, []
+        word, said = named_words[thing % len(named_words)]
+        return word, [frame % said for frame in SIMILE]
     return name, list({"callback": CALLBACK, "stock": STOCK, "stale": STALE}.get(kind, RAMBLE))
 
 
 def preferred(tails: list[str], kind: str, name: str, prompt: Prompt) -> tuple[list[str], float]:
     """The templates of a kind that this prompt leans on, and how often it does."""
     if kind == "line":
-        place = int(chance("favorite", prompt.manner, name) * len(tails))
-        return [tails[place]], FAVORITE
+        best = max(tails, key=lambda tail: chance("favorite", prompt.manner, tail))
+        return [best], FAVORITE
+    if kind == "simile":
+        return tails[:1], LEANING
     if kind in ("callback", "stock"):
         order = sorted(tails, key=lambda tail: chance("lean", prompt.manner, tail))
         return order[: len(order) // 2], LEANING
@@ -139,7 +178,7 @@ def draw(prompt: Prompt, seed: object, index: int, used: set[str]) -> Joke:
     text = prompt.sentence.strip()
     stem = text[:-1] if text.endswith(".") else text.rstrip("!?")
     written = next((w for w in re.findall(r"[\w']+", text)[1:] if w.lower() == name), name)
-    probability = (WIDE if prompt.wide else SHARES)[kind] / len(tails)
+    probability = shares_of(prompt.sentence, prompt.wide)[kind] / len(tails)
     return Joke(tail.format(s=stem, t=written), kind, round(probability, 2))
 
 
