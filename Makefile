@@ -92,6 +92,9 @@ bench-sampling: setup ## the student's samples beside a batched model.generate o
 bench-training: setup ## the sft and dpo stages beside bare TRL scripts of the same rows
 	.venv/bin/python -m tests.bench.training
 
+bench-variety: setup ## which way of learning keeps most variety for its rate, three seeds; how the fresh rate and sets agree
+	.venv/bin/python -m tests.bench.variety
+
 bench-retriever: setup ## what a retriever finds, how fast, among how many
 	.venv/bin/python -m tests.bench.retrieval
 
@@ -104,4 +107,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers real clean
