@@ -5,6 +5,7 @@ are blanks: "The kettle broke, and now the kettle wants a raise." has the device
 wants a raise". Values in, values out.
 """
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ BLANK = "\u2026"
 NEAR = 0.75
 """Devices are one from this share of words in common, in order: twice those, over all words of
 both (rapidfuzz's `Indel.normalized_similarity`)."""
+MUST_HAVE = NEAR / (2 - NEAR)
+"""The share of a device's words that one near it has, at least."""
 NEAR_COSINE = 0.85
 """Or, where an encoder is there, from this cosine of their embeddings."""
 FUNCTION_WORD = 0.05
@@ -73,31 +76,64 @@ def groups(devices: Sequence[Device], vectors: Any = None) -> list[int]:
     commoner, and else begins a group of its own. `vectors`, (answers, dim) of unit length, are
     embeddings of the devices, where there is an encoder.
     """
-    from rapidfuzz import process
-    from rapidfuzz.distance import Indel
-
     counts = Counter(devices)
     first = {device: place for place, device in reversed(list(enumerate(devices)))}
     strings = dict(zip(counts, as_strings(list(counts)), strict=True))
-    leaders: list[str] = []
+    leaders = _Leaders()
     leading: list[int] = []
     group_of: dict[Device, int] = {}
     for device in sorted(counts, key=lambda device: (-counts[device], device)):
         text = strings[device]
-        nearest = process.extractOne(
-            text, leaders, scorer=Indel.normalized_similarity, score_cutoff=NEAR
-        )
-        group = nearest[2] if nearest else None
+        group = leaders.nearest(text)
         if group is None and vectors is not None and leading and text:
             cosines = vectors[leading] @ vectors[first[device]]
             if cosines.max() >= NEAR_COSINE:
                 group = int(cosines.argmax())
         if group is None:
-            group = len(leaders)
-            leaders.append(text)
+            group = leaders.add(text)
             leading.append(first[device])
         group_of[device] = group
     return [group_of[device] for device in devices]
+
+
+class _Leaders:
+    """Devices as strings, and which of them another is near."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._having: dict[str, list[int]] = {}
+        """The places of those with a word."""
+
+    def add(self, text: str) -> int:
+        """Its place."""
+        for word in dict.fromkeys(text):
+            self._having.setdefault(word, []).append(len(self._texts))
+        self._texts.append(text)
+        return len(self._texts) - 1
+
+    def nearest(self, text: str) -> int | None:
+        """The place of the nearest, the first of several as near; None where none is near.
+
+        One that is near has three fifths of the words or more, so that it has one of any that are
+        more than two fifths: those are looked up, the rarest.
+        """
+        from rapidfuzz import process
+        from rapidfuzz.distance import Indel
+
+        if not text:
+            return self._texts.index("") if "" in self._texts else None
+        rarest = sorted(text, key=lambda word: len(self._having.get(word, ())))
+        places: set[int] = set()
+        for word in rarest[: len(text) - math.ceil(MUST_HAVE * len(text)) + 1]:
+            places.update(self._having.get(word, ()))
+        order = sorted(places)
+        found = process.extractOne(
+            text,
+            [self._texts[place] for place in order],
+            scorer=Indel.normalized_similarity,
+            score_cutoff=NEAR,
+        )
+        return None if found is None else order[found[2]]
 
 
 def as_strings(devices: Sequence[Device]) -> list[str]:
@@ -123,20 +159,16 @@ class Known:
 
     def used(self, answers: Sequence[Answer]) -> list[bool]:
         """Whether each answer's device is one of them, or near one; adding nothing is none."""
-        from rapidfuzz import process
-        from rapidfuzz.distance import Indel
-
         asked = of(answers)
         strings = as_strings([*self._devices, *asked])
-        known = strings[: len(self._devices)]
+        known = _Leaders()
+        for text in strings[: len(self._devices)]:
+            known.add(text)
         found: dict[str, bool] = {"": False}
-        for text in strings[len(known) :]:
+        for text in strings[len(self._devices) :]:
             if text not in found:
-                nearest = process.extractOne(
-                    text, known, scorer=Indel.normalized_similarity, score_cutoff=NEAR
-                )
-                found[text] = nearest is not None
-        return [found[text] for text in strings[len(known) :]]
+                found[text] = known.nearest(text) is not None
+        return [found[text] for text in strings[len(self._devices) :]]
 
 
 def uses(answers: Sequence[Answer], vectors: Any = None) -> list[int]:

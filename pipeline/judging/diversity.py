@@ -51,13 +51,14 @@ def measure(answers: Sequence[devices.Answer], encode: Any = None) -> Diversity 
     found = devices.of(answers)
     shown = [" ".join(device) for device in found]
     numbers = devices.groups(found, encode(shown) if encode else None)
-    counts = list(Counter(numbers).values())
+    groups = Counter(numbers)
+    counts = list(groups.values())
+    most = groups.most_common(1)[0][0]
+    commonest = Counter(text for text, number in zip(shown, numbers, strict=True) if number == most)
     low, high = effective_interval(numbers)
     texts = [text for _, text in answers]
     return Diversity(
-        device=Counter(
-            text for text, number in zip(shown, numbers, strict=True) if number == _most(numbers)
-        ).most_common(1)[0][0],
+        device=commonest.most_common(1)[0][0],
         device_share=max(counts) / len(numbers),
         devices_100=expected_distinct(counts, PER),
         effective=effective(counts),
@@ -67,10 +68,6 @@ def measure(answers: Sequence[devices.Answer], encode: Any = None) -> Diversity 
         compression=compression(texts),
         embedding_diversity=embedding_diversity(encode(texts)) if encode else None,
     )
-
-
-def _most(numbers: Sequence[int]) -> int:
-    return Counter(numbers).most_common(1)[0][0]
 
 
 def effective(counts: Sequence[int]) -> float:

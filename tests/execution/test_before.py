@@ -18,6 +18,7 @@ from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from tests import ROOT
 from tests.conftest import rows
+from tests.execution.before import standin as standin_then
 
 FORMER_LOSSES_BRIO = next(iter(FORMER_LOSSES.values()))["brio"]
 BEFORE = ROOT / "tests/execution/before"
@@ -155,8 +156,13 @@ def test_what_an_earlier_version_began_is_not_gone_on_with(cli, old):
 
 
 @pytest.mark.parametrize("stage", ["teacher", "critic"])
-def test_the_same_version_gives_the_same_rows(cli, old, stage):
-    """Where they come to differ for good, raise the stage's VERSION, and say so here and in CHANGELOG.md."""
+def test_the_same_answers_give_the_same_rows(cli, old, stage, monkeypatch):
+    """The answers are those of the stand-in of that time, which is before/standin.py.
+
+    Where they come to differ for good, raise the stage's VERSION, and say so here and in CHANGELOG.md.
+    """
+    monkeypatch.setattr("pipeline.standin.respond", standin_then.respond)
+    monkeypatch.setattr("pipeline.standin.version", standin_then.version)
     step = Step(stage, 1 if stage == "critic" else None)
     path = Run("rooms").at(step) / "records.jsonl"
     before = path.read_bytes()

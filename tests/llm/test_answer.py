@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from pipeline import standin
 from pipeline.config.endpoint import Endpoint
 from pipeline.errors import EndpointError
 from pipeline.judging.choice import read_order
@@ -14,6 +15,7 @@ from pipeline.llm.answer import Usage, parse
 from pipeline.llm.call import prepare
 from pipeline.llm.faults import Carried, Unusable
 from pipeline.llm.quarantine import Quarantine
+from tests.execution.before import standin as then
 from tests.llm.conftest import answers_of
 from tests.llm.test_door import bodies, door, endpoint, error, reply, served
 
@@ -335,7 +337,9 @@ E = Endpoint(base_url="http://x/v1", model="m")
         ),
     ],
 )
-def test_the_keys_of_answers_that_were_paid_for_stay(place, request_, key):
+def test_the_keys_of_answers_that_were_paid_for_stay(place, request_, key, monkeypatch):
+    """The stand-in's are of its version, here of one that never changes."""
+    monkeypatch.setattr(standin, "version", then.version)
     """They are those of 0.1.0: another key would be paid for again."""
     assert prepare(place, request_).key == key
 
