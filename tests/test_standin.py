@@ -154,7 +154,7 @@ def test_the_teachers_jokes_fit_or_are_similes_by_the_form_of_the_sentence():
         row = standin.features(sentence, joke)
         stock += row["says what everybody says"]
         shares[bool(similes(sentence))].append(row["fits the subject"] == 1)
-    assert 0.25 < sum(shares[True]) / len(shares[True]) < 0.45
+    assert 0.15 < sum(shares[True]) / len(shares[True]) < 0.3
     assert 0.6 < sum(shares[False]) / len(shares[False]) < 0.8
     assert 0.05 < stock / len(SENTENCES) < 0.13
 
