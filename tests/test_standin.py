@@ -132,6 +132,18 @@ def test_what_everybody_says():
     )
 
 
+@pytest.mark.parametrize(
+    ("sentence", "joke", "leans"),
+    [
+        ("The cake fell again.", "The cake fell again, like a boomerang with a grudge.", 1),
+        ("The cake fell like a stone.", "The cake fell like a stone. I miss it.", 0),
+        ("The cake fell again.", "The cake fell again. I like the floor.", 0),
+    ],
+)
+def test_leaning_on_a_simile(sentence, joke, leans):
+    assert standin.features(sentence, joke)["leans on a simile"] == leans
+
+
 def test_a_line_that_fits_beats_one_that_does_not_and_that_one_what_everybody_says():
     best_first = [
         "The cake fell. The cake kept three dentists in business.",
