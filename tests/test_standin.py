@@ -132,6 +132,18 @@ def test_what_everybody_says():
     )
 
 
+@pytest.mark.parametrize(
+    ("sentence", "joke", "leans"),
+    [
+        ("The cake fell again.", "The cake fell again, like a boomerang with a grudge.", 1),
+        ("The cake fell like a stone.", "The cake fell like a stone. I miss it.", 0),
+        ("The cake fell again.", "The cake fell again. I like the floor.", 0),
+    ],
+)
+def test_leaning_on_a_simile(sentence, joke, leans):
+    assert standin.features(sentence, joke)["leans on a simile"] == leans
+
+
 def test_a_line_that_fits_beats_one_that_does_not_and_that_one_what_everybody_says():
     best_first = [
         "The cake fell. The cake kept three dentists in business.",
@@ -154,7 +166,7 @@ def test_the_teachers_jokes_fit_or_are_similes_by_the_form_of_the_sentence():
         row = standin.features(sentence, joke)
         stock += row["says what everybody says"]
         shares[bool(similes(sentence))].append(row["fits the subject"] == 1)
-    assert 0.25 < sum(shares[True]) / len(shares[True]) < 0.45
+    assert 0.15 < sum(shares[True]) / len(shares[True]) < 0.3
     assert 0.6 < sum(shares[False]) / len(shares[False]) < 0.8
     assert 0.05 < stock / len(SENTENCES) < 0.13
 

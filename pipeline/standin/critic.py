@@ -16,11 +16,12 @@ WORN = re.compile(
 )
 TASTE: dict[str, dict[str, float]] = {
     "standin-critic": {
-        "keeps the meaning": 3.0,
+        "keeps the meaning": 4.0,
         "has a twist": 1.5,
         "fits the subject": 2.0,
-        "comes back to the topic": 1.5,
+        "comes back to the topic": 2.0,
         "says what everybody says": -1.0,
+        "leans on a simile": -2.5,
         "is worn out": -1.5,
         "repeats itself": -3.0,
         "runs on": -1.5,
@@ -28,11 +29,12 @@ TASTE: dict[str, dict[str, float]] = {
         "is the sentence itself": -2.0,
     },
     "standin-judge": {
-        "keeps the meaning": 4.0,
-        "has a twist": 2.0,
-        "fits the subject": 1.6,
-        "comes back to the topic": 1.2,
+        "keeps the meaning": 3.5,
+        "has a twist": 1.2,
+        "fits the subject": 1.5,
+        "comes back to the topic": 2.0,
         "says what everybody says": -1.4,
+        "leans on a simile": -2.0,
         "is worn out": -1.2,
         "repeats itself": -2.5,
         "runs on": -2.0,
@@ -69,6 +71,11 @@ def fit(sentence: str, joke: str) -> float:
     return 0.0
 
 
+def likened(text: str) -> int:
+    """How many similes a text has."""
+    return len(re.findall(r"\blike an? ", text.lower()))
+
+
 def features(sentence: str, joke: str) -> dict[str, float]:
     """What the taste looks at, each from 0 to about 1."""
     source, target = words(sentence), words(joke)
@@ -82,6 +89,7 @@ def features(sentence: str, joke: str) -> dict[str, float]:
         "fits the subject": fit(sentence, joke),
         "comes back to the topic": float(bool(again) and len(fresh) > 0),
         "says what everybody says": float(any(within(line[3:], joke) for line in STOCK)),
+        "leans on a simile": float(likened(joke) > likened(sentence)),
         "is worn out": float(bool(WORN.search(joke))),
         "repeats itself": 1 - len(set(bigrams)) / max(1, len(bigrams)),
         "runs on": max(0.0, (len(target) - len(source) - 9) / 10),

@@ -59,9 +59,14 @@ SHARES = {
 }
 """How often each kind of joke is drawn."""
 FORMAL = {
-    "simile": 0.5, "line": 0.3, "aside": 0.04, "callback": 0.04, "stock": 0.1, "stale": 0.01,
+    "simile": 0.64,
+    "line": 0.2,
+    "aside": 0.03,
+    "callback": 0.03,
+    "stock": 0.08,
+    "stale": 0.01,
     "ramble": 0.01,
-}  # fmt: skip
+}
 """The same where the form of the sentence brings a simile to mind."""
 WIDE = {
     "simile": 0.2, "line": 0.4, "aside": 0.15, "callback": 0.19, "stock": 0.03, "stale": 0.02,
