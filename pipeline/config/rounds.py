@@ -18,8 +18,8 @@ TRL_LOSSES = frozenset(
 
 class Sft(Section):
     most_alike: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The share of the teacher's jokes that one device, what a joke adds to its sentence, may have;
-    jokes beyond it are left out. None: all are learned."""
+    """The share of the jokes that are learned that one device, what a joke adds to its sentence,
+    may have; others with it are left out. None: all are learned."""
     trainer: Trainer = {}
     """Goes whole to TRL's SFTConfig; for an encoder-decoder to transformers'
     Seq2SeqTrainingArguments."""

@@ -100,7 +100,11 @@ class Generation(Section):
             return f"{beams} beams"
         if self.temperature == 0:
             return "greedy"
-        return f"sampled at temperature {self.temperature:g}"
+        said = f"sampled at temperature {self.temperature:g}"
+        for name, value in (("top_p", self.top_p), ("top_k", self.top_k), ("min_p", self.min_p)):
+            if value not in (None, 1.0):
+                said += f", {name} {value:g}"
+        return said
 
 
 class Sampled(Section):

@@ -49,6 +49,11 @@ class Teacher(Section):
     styles, or the same with probabilities (verbalized sampling, arXiv 2510.01171), give more
     varied ones. The reference is the first joke of the first."""
 
+    @property
+    def most(self) -> int:
+        """The most jokes about one literal."""
+        return self.jokes * len(self.prompts)
+
     @field_validator("prompts")
     @classmethod
     def each_once(cls, prompts: list[str]) -> list[str]:
@@ -171,6 +176,8 @@ class Config(Section):
                 f'dpo.pairing = "divpo" chooses by scores, which critic.pairs = '
                 f'"{self.critic.pairs}" does not give: set critic.pairs = "all" or "swiss"'
             )
+        if self.dpo.ties != "drop":
+            raise ValueError('dpo.pairing = "divpo" learns no verdicts, and no ties among them')
         if any(learned.rankings for learned in self.rounds):
             raise ValueError('rankings = true learns all pairs: leave dpo.pairing at "verdict"')
         return self

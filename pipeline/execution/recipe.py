@@ -47,7 +47,7 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
         if code:
             path = project.PACKAGE / code.file
             recipe["losses"] = {name: syntax_hash(path, name) for name in code.functions}
-    _identify(recipe, config)
+    _identify(recipe, config, step)
     recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}
     recipe["inputs"] = {name: _input(run, read) for name, read in inputs.items()}
     return recipe
@@ -58,7 +58,7 @@ def prompt_texts(step: Step, config: Config) -> dict[str, str]:
     return {name: prompts.text(name) for name in stage_of(step).prompts(config, step.round)}
 
 
-def _identify(recipe: Recipe, config: Config) -> None:
+def _identify(recipe: Recipe, config: Config, step: Step) -> None:
     """Put hashes of the files that sections name beside their names.
 
     The files may change and the names stay.
@@ -91,6 +91,13 @@ def _identify(recipe: Recipe, config: Config) -> None:
             if recipe["retriever"][key]:
                 hashes[key] = folder_hash(local_folder(recipe["retriever"][key]))
         recipe["retriever"]["sha256"] = hashes
+    if step.stage != "evaluate" and "evaluate" in recipe:
+        for key in (
+            "sampled",
+            "encoder",
+            "encoder_revision",
+        ):  # a round's held-out answers have none
+            del recipe["evaluate"][key]
     if recipe.get("evaluate", {}).get("encoder"):
         folder = local_folder(recipe["evaluate"]["encoder"])
         recipe["evaluate"]["encoder_sha256"] = folder_hash(folder)

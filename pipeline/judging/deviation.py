@@ -112,6 +112,7 @@ def weighed(rows: Sequence[R], judged: Mapping[str, Candidate], power: float) ->
 def deviations(judged: Mapping[str, Candidate]) -> dict[str, float]:
     """The mean distance of each candidate's device from others', from 0 to 1, by its id.
 
+    It is 0 for a candidate that adds nothing.
     A distance is the share of words that are not in common, in order (rapidfuzz's
     `Indel.normalized_distance`).
     """
@@ -125,6 +126,9 @@ def deviations(judged: Mapping[str, Candidate]) -> dict[str, float]:
     distances = process.cdist(texts, others, scorer=Indel.normalized_distance, dtype=np.float32)
     means = {}
     for place, joke in enumerate(ids):
+        if not texts[place]:  # what adds nothing is no other joke
+            means[joke] = 0.0
+            continue
         itself = int(place < len(others))  # at no distance from itself
         count = len(others) - itself
         means[joke] = float(distances[place].sum()) / count if count else 0.0

@@ -28,6 +28,8 @@ NEAR_COSINE = 0.85
 FUNCTION_WORD = 0.05
 """A word in this share of the sentences, and in two of them or more, does not come back when it
 stands in an answer again: it is one like "the"."""
+ROUNDING = 1e-9
+"""0.29 * 100 is a little less than 29."""
 Answer = tuple[str, str]
 """A sentence, and what was made of it."""
 Device = tuple[str, ...]
@@ -70,7 +72,7 @@ def _device(given: list[str], said: list[str], common: set[str]) -> Device:
 
 
 def groups(devices: Sequence[Device], vectors: Any = None) -> list[int]:
-    """Which device each answer uses, as numbers from 0, the commonest device first.
+    """Which device each answer uses, as numbers from 0.
 
     Devices that are near one another count as one: each joins the nearest of those that are
     commoner, and else begins a group of its own. `vectors`, (answers, dim) of unit length, are
@@ -197,15 +199,21 @@ def fresh_weights(verdicts: Sequence[Verdict]) -> dict[str, float]:
 
 
 def told_often(jokes: Sequence[Joke], share: float) -> set[str]:
-    """The ids of the jokes to leave out so that no device has more than this share of all of them.
+    """The ids of the jokes to leave out so that no device has more than this share of those left.
 
     One joke of each device stays; which of them do is as good as drawn, by their ids.
     """
     numbers = groups(of([(joke.literal, joke.text) for joke in jokes]))
-    most = max(1, int(share * len(jokes)))
     by_device: dict[int, list[str]] = {}
     for joke, number in zip(jokes, numbers, strict=True):
         by_device.setdefault(number, []).append(joke.id)
+    most = len(jokes)
+    while True:
+        left = sum(min(len(ids), most) for ids in by_device.values())
+        fewer = max(1, math.floor(share * left + ROUNDING))
+        if fewer >= most:
+            break
+        most = fewer
     often: set[str] = set()
     for ids in by_device.values():
         often.update(sorted(ids)[most:])

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from pipeline.judging import devices, diversity, metrics
+from pipeline.judging import devices, diversity, metrics, offence
 from pipeline.rows.records import TEACHER, Flag, Joke, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import make
 
@@ -41,10 +41,13 @@ def rows(evaluation: Evaluation) -> Iterator[Metric]:
     taught = Taught(evaluation.trained_on)
     spreads = {split: _Spread(evaluation, taught, split) for split in splits}
     for split, aspect in product(splits, aspects):
-        yield from _rows(evaluation, spreads[split], split, aspect)
+        yield from _rows(evaluation, spreads[split], split, aspect, first=aspect == aspects[0])
 
 
-def _rows(evaluation: Evaluation, spread: "_Spread", split: str, aspect: str) -> Iterator[Metric]:
+def _rows(
+    evaluation: Evaluation, spread: "_Spread", split: str, aspect: str, first: bool
+) -> Iterator[Metric]:
+    """`first` of the aspects has the rate of sets, which are judged as a whole."""
     common: dict[str, Any] = {"split": split, "judge": evaluation.judge, "aspect": aspect}
     counts = dict.fromkeys(("win", "tie", "loss", "inconsistent", "failed"), 0)
     told = spread.of[TEACHER]
@@ -61,8 +64,8 @@ def _rows(evaluation: Evaluation, spread: "_Spread", split: str, aspect: str) ->
             contestant=name,
             **common,
             **metrics.win_tie_rate(judged),
-            **metrics.fresh_rate(judged),
-            **_set_rate(evaluation, split, name) if aspect == "overall" else {},
+            **metrics.fresh_rate(fresh_credits[name]),
+            **_set_rate(evaluation, split, name) if first else {},
             no_reference=len(spread.inside) - len(spread.answerable),
             no_answer=len(spread.answerable) - spread.answered[name],
             decoding=evaluation.decodings.get(name),
@@ -125,7 +128,11 @@ class _Spread:
         self._taught = taught
         flags = evaluation.flags or []
         self._flagged = {
-            guard: {flag.joke_id for flag in flags if flag.guard == guard}
+            guard: {
+                flag.joke_id
+                for flag in flags
+                if flag.guard == guard and flag.how != offence.NOT_JUDGED
+            }
             for guard in ("known", "offence")
         }
         told = sorted(self.answerable)

@@ -10,15 +10,19 @@ from pipeline.errors import DataError
 from pipeline.similarity import NearDuplicates, fold
 from pipeline.words import words
 
-SETUP = 4
-"""Words of the shortest setup that tells a joke: "Why did the" is in many."""
+WORDS = 5
+"""Of the shortest setup, or joke of one sentence, that is looked for inside of others."""
+LETTERS = 12
+"""And its letters, where words are characters."""
+SHORT = 3
+"""Words of the shortest sentence."""
 SENTENCE = re.compile(r"[^.!?\u2026\u3002\uff01\uff1f\n]+[.!?\u2026\u3002\uff01\uff1f]*")
 
 
 def read(path: Path) -> list[str]:
     """The jokes of a file, one a line, or JSONL with a key `text`; DataError if it has none."""
     jokes = []
-    for number, line in enumerate(encoding.text(path, DataError).splitlines(), 1):
+    for number, line in enumerate(encoding.text(path, DataError).split("\n"), 1):
         if not line.strip():
             continue
         if line.lstrip().startswith("{"):
@@ -40,29 +44,35 @@ def _of_row(line: str, where: str) -> str:
 
 
 class KnownJokes:
-    """Finds the known joke that a text repeats: whole, nearly, or by its setup."""
+    """Finds the known joke that a text repeats: whole, nearly, inside of it, or by its setup."""
 
     def __init__(self, jokes: Iterable[str]) -> None:
         self._whole = _Texts()
-        self._setups = _Texts()
+        self._parts = _Texts()
+        """Setups, and jokes of one sentence."""
         for joke in jokes:
             self._whole.add(fold(joke), joke)
-            sentences = _sentences(joke)
-            if len(sentences) > 1 and len(words(sentences[0])) >= SETUP:
-                self._setups.add(sentences[0], joke)
+            setup = _sentences(joke)[0]
+            if len(words(setup)) >= WORDS and len(setup) >= LETTERS:
+                self._parts.add(setup, joke)
 
     def repeated(self, text: str, literal: str) -> tuple[str, str] | None:
-        """How a text repeats a known joke, and that joke; sentences of its literal do not count."""
+        """How a text repeats a known joke, and that joke; what its literal says does not count."""
         folded = fold(text)
-        whole = self._whole.find(folded)
-        if whole:
-            near, joke = whole
-            return "known joke" if near == folded else "near a known joke", joke
-        given = {*_sentences(literal), fold(literal)}
+        given = fold(literal)
+        added = folded.removeprefix(given).strip()
+        for part in (folded, added):
+            whole = self._whole.find(part) if part and part != given else None
+            if whole:
+                near, joke = whole
+                return "known joke" if near == part else "near a known joke", joke
+        told = {*_sentences(literal), given}
         for sentence in _sentences(text):
-            setup = None if sentence in given else self._setups.find(sentence)
-            if setup:
-                return "setup of a known joke", setup[1]
+            found = None if sentence in told else self._parts.find(sentence)
+            if found:
+                part, joke = found
+                whole_joke = part == fold(joke)
+                return "known joke inside" if whole_joke else "setup of a known joke", joke
         return None
 
 
@@ -84,5 +94,12 @@ class _Texts:
 
 
 def _sentences(text: str) -> list[str]:
-    """The folded sentences of a text."""
-    return [fold(part) for part in SENTENCE.findall(text) if part.strip()]
+    """The folded sentences of a text; a short first part, as "Dr.", belongs to the next."""
+    parts: list[str] = []
+    begun = ""
+    for part in SENTENCE.findall(text):
+        begun = f"{begun} {fold(part)}".strip() if part.strip() else begun
+        if len(words(begun)) >= SHORT:
+            parts.append(begun)
+            begun = ""
+    return [*parts, begun] if begun or not parts else parts

@@ -111,9 +111,9 @@ def fresh_credits(verdicts: Sequence[Verdict]) -> dict[str, float]:
     return credits(verdicts, devices.fresh_weights(verdicts))
 
 
-def fresh_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """The fresh rate and its interval; the weights are fixed before verdicts are resampled."""
-    scores = list(fresh_credits(verdicts).values())
+def fresh_rate(credits: Mapping[str, float]) -> dict[str, Any]:
+    """The fresh rate and its interval, of `fresh_credits`, whose weights no resampling changes."""
+    scores = list(credits.values())
     low, high = interval(scores)
     return {"fresh_wtr": mean(scores), "fresh_low": low, "fresh_high": high}
 

@@ -1,55 +1,83 @@
 """What may offend: by word lists that others keep, or by an endpoint with a prompt of ours."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from pipeline import prompts
 from pipeline.config.guards import Guards
 from pipeline.config.judging import Judging
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StageError
 from pipeline.execution.context import Context
 from pipeline.judging import choice
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke
 
 PROMPT = "offence"
+OFFENDS = "may offend"
+NOT_JUDGED = "not judged by the moderator"
 
 
-def flagged(context: Context, jokes: Sequence[Joke]) -> Iterator[tuple[Joke, str, str | None]]:
-    """The jokes that may offend, each with the word or reason, and the call that says so."""
+class Found(NamedTuple):
+    """A joke that was flagged, and why."""
+
+    joke: Joke
+    how: str
+    """OFFENDS or NOT_JUDGED."""
+    why: str
+    """The words, the moderator's reason, or what went wrong."""
+    call: str | None = None
+
+
+def flagged(context: Context, jokes: Sequence[Joke]) -> Iterator[Found]:
+    """The jokes that may offend, and those of which the moderator gave no answer."""
     settings = context.config.guards
     if settings.offence == "words":
-        yield from _by_words(settings, jokes)
+        lists = word_lists(settings)
+        for joke in jokes:
+            words = lists.check_profanity(joke.text)["profane_words"]
+            if words:
+                yield Found(joke, OFFENDS, ", ".join(sorted(set(words))))
     elif settings.moderator is not None:
         yield from _by_endpoint(context, settings.moderator, jokes)
 
 
-def _by_words(settings: Guards, jokes: Sequence[Joke]) -> Iterator[tuple[Joke, str, None]]:
+def word_lists(settings: Guards) -> Any:
+    """glin-profanity's filter; ConfigError where it or a language is not there."""
     try:
-        from glin_profanity import Filter
+        import glin_profanity
     except ImportError:
         raise ConfigError(
             "guards.offence = \"words\" needs glin-profanity: pip install 'humor-distill[guards]'"
         ) from None
-    lists = Filter({"languages": settings.languages})
-    for joke in jokes:
-        words = lists.check_profanity(joke.text)["profane_words"]
-        if words:
-            yield joke, ", ".join(sorted(set(words))), None
+    known = get_args(glin_profanity.Language)
+    for language in settings.languages:
+        if language not in known:
+            raise ConfigError(
+                f"guards.languages: no list for {language!r}; there is one for {', '.join(known)}"
+            )
+    return glin_profanity.Filter({"languages": settings.languages})
 
 
-def _by_endpoint(
-    context: Context, settings: Judging, jokes: Sequence[Joke]
-) -> Iterator[tuple[Joke, str, str | None]]:
-    """Those of which it says so; what it gave no answer to is flagged as well."""
+def _by_endpoint(context: Context, settings: Judging, jokes: Sequence[Joke]) -> Iterator[Found]:
+    """StageError after the last of them where it judged none."""
+    judged = 0
+    reason = ""
     with Progress(f"{context.step}, offence", len(jokes), "calls") as progress:
         requests = ((joke, request(settings, joke)) for joke in jokes)
         for joke, answer in context.door(progress).ask(settings.endpoint, requests):
             order = choice.read_order(answer, "ab", settings.endpoint.json_schema)
             if order.p_a is None:
-                yield joke, f"not judged: {order.error}", answer.id
-            elif order.p_a >= 0.5:
-                yield joke, order.reason or "", answer.id
+                reason = order.error or ""
+                yield Found(joke, NOT_JUDGED, reason, answer.id)
+                continue
+            judged += 1
+            if order.p_a >= 0.5:
+                yield Found(joke, OFFENDS, order.reason or "", answer.id)
+    if jokes and not judged:
+        raise StageError(
+            f"{context.step}: the moderator judged none of {len(jokes)} jokes: {reason}. Mend "
+            "prompts/offence.j2 or [guards.moderator]; answers that were paid for are kept."
+        )
 
 
 def request(settings: Judging, joke: Joke) -> dict[str, Any]:

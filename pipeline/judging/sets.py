@@ -33,7 +33,8 @@ def sets(
     """The sets of one contestant, whose answers are `given` by literal id.
 
     Literals are taken in the order of their ids, `size` at a time, so that every contestant has the
-    same sets; one that lacks an answer is left out, and so is what is over of a split.
+    same sets, with its empty answers as they are; a set with a literal that left the contestant no
+    room to answer is left out, and so is what is over of a split.
     """
     by_split: dict[Split, list[str]] = {}
     for literal in literals:
@@ -45,7 +46,7 @@ def sets(
         for start in range(0, len(ordered) - size + 1, size):
             chosen = ordered[start : start + size]
             own = [given[literal] for literal in chosen if literal in given]
-            if sum(bool(joke.text) for joke in own) == size:
+            if len(own) == size:
                 whole.append(Sets(split, own, [reference[literal] for literal in chosen]))
     return whole
 

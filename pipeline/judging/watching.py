@@ -1,27 +1,43 @@
 """Flags on jokes: what repeats a known one, and what may offend."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from pipeline import project
+from pipeline.config.whole import Config
 from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected
 from pipeline.judging import known_jokes, offence
 from pipeline.rows.records import Flag, Joke, Verdict
 from pipeline.rows.row import make
 
+GUARDS = ("known", "offence")
 
-def flags(context: Context, jokes: Sequence[Joke]) -> Iterator[Flag]:
-    """What [guards] flags of the jokes; empty ones have nothing to flag."""
+
+def check(context: Context) -> None:
+    """Say at once what [guards] lacks: a file of known jokes, word lists."""
+    guards = context.config.guards
+    if guards.known_jokes:
+        known_jokes.read(project.path(guards.known_jokes))
+    if guards.offence == "words":
+        offence.word_lists(guards)
+
+
+def flags(
+    context: Context, jokes: Sequence[Joke], guards: Container[str] = GUARDS
+) -> Iterator[Flag]:
+    """What [guards], or these of them, flag of the jokes; empty ones have nothing to flag."""
     told = [joke for joke in jokes if joke.text]
     path = context.config.guards.known_jokes
-    if path:
+    if path and "known" in guards:
         known = known_jokes.KnownJokes(known_jokes.read(project.path(path)))
         for joke in told:
             found = known.repeated(joke.text, joke.literal)
             if found:
                 how, other = found
                 yield _flag(joke, "known", how, other)
-    for joke, why, call in offence.flagged(context, told):
-        yield _flag(joke, "offence", "may offend", why, call)
+    if "offence" in guards:
+        for joke, how, why, call in offence.flagged(context, told):
+            yield _flag(joke, "offence", how, why, call)
 
 
 def as_jokes(verdicts: Iterable[Verdict]) -> list[Joke]:
@@ -53,11 +69,20 @@ def _flag(joke: Joke, guard: str, how: str, match: str, call: str | None = None)
     )
 
 
+def expected(config: Config, jokes: int) -> list[Expected]:
+    """What keeping so many jokes out of training, or not, will ask of the moderator."""
+    moderator = config.guards.moderator
+    if moderator is None or "offence" not in config.guards.keep_out:
+        return []
+    return [Expected(moderator.endpoint, offence.PROMPT, jokes, moderator.max_tokens)]
+
+
+def prompts(config: Config) -> list[str]:
+    """The prompts by which jokes are kept out of training."""
+    return [offence.PROMPT] if expected(config, 1) else []
+
+
 def kept_out(context: Context, jokes: Sequence[Joke]) -> dict[str, str]:
     """Why jokes are kept out of training, by their ids."""
-    guards = context.config.guards
-    if not guards.keep_out:
-        return {}
-    return {
-        flag.joke_id: flag.how for flag in flags(context, jokes) if flag.guard in guards.keep_out
-    }
+    wanted = context.config.guards.keep_out
+    return {flag.joke_id: flag.how for flag in flags(context, jokes, wanted)}

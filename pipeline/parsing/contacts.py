@@ -3,19 +3,17 @@
 import re
 
 MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-PHONE = re.compile(r"(?<![\w.:/-])(?:\+|\(?\d)[\d ()./-]{5,18}\d(?![\w:-])")
-"""Digits with what stands between them in a number."""
-DIGITS = (7, 15)
-"""Of a telephone number, at least and at most (ITU-T E.164)."""
-DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}\s*[-\u2013]\s*\d{4}")
+_GAP = r"[ ./\u2011-]{0,2}"
+PHONE = re.compile(
+    rf"(?<![\w.,/-])(?:"
+    rf"(?:\+|00){_GAP}[1-9](?:{_GAP}[()]?{_GAP}\d){{6,13}}"  # with the country's code
+    rf"|\(0?\d{{2,5}}\){_GAP}\d(?:{_GAP}\d){{4,9}}"  # with the city's in brackets
+    rf"|0\d(?:{_GAP}\d){{5,10}}"  # or after a nought
+    rf"|\d{{3}}[ .-]\d{{3}}[ .-]\d{{4}}|\d{{3}}-\d{{4}}"  # or as in North America
+    rf")(?![\w-]|[.,:]\d)"
+)
 
 
 def contacts(text: str) -> list[str]:
     """The mail addresses and telephone numbers that stand in a text."""
-    found = MAIL.findall(text)
-    for match in PHONE.finditer(text):
-        number = match[0].strip()
-        digits = sum(sign.isdigit() for sign in number)
-        if DIGITS[0] <= digits <= DIGITS[1] and not DATE.fullmatch(number):
-            found.append(number)
-    return found
+    return [*MAIL.findall(text), *(match[0] for match in PHONE.finditer(text))]

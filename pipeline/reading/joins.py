@@ -110,13 +110,28 @@ class Joins:
             )
 
     def _setverdict(self, row: SetVerdict, at: "Place") -> None:
+        lists = (row.literal_ids, row.literals, row.a, row.b, row.a_texts, row.b_texts)
+        if len({len(part) for part in lists}) > 1:
+            self._unless(False, at, row, "its lists are not of one length")
+            return
         for literal, text in zip(row.literal_ids, row.literals, strict=True):
+            self._unless(
+                self.literal_of.get(literal, ("", ""))[1] == row.split, at, row, "another split"
+            )
             same = self.literal_of.get(literal, ("", ""))[0] == text
             self._unless(same, at, row, f"its literal is not the text of {literal}")
         for joke, text in zip([*row.a, *row.b], [*row.a_texts, *row.b_texts], strict=True):
             self._has_joke(row, at, joke, text)
+        authors = {self.jokes.get(joke, ("", ""))[1] for joke in row.a}
+        self._unless(authors == {row.contestant}, at, row, "another contestant's answers")
         outcome = verdict.outcome(row.orders, at.tie_bands["judge"])
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
+        self._unless(
+            _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
+        )
+        score = metrics.score(row)
+        if score is not None:
+            at.sets[row.split, row.contestant].append(score)
 
     def _flag(self, row: Flag, at: "Place") -> None:
         self._literal(row, at)
@@ -185,6 +200,10 @@ class Joins:
             fresh = metrics.mean(list(_fresh_credits(judged).values()))
             same = _close(row.fresh_wtr, fresh)
             self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")
+        if row.sets is not None:
+            scores = at.sets[row.split, row.contestant]
+            same = row.sets == len(scores) and _close(row.set_rate, metrics.mean(scores))
+            self._unless(same, at, row, "set_rate is not the mean of the sets' scores")
 
     def _difference(self, row: Metric, baseline: str, at: "Place") -> None:
         ours = _credits(at.judged.get((row.split, row.aspect, row.contestant), []))
@@ -222,6 +241,8 @@ class Place:
         default_factory=lambda: defaultdict(list)
     )
     """The judge's verdicts by split, aspect and contestant."""
+    sets: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    """The scores of sets by split and contestant."""
 
 
 def _credits(judged: Sequence[Judged]) -> dict[str, float]:

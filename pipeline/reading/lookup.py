@@ -179,8 +179,8 @@ def life(run: Run, identity: str) -> list[tuple[Source, dict[str, Any]]]:
     Only the rows that mention it where they belong to no literal.
     """
     mentioned = mentions(run, identity)
-    literals = {_literal_of(row) for _, row in mentioned}
-    if literals == {""}:
+    literals = {_literal_of(row) for _, row in mentioned} - {""}
+    if not literals:
         return mentioned
     rows = []
     for literal in sorted(literals):

@@ -116,7 +116,8 @@ class Flag(Row):
     """The joke's."""
     guard: Literal["known", "offence"]
     how: str
-    """known joke, near a known joke, setup of a known joke; may offend."""
+    """known joke, near a known joke, known joke inside, setup of a known joke; may offend, not
+    judged by the moderator."""
     match: str
     """The known joke, the words, or the moderator's reason."""
     call: str | None

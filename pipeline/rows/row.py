@@ -35,6 +35,11 @@ class Row(BaseModel):
     id: str
     schema_: str = Field(alias="schema")
 
+    @classmethod
+    def named_by(cls, fields: list[str], values: dict[str, Any]) -> list[str]:
+        """The fields that give a row its id: those of `identity`."""
+        return fields
+
     def line(self) -> bytes:
         """The row as one line of JSONL, in UTF-8."""
         return self.model_dump_json(by_alias=True).encode() + b"\n"
@@ -68,4 +73,4 @@ def true_id(row: Row) -> str:
 def _identity(kind: type[Row], values: dict[str, Any]) -> str:
     """The id of a row of this kind with these values."""
     letter, *fields = kind.identity
-    return content_id(letter, *(values.get(field) for field in fields))
+    return content_id(letter, *(values.get(field) for field in kind.named_by(fields, values)))

@@ -1,6 +1,6 @@
 """The rows that students learn from, and what learning did to them."""
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pipeline.rows.row import Row
 
@@ -84,6 +84,13 @@ class Preference(Row):
     rejected_uses: int | None = None
     weight: float = 1.0
     """What the row's loss is multiplied by (dpo.deviation_weight); the mean over rows is 1."""
+
+    @classmethod
+    def named_by(cls, fields: list[str], values: dict[str, Any]) -> list[str]:
+        """Where it has no verdict, the jokes tell it from others."""
+        if values.get("verdict_id") is None:
+            return ["chosen_id", "rejected_id", "prompt"]
+        return fields
 
 
 class Ranking(Row):

@@ -52,7 +52,7 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     from pipeline.judging.swiss import quota
 
     settings = config.critic
-    k = config.teacher.jokes if config.round(round).candidates == "teacher" else config.sample.k
+    k = config.teacher.most if config.round(round).candidates == "teacher" else config.sample.k
     which = _which(config, round)
     each = quota(k, settings.share if which == "swiss" else 1.0)
     if which in ONE_EACH:

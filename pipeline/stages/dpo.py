@@ -9,15 +9,15 @@ arXiv 2409.12500) need no verdicts.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import project
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Code
-from pipeline.judging import deviation, offence, preferences, watching
+from pipeline.execution.stage import Code, Expected
+from pipeline.judging import deviation, preferences, watching
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
@@ -57,8 +57,8 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
         names += templates.CRITIC
     if learned.objective == "llmr" and config.llmr:
         names += config.llmr.prompts
-    if "offence" in config.guards.keep_out and config.guards.moderator:
-        names.append(offence.PROMPT)
+    if learned.learning.reads != "prompts":
+        names += watching.prompts(config)
     return list(dict.fromkeys(names))
 
 
@@ -72,7 +72,10 @@ def code(config: Config, round: int | None) -> Code | None:
     if not learned.learning.has_reference:
         return None
     if config.own_losses(learned, _may_be_encoder_decoder(config)):
-        return Code(f"{LOSSES}/preference.py", [name for name, _ in config.loss_terms(learned)])
+        names = [name for name, _ in config.loss_terms(learned)]
+        if config.dpo.deviation_weight:
+            names.append("weighted")
+        return Code(f"{LOSSES}/preference.py", names)
     return None
 
 
@@ -101,6 +104,15 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     if config.stops_by_rate(learned):
         read["teacher"] = Step("teacher")
     return read
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    learned = config.round(round)
+    if learned.learning.reads == "prompts":
+        return []
+    students = learned.learning.judges and learned.candidates != "teacher"
+    each = config.sample.k if students else config.teacher.most
+    return watching.expected(config, (literals["train"] + literals["validation"]) * each)
 
 
 def run(context: Context) -> Iterator[Row]:

@@ -82,6 +82,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 
 def run(context: Context) -> Iterator[Verdict]:
     settings = context.config.judge
+    watching.check(context)  # what is missing is said before anything is paid for
+    encode = _encoder(context)
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
@@ -110,7 +112,7 @@ def run(context: Context) -> Iterator[Verdict]:
         [joke for joke in teacher if joke.literal_id in train],
         decodings,
         _flags(context, [*reference.values(), *answers]),
-        _encoder(context),
+        encode,
     )
     rows = list(figures.rows(evaluation))
     jsonl.write(context.folder / METRICS, rows)
@@ -137,6 +139,12 @@ def _set_verdicts(
         shown += sets.sets(literals, own, reference, settings.sets)
     with Progress(f"{context.step}, sets", 2 * len(shown), "calls") as progress:
         judged = list(sets.verdicts(settings, context.door(progress), shown))
+    failed = sum(verdict.outcome == "failed" for verdict in judged)
+    context.facts["sets"] = {"verdicts": len(judged), "failed": failed}
+    if failed:
+        print(
+            f"{context.step}: {failed} of {len(judged)} verdicts on sets failed; they count nowhere"
+        )
     jsonl.write(context.folder / SETS, judged)
     context.files.append(context.folder / SETS)
     return judged

@@ -14,7 +14,7 @@ from pipeline.config.whole import Config
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
-from pipeline.judging import critic
+from pipeline.judging import critic, watching
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -28,12 +28,15 @@ VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
-    own = ("literals", "student", "retriever")
-    return (*own, "critic") if _scored_by_critic(config) else own
+    names = ["literals", "student", "retriever"]
+    if _scored_by_critic(config):
+        names.append("critic")
+    return [*names, "guards"] if config.guards.keep_out else names
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return ("student", *templates.CRITIC) if _scored_by_critic(config) else ("student",)
+    critics = templates.CRITIC if _scored_by_critic(config) else ()
+    return ["student", *critics, *watching.prompts(config)]
 
 
 def _scored_by_critic(config: Config) -> bool:
@@ -62,7 +65,7 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     if not _scored_by_critic(config):
         return []
     settings: Any = config.retriever
-    jokes = {"teacher": config.teacher.jokes, "student": config.sample.k}
+    jokes = {"teacher": config.teacher.most, "student": config.sample.k}
     k = sum(jokes[whose] for whose in settings.jokes)
     calls = k * (k - 1) * (literals["train"] + literals["validation"])
     return [Expected(config.critic.endpoint, "critic", calls, config.critic.max_tokens)]
@@ -115,8 +118,13 @@ def _groups(context: Context) -> list[list[Joke]]:
     groups: dict[str, dict[str, Joke]] = defaultdict(dict)
     settings: Any = context.config.retriever
     for name in settings.jokes:
-        for joke in context.rows(name, Joke):
+        jokes = context.rows(name, Joke)
+        out = watching.kept_out(context, jokes)
+        for joke in jokes:
             if joke.literal_id not in known:
+                continue
+            if joke.id in out:
+                context.drop(joke.literal_id, joke.id, out[joke.id])
                 continue
             if not joke.text or joke.text in groups[joke.literal_id]:
                 context.drop(joke.literal_id, joke.id, "same joke" if joke.text else "empty")

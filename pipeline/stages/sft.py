@@ -4,11 +4,13 @@
 paraphrases.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.judging import devices, offence, watching
+from pipeline.execution.stage import Expected
+from pipeline.judging import devices, watching
 from pipeline.judging.preferences import imitations
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke
@@ -25,10 +27,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    names = ["student"]
-    if "offence" in config.guards.keep_out and config.guards.moderator:
-        names.append(offence.PROMPT)
-    return names
+    return ["student", *watching.prompts(config)]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -37,6 +36,11 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     return {"teacher": Step("teacher")}
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    about = literals["train"] + literals["validation"]
+    return watching.expected(config, about * config.teacher.most)
 
 
 def run(context: Context) -> Iterator[Imitation]:

@@ -62,6 +62,8 @@ WARNING = re.compile(
 )
 
 VERSION = 3
+HERE = re.compile(r"localhost$|127\.|::1$")
+"""Hosts that are this machine."""
 NAMED = 10
 """Sentences with addresses or numbers that are listed."""
 
@@ -146,8 +148,11 @@ def run(context: Context) -> Iterator[Joke]:
 
 def _name_contacts(context: Context) -> None:
     """Say which sentences hold mail addresses or telephone numbers before a host gets them."""
-    host = urlsplit(context.config.teacher.endpoint.base_url).hostname
-    if host is None or host == "localhost" or host.startswith("127."):
+    config = context.config
+    asked = [config.teacher, config.critic, config.judge, config.guards.moderator]
+    names = {urlsplit(one.endpoint.base_url).hostname for one in asked if one is not None}
+    hosts = sorted(name for name in names if name and not HERE.match(name))
+    if not hosts:
         return
     named = []
     for literal in literals(context.config):
@@ -158,7 +163,7 @@ def _name_contacts(context: Context) -> None:
         context.facts["contacts"] = len(named)
         print(
             f"{context.step}: {len(named)} sentences hold mail addresses or telephone numbers, "
-            f"which {host} gets to read:"
+            f"which {' and '.join(hosts)} will get to read:"
         )
         print("\n".join([*named[:NAMED], "  ..."][: len(named) + (len(named) > NAMED)]))
 

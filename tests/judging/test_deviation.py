@@ -5,7 +5,7 @@ import pytest
 from pipeline.judging import deviation
 from pipeline.judging.preferences import Candidate, as_ranking
 from pipeline.rows.records import Order, Verdict
-from pipeline.rows.row import make
+from pipeline.rows.row import make, true_id
 from pipeline.rows.training import Measured
 
 KETTLE, DOG = "The kettle broke.", "My dog sleeps."
@@ -83,6 +83,7 @@ def test_the_rarest_of_the_best_over_the_commonest_of_the_worst():
     narrow, _ = deviation.pairs(verdicts, measured(A, B, C, D, E, F), (0.8, 1.2), 0.1)
     assert (narrow[0].chosen_id, narrow[0].rejected_id) == (A, D)  # only the best itself is best
     assert as_ranking(kettle).scores == [1.0, 0.0]
+    assert kettle.id == true_id(kettle) != true_id(kettle.model_copy(update={"chosen_id": A}))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,8 @@ def test_deviations_by_hand():
         }
     )
     assert deviation.deviations({"j1": judged["j1"]}) == {"j1": 0.0}
+    nothing = {**judged, "j5": Candidate(KETTLE, "The kettle.")}
+    assert deviation.deviations(nothing)["j5"] == 0.0
 
 
 def test_weights_are_powers_of_deviations_with_a_mean_of_one():

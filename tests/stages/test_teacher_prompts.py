@@ -85,12 +85,29 @@ def test_an_endpoint_with_schemas_is_asked_for_probabilities_where_the_prompt_is
 @pytest.mark.parametrize(
     ("text", "jokes"),
     [
-        ("1. (probability: 0.3) One.\n2. (0.12) Two.\n3. [5 %] Three.", ["One.", "Two.", "Three."]),
         (
-            "1. One. (probability: 0.3)\n2. Two. (p = .1)\n3. Three. (8%)",
+            "1. (probability: 0.3) One.\n2. (prob. 12 %) Two.\n3. [p=0.05] Three.",
+            ["One.", "Two.", "Three."],
+        ),
+        (
+            "1. One. (probability: 0.3)\n2. Two. (p = .1)\n3. Three. (p = 8%)",
             ["One.", "Two.", "Three."],
         ),
         ("1. One (0.3)\n2. Two\n3. Three", ["One (0.3)", "Two", "Three"]),
+        ("1. One. (0.3)\n2. Two. (.05)\n3. Three", ["One.", "Two.", "Three"]),
+        (
+            "1. One. [p \u2248 0.12]\n2. Two. (Probability: 0,12)\n3. Three.",
+            ["One.", "Two.", "Three."],
+        ),
+        ("1. **(0.12)** One.\n2. **(0.2)** Two.\n3. **(0.3)** Three.", ["One.", "Two.", "Three."]),
+        (
+            "1. It rained (50%)\n2. It did (100%)\n3. So (9%)",
+            ["It rained (50%)", "It did (100%)", "So (9%)"],
+        ),
+        (
+            "1. The rent, probability 100%\n2. With hope, probability 0%\n3. So",
+            ["The rent, probability 100%", "With hope, probability 0%", "So"],
+        ),
         ("1. Beats 50%\n2. At 9 %\n3. Of 100 %", ["Beats 50%", "At 9 %", "Of 100 %"]),
         (
             '{"jokes": [{"text": "One.", "probability": 0.4}, {"probability": 0.1, "text": "Two."}, '

@@ -9,10 +9,13 @@ import pytest
 
 from pipeline import standin
 from pipeline.config.guards import Guards
+from pipeline.errors import ConfigError
 from pipeline.judging import offence
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
+
+WHY = ("may offend", "not judged by the moderator")
 
 
 def flags(**guards):
@@ -97,13 +100,13 @@ def test_a_moderator_is_asked_once_and_kept_out_of_training(inside):
         jokes = rows(inside / "runs/moderated/teacher/records.jsonl")
         critic = rows(inside / "runs/moderated/round-1/critic/records.jsonl")
         dropped = rows(inside / "runs/moderated/sft/dropped.jsonl")
-        out = {row["dropped"] for row in dropped if row["reason"] == "may offend"}
+        out = {row["dropped"] for row in dropped if row["reason"] in WHY}
         splits = {row["id"] for row in learned_literals(inside)}
         assert out == {
             row["id"] for row in jokes if offends(row["text"]) and row["literal_id"] in splits
         }
         dropped = rows(inside / "runs/moderated/round-1/dpo/dropped.jsonl")
-        out = {row["dropped"] for row in dropped if row["reason"] == "may offend"}
+        out = {row["dropped"] for row in dropped if row["reason"] in WHY}
         assert out == {
             row["id"] for row in critic if offends(row["a_text"]) or offends(row["b_text"])
         }
@@ -126,8 +129,15 @@ def test_words_of_a_list_that_others_keep():
         SimpleNamespace(text=text) for text in ("What the fuck.", "A classic assessment.", "Sh1t.")
     ]
     context = SimpleNamespace(config=SimpleNamespace(guards=Guards(offence="words")))
-    found = [(joke.text, words) for joke, words, _ in offence.flagged(context, jokes)]
-    assert found == [("What the fuck.", "fuck"), ("Sh1t.", "sh1t")]
+    found = [(one.joke.text, one.how, one.why) for one in offence.flagged(context, jokes)]
+    assert found == [
+        ("What the fuck.", "may offend", "fuck"),
+        ("Sh1t.", "may offend", "sh1t"),
+    ]
+    for languages in (["klingon"], ["English"]):
+        context.config.guards = Guards(offence="words", languages=languages)
+        with pytest.raises(ConfigError, match="guards.languages: no list for"):
+            list(offence.flagged(context, jokes))
 
 
 @pytest.mark.parametrize(
