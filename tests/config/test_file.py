@@ -219,7 +219,8 @@ def test_the_paper_s_setting():
 @pytest.mark.parametrize(
     ("section", "values", "said"),
     [
-        ("dpo", {"pairing": "divpo"}, 'critic.pairs = "alike" does not give'),
+        ("critic", {"pairs": "alike"}, 'critic.pairs = "alike" does not give'),
+        ("dpo", {"ties": "rao-kupper"}, "learns no verdicts, and no ties"),
         (
             "sample",
             {"min_p": 0.1, "endpoint": {"base_url": "standin:", "model": "m"}},
