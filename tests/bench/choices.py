@@ -19,6 +19,12 @@ from pipeline.rows.records import Verdict
 from tests import ROOT
 
 DEMO = "demo"
+PLAIN = [
+    "dpo.pairing=verdict",
+    "dpo.deviation_weight=0",
+    "dpo.early_stopping={metric='reward_accuracy'}",
+]
+"""Each verdict is learned, as in the paper."""
 RANKED = ["rounds.0.rankings=true"]
 RATE = [
     "dpo.early_stopping={metric='wtr'}",
@@ -27,11 +33,11 @@ RATE = [
 """The best step by the critic's rate on held-out answers, rather than by reward accuracy."""
 CHOICES = {
     "pairs": {
-        "farthest": (DEMO, ["critic.pairs=farthest"]),
-        "farthest, best by rate": (DEMO, ["critic.pairs=farthest", *RATE]),
-        "alike": (DEMO, ["critic.pairs=alike"]),
-        "alike, 1 epoch": (DEMO, ["critic.pairs=alike", "dpo.trainer.num_train_epochs=1"]),
-        "alike, best by rate": (DEMO, ["critic.pairs=alike", *RATE]),
+        "farthest": (DEMO, [*PLAIN, "critic.pairs=farthest"]),
+        "farthest, best by rate": (DEMO, [*PLAIN, "critic.pairs=farthest", *RATE]),
+        "alike": (DEMO, [*PLAIN, "critic.pairs=alike"]),
+        "alike, 1 epoch": (DEMO, [*PLAIN, "critic.pairs=alike", "dpo.trainer.num_train_epochs=1"]),
+        "alike, best by rate": (DEMO, [*PLAIN, "critic.pairs=alike", *RATE]),
     },
     "gamma": {
         f"gamma {gamma}": ("brio", [*RANKED, f"dpo.gamma={gamma}"]) for gamma in (30, 100, 300)

@@ -29,20 +29,22 @@ from pipeline.stages.teacher import parse
 from tests import ROOT
 
 SETS = "judge.sets=5"
-SCORES = "critic.pairs=swiss"
-DIVPO = [SCORES, "dpo.pairing=divpo"]
+PLAIN = ["critic.pairs=alike", "dpo.pairing=verdict", "dpo.deviation_weight=0"]
+RATE = ["dpo.early_stopping={metric='wtr'}"]
+DIVPO = ["critic.pairs=swiss", "dpo.pairing=divpo", "dpo.deviation_weight=0"]
 WEIGHTS = "dpo.deviation_weight=1"
-FRESH = "dpo.early_stopping={metric='fresh_wtr'}"
+FRESH = ["dpo.early_stopping={metric='fresh_wtr'}"]
+BEST = "evaluate.best_of=6"
 METHODS: dict[str, tuple[list[str], str]] = {
-    "sft": (["evaluate.best_of=6"], "sft"),
-    "best of 6": (["evaluate.best_of=6"], "best-of-6"),
-    "DPO": (["dpo.sft_weight=0"], "round-1"),
-    "DPO + sft term": (["evaluate.best_of=6"], "round-1"),
-    "DivPO": (DIVPO, "round-1"),
-    "DDPO": ([WEIGHTS], "round-1"),
-    "DivPO + DDPO": ([*DIVPO, WEIGHTS], "round-1"),
-    "DPO + sft term, best by fresh rate": ([FRESH], "round-1"),
-    "DivPO + DDPO, best by fresh rate": ([*DIVPO, WEIGHTS, FRESH], "round-1"),
+    "sft": ([*PLAIN, *RATE, BEST], "sft"),
+    "best of 6": ([*PLAIN, *RATE, BEST], "best-of-6"),
+    "DPO": ([*PLAIN, *RATE, "dpo.sft_weight=0"], "round-1"),
+    "DPO + sft term": ([*PLAIN, *RATE, BEST], "round-1"),
+    "DPO + sft term, best by fresh rate": ([*PLAIN, *FRESH], "round-1"),
+    "DDPO": ([*PLAIN, *RATE, WEIGHTS], "round-1"),
+    "DivPO": ([*DIVPO, *RATE], "round-1"),
+    "DivPO + DDPO": ([*DIVPO, *RATE, WEIGHTS], "round-1"),
+    "DivPO + DDPO, best by fresh rate": ([*DIVPO, *FRESH, WEIGHTS], "round-1"),
 }
 """Settings on top of configs/demo.toml, and whose answers are looked at."""
 PROMPTS = {

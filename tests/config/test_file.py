@@ -183,7 +183,10 @@ def test_what_the_configuration_refuses(demo, sections, said):
 
 def test_a_local_model_is_for_the_cloze_critic(demo):
     local = {"endpoint": {"base_url": "local:", "model": "data/students/micro"}}
-    assert configured(demo, critic={**local, "method": "cloze"}).critic.method == "cloze"
+    assert (
+        configured(demo, critic={**demo["critic"], **local, "method": "cloze"}).critic.method
+        == "cloze"
+    )
     for section in ("critic", "judge", "teacher"):
         with pytest.raises(ConfigError, match='goes with critic.method = "cloze" alone'):
             configured(demo, **{section: local})
