@@ -1,7 +1,7 @@
 """A little judge: the student, taught the form of a verdict in a minute.
 
 `python -m tests.bench.judge STUDENT OUT JOKES STEPS` trains an exported student on the judging
-prompt of pairs of JOKES (joke/1 rows), in free text and in JSON by turns, to prefer the shorter joke,
+prompt of pairs of JOKES (joke rows), in free text and in JSON by turns, to prefer the shorter joke,
 and writes OUT, a folder like STUDENT. It learns the form, and hardly what it says: its verdicts
 mean nothing, but they are verdicts.
 """

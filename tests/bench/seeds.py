@@ -1,7 +1,7 @@
 """The demo for three seeds, in the paper's order and with base candidates: `make bench-seeds`.
 
-Prints the win-tie rates on the test sentences and the differences, paired over literals, with 95 %
-intervals.
+Prints win-tie rate, fresh rate, effective number of devices and the commonest one's share on the
+test sentences, and the differences, paired over literals, with 95 % intervals.
 """
 
 import json
@@ -43,16 +43,27 @@ def main() -> None:
             test = {
                 (row["contestant"], row["vs"]): row for row in metrics if row["split"] == "test"
             }
-            rates = "  ".join(
-                f"{who} {test[who, None]['wtr']:.3f}" for who in ("base", "sft", "round-1")
-            )
-            gain = test["round-1", "sft"]
-            lines.append(
-                f"{order:<14} seed {seed}  {rates}  round-1 - sft {gain['delta']:+.3f} "
-                f"[{gain['delta_low']:+.3f}, {gain['delta_high']:+.3f}]  n {gain['n']}  "
-                f"{seconds:.0f} s"
-            )
-    print("\n".join(["", "Win-tie rate on the test sentences", *lines]))
+            lines += table(order, seed, test, seconds)
+    print("\n".join(["", *lines]))
+
+
+def table(order: str, seed: int, rows: dict, seconds: float) -> list[str]:
+    """Rates, devices and the gain of round-1 over sft, as lines of a Markdown table."""
+    gain = rows["round-1", "sft"]
+    lines = []
+    for who in ("teacher", "sft", "round-1"):
+        row = rows[who, None]
+        cells = ["-", "-"]
+        if row["wtr"] is not None:
+            cells = [f"{row['wtr']:.3f}", f"{row['fresh_wtr']:.3f}"]
+        cells += [f"{row['effective']:.1f}", f"{100 * row['device_share']:.0f} %"]
+        lines.append(f"| {order} | {seed} | {who} | {' | '.join(cells)} |")
+    lines.append(
+        f"| {order} | {seed} | round-1 - sft | {gain['delta']:+.3f} [{gain['delta_low']:+.3f}, "
+        f"{gain['delta_high']:+.3f}] | {gain['fresh_delta']:+.3f} [{gain['fresh_delta_low']:+.3f}, "
+        f"{gain['fresh_delta_high']:+.3f}] | {seconds:.0f} s | |"
+    )
+    return lines
 
 
 if __name__ == "__main__":

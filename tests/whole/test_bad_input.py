@@ -121,9 +121,9 @@ def test_a_clock_that_goes_backwards_breaks_nothing(cli, config, data, monkeypat
 def test_rows_of_another_version_are_named_with_file_and_line(cli, data):
     path = make_run("v1", 40) / "teacher/records.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text(lines[0] + lines[1].replace("joke/1", "joke/0") + "".join(lines[2:]))
+    path.write_text(lines[0] + lines[1].replace("joke/2", "joke/0") + "".join(lines[2:]))
     said = cli("verify", "--run", "v1", code=5)
-    assert f"{path}:2: schema is 'joke/0', expected 'joke/1'" in said
+    assert f"{path}:2: schema is 'joke/0', expected 'joke/2'" in said
     assert "Read it with the humor-distill that wrote it" in said
 
 

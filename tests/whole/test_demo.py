@@ -23,7 +23,7 @@ def demo(tmp_path_factory):
         patch.setenv("HUMOR_DISTILL_DATA", str(tmp_path_factory.mktemp("demo")))
         said = run("all", "--run", "demo", "--config", ROOT / "configs/demo.toml")
         said += ".venv/bin/humor-distill status --run demo\n" + run("status", "--run", "demo")
-    return said[said.index("Win-tie rate against") :].rstrip().splitlines()
+    return said[said.index("Win-tie rate and fresh rate against") :].rstrip().splitlines()
 
 
 def test_word_for_word(demo):
@@ -49,7 +49,7 @@ def test_rates_and_differences_are_the_readme_s_within_reason(demo):
     assert rates[0].keys() == rates[1].keys()
     for name, rate in rates[0].items():
         assert rate == pytest.approx(rates[1][name], abs=0.12), name
-    assert rates[0]["test round-1 - sft"] > 0.1
+    assert rates[0]["test round-1 - sft"] > 0.04
 
 
 def figures(lines):
