@@ -240,7 +240,7 @@ def test_a_dry_run_of_cloze_shows_its_sentence(cli, tmp_path):
     flags = labelled(tmp_path, LABELS)
     flags += [
         "--set",
-        "critic={method='cloze', endpoint={base_url='http://127.0.0.1:9/v1', model='m'}}",
+        "critic={method='cloze', pairs='swiss', endpoint={base_url='http://127.0.0.1:9/v1', model='m'}}",
         "--dry-run",
     ]
     assert 'The funny paraphrase of "A kettle." is' in cli("agreement", *flags)

@@ -328,7 +328,7 @@ E = Endpoint(base_url="http://x/v1", model="m")
         (
             Endpoint(base_url="standin:", model="standin-teacher"),
             BODY,
-            "2ee5272daf6f4d9b585580ea90ee3ad01d5bc956b4b3f831ab747e641631e6c8",
+            "b261d5223d1e6e49c7f9f4f9a78f2b0d1d823a8fced224dd8a2f359c7bf1ce87",
         ),
         (
             E,
