@@ -138,7 +138,8 @@ def _verdicts(run: Run, contestant: str) -> list[Verdict]:
 def rates(prefix: str) -> str:
     """The rank correlation of the fresh rate, and of WTR, with the rate of sets of five."""
     found = [rate for name in _runs(prefix) for rate in _of_run(Run(name))]
-    students = [rate for rate in found if rate.contestant != "base"]
+    different = {rate[1:]: rate for rate in found if rate.contestant != "base"}
+    students = list(different.values())  # runs that branch off one student have it in common
     of_sets = [rate.of_sets for rate in students]
     fresh = metrics.kendall_tau([rate.fresh for rate in students], of_sets)
     plain = metrics.kendall_tau([rate.wtr for rate in students], of_sets)
