@@ -258,7 +258,10 @@ def test_cards_say_what_made_the_run_and_not_what_its_configuration_says_now(apa
     assert "24 train" in text
     assert json.loads((tmp_path / "out/generation_config.json").read_text())["max_new_tokens"] == 24
     results = ModelCard.load(tmp_path / "out/README.md").data.eval_results
-    assert [result.dataset_split for result in results] == ["test", "ood"]
+    rates = ["win_tie_rate", "fresh_rate"]
+    assert [(result.dataset_split, result.metric_type) for result in results] == [
+        (split, rate) for split in ("test", "ood") for rate in rates
+    ]
 
 
 def test_a_card_gives_no_figure_of_weights_that_are_gone(apart, tmp_path):
