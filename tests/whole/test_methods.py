@@ -136,7 +136,7 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
         names = ["teacher", "base", "sft-sampled", "sft", "round-1-sampled", "round-1"]
         assert list(single) == names
         greedy = "greedy" if source == "v1" else "5 beams"
-        sampled = "sampled at temperature 0.7"
+        sampled = "sampled at temperature 0.7, top_p 0.95"
         assert [single[one]["decoding"] for one in names] == [
             None,
             greedy,
