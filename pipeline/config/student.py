@@ -97,7 +97,7 @@ class Generation(Section):
         """How answers come about, in words."""
         beams = self.beams(encoder_decoder)
         if beams > 1:
-            return f"{beams} beams"
+            return f"beam search, {beams} beams"
         if self.temperature == 0:
             return "greedy"
         said = f"sampled at temperature {self.temperature:g}"

@@ -135,7 +135,7 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
         }
         names = ["teacher", "base", "sft-sampled", "sft", "round-1-sampled", "round-1"]
         assert list(single) == names
-        greedy = "greedy" if source == "v1" else "5 beams"
+        greedy = "greedy" if source == "v1" else "beam search, 5 beams"
         sampled = "sampled at temperature 0.7, top_p 0.95"
         assert [single[one]["decoding"] for one in names] == [
             None,
@@ -212,6 +212,7 @@ def test_rounds_go_on_from_each_other_with_trainers_of_their_own(inside):
     assert authors == [{"teacher"}, {"round-1"}, {"round-2"}]
     metrics = rows(inside / "runs/brio-dpo/evaluate/metrics.jsonl")
     assert {row["contestant"] for row in metrics} == {
+        "teacher",
         "base",
         "sft",
         "round-1",

@@ -53,7 +53,7 @@ def test_the_paper_s_recipe(inside):
     run("all", "--run", "paper-toml", "--config", ROOT / "configs/paper.toml", *flags(settings))
     metrics = rows(inside / "runs/paper-toml/evaluate/metrics.jsonl")
     assert {row["aspect"] for row in metrics} == {"overall", "humor", "consistency"}
-    assert {row["contestant"] for row in metrics} == {"base", "sft", "round-1"}
+    assert {row["contestant"] for row in metrics} == {"teacher", "base", "sft", "round-1"}
     found = manifest(inside, "round-1/dpo", "paper-toml")
     assert found["first_step"]["loss"] == pytest.approx(0.6931, abs=1e-4)
     assert found["losses"] == {"sigmoid": 1.0}
@@ -76,5 +76,11 @@ def test_the_qlora_recipe(inside):
         assert manifest(inside, step, "qlora-toml")["weights"]["adapter"] is True
         assert (inside / f"runs/qlora-toml/{step}/weights/adapter_model.safetensors").exists()
     metrics = rows(inside / "runs/qlora-toml/evaluate/metrics.jsonl")
-    assert {row["contestant"] for row in metrics} == {"base", "sft", "best-of-2", "round-1"}
+    assert {row["contestant"] for row in metrics} == {
+        "teacher",
+        "base",
+        "sft",
+        "best-of-2",
+        "round-1",
+    }
     assert "evaluate: whole" in run("verify", "--run", "qlora-toml")
