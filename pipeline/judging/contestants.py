@@ -1,12 +1,13 @@
 """Who answers in an evaluation, and how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from pipeline.config.student import Generation, Sampled
 from pipeline.execution.context import Context
 from pipeline.judging import best_of
 from pipeline.rows.records import Joke, LiteralText
+from pipeline.rows.row import make
 
 
 class Contestant(NamedTuple):
@@ -32,6 +33,27 @@ def named(context: Context) -> dict[str, Contestant]:
         if name == "sft" and settings.best_of:
             contestants[best_of.name(settings.best_of)] = Contestant("sft", "chosen")
     return contestants
+
+
+def all_answered(
+    name: str, literals: Iterable[LiteralText], answers: Iterable[Joke]
+) -> Iterator[Joke]:
+    """A contestant's answers, then an empty one for each literal that has none."""
+    answered = set()
+    for joke in answers:
+        answered.add(joke.literal_id)
+        yield joke
+    for literal in literals:
+        if literal.id not in answered:
+            yield make(
+                Joke,
+                literal_id=literal.id,
+                literal=literal.text,
+                text="",
+                author=name,
+                index=0,
+                call=None,
+            )
 
 
 def decodings(context: Context) -> dict[str, str | None]:

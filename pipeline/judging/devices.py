@@ -188,7 +188,11 @@ def freshness(answers: Sequence[Answer], teachers: Sequence[Answer]) -> list[flo
     resampled, since resampling repeats devices.
     """
     most = max(uses(teachers), default=1)
-    return [min(1.0, max(1, most) / count) for count in uses(answers)]
+    told = [place for place, (_, text) in enumerate(answers) if text]
+    weights = [1.0] * len(answers)  # an empty answer has lost, and uses no device
+    for place, count in zip(told, uses([answers[place] for place in told]), strict=True):
+        weights[place] = min(1.0, max(1, most) / count)
+    return weights
 
 
 def fresh_weights(verdicts: Sequence[Verdict]) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """What evaluate's answers and verdicts come to, as rows of metrics."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from pipeline.judging import devices, diversity, metrics, offence
+from pipeline.judging import devices, diversity, effects, metrics, offence
 from pipeline.rows.records import TEACHER, Flag, Joke, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import make
 
@@ -50,13 +51,19 @@ def _rows(
     """`first` of the aspects has the rate of sets, which are judged as a whole."""
     common: dict[str, Any] = {"split": split, "judge": evaluation.judge, "aspect": aspect}
     counts = dict.fromkeys(("win", "tie", "loss", "inconsistent", "failed"), 0)
-    told = spread.of[TEACHER]
-    yield make(Metric, contestant=TEACHER, **common, **counts, n=0, **told)
-    credits = {}
-    fresh_credits = {}
+    verdicts = {}
     for name in spread.answered:
         own = evaluation.verdicts.get((aspect, name), [])
-        judged = [verdict for verdict in own if verdict.literal_id in spread.inside]
+        verdicts[name] = [verdict for verdict in own if verdict.literal_id in spread.inside]
+    leaning = effects.of(verdicts)
+    lean = {
+        **leaning.length.fields("length_slope", "length_slope_"),
+        **leaning.order.fields("order_slope", "order_slope_"),
+    }
+    yield make(Metric, contestant=TEACHER, **common, **counts, n=0, **lean, **spread.of[TEACHER])
+    credits = {}
+    fresh_credits = {}
+    for name, judged in verdicts.items():
         credits[name] = metrics.credits(judged)
         fresh_credits[name] = metrics.fresh_credits(judged)
         yield make(
@@ -64,6 +71,7 @@ def _rows(
             contestant=name,
             **common,
             **metrics.win_tie_rate(judged),
+            **leaning.rates[name].fields("controlled_wtr", "controlled_"),
             **metrics.fresh_rate(fresh_credits[name]),
             **_set_rate(evaluation, split, name) if first else {},
             no_reference=len(spread.inside) - len(spread.answerable),
@@ -140,16 +148,16 @@ class _Spread:
         by_author: dict[str, list[Joke]] = {}
         for joke in evaluation.answers:
             own = by_author.setdefault(joke.author, [])
-            if joke.literal_id in self.inside:
+            if joke.text and joke.literal_id in self.inside:
                 own.append(joke)
         for author, given in by_author.items():
             self._add(author, given)
-            self.answered[author] = len({joke.literal_id for joke in given if joke.text})
+            self.answered[author] = len({joke.literal_id for joke in given})
 
     def _add(self, author: str, given: Sequence[Joke]) -> None:
         evaluation = self._evaluation
         texts = [joke.text for joke in given]
-        answers = [(joke.literal, joke.text) for joke in given if joke.text]
+        answers = [(joke.literal, joke.text) for joke in given]
         measured = diversity.measure(answers, evaluation.encode)
         own = author != TEACHER
         self.of[author] = {
@@ -186,6 +194,12 @@ def table(rows: Sequence[Metric]) -> str:
     lines += [_rate_line(row) for row in rows if row.vs is None]
     lines += [
         "",
+        f"{'split':<11} {'contestant':<13} {'WTR at equal length, with no effect of the order'}",
+    ]
+    lines += [_controlled_line(row) for row in rows if row.controlled_wtr is not None]
+    lines += leanings(rows)
+    lines += [
+        "",
         f"{'split':<11} {'difference':<24} {'WTR':>7}  {'95 % interval':<17} {'fresh':>7}  95 % "
         "interval, paired over literals",
     ]
@@ -215,6 +229,33 @@ def _with_interval(rate: float | None, low: float | None, high: float | None) ->
     if rate is None:
         return f"{'-':>6}  {'-':<15}"
     return f"{rate:>6.3f}  {f'{low:.3f} - {high:.3f}':<15}"
+
+
+def _controlled_line(row: Metric) -> str:
+    rate = _with_interval(row.controlled_wtr, row.controlled_low, row.controlled_high)
+    return f"{row.view:<11} {row.contestant:<13} {rate.rstrip()}"
+
+
+def leanings(rows: Sequence[Metric]) -> list[str]:
+    """How the judge leans to length and order on each split, in words."""
+    lines = []
+    for row in rows:
+        leans = []
+        if row.length_slope is not None:
+            odds = _odds(row.length_slope, row.length_slope_low, row.length_slope_high, 2)
+            leans.append(f"twice the length multiplies an answer's odds by {odds}")
+        if row.order_slope is not None:
+            odds = _odds(row.order_slope, row.order_slope_low, row.order_slope_high, math.e)
+            leans.append(f"being shown first by {odds}")
+        if leans:
+            lines.append(f"{row.view}: {', '.join(leans)}.")
+    return lines
+
+
+def _odds(slope: float, low: float | None, high: float | None, ratio: float) -> str:
+    """What a ratio, whose logarithm has this slope, does to the odds."""
+    odds = [ratio ** (value or 0.0) for value in (slope, low, high)]
+    return "{:.2f} ({:.2f} to {:.2f})".format(*odds)
 
 
 def _difference_line(row: Metric) -> str:

@@ -33,8 +33,7 @@ def sets(
     """The sets of one contestant, whose answers are `given` by literal id.
 
     Literals are taken in the order of their ids, `size` at a time, so that every contestant has the
-    same sets, with its empty answers as they are; a set with a literal that left the contestant no
-    room to answer is left out, and so is what is over of a split.
+    same sets, with its empty answers as they are; what is over of a split is left out.
     """
     by_split: dict[Split, list[str]] = {}
     for literal in literals:

@@ -39,6 +39,27 @@ def verdict(
     )
 
 
+NO_ANSWER = "an empty answer, or none, has lost"
+
+
+def lost(aspect: Aspect, pair: Pair) -> Verdict:
+    """The judge's verdict where a contestant's answer a is empty: b is better, and nobody asked."""
+    orders = []
+    for shown in SHOWN:
+        orders.append(
+            Order(
+                shown=shown,
+                p_a=0.0,
+                answer="b",
+                reason=NO_ANSWER,
+                raw=None,
+                call=None,
+                error=None,
+            )
+        )
+    return verdict("judge", aspect, pair, orders, tie_band=0.0)
+
+
 def mean(orders: list[Order]) -> float | None:
     """The mean of the presentations' p_a; None where one of them failed."""
     total = 0.0

@@ -196,7 +196,7 @@ class Joins:
         self._unless(same, at, row, f"the verdicts say {dict(counts)}")
         mean = metrics.mean(list(_credits(judged).values()))
         self._unless(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
-        if row.schema_ not in Metric.earlier:
+        if row.schema_ != "metric/1":
             fresh = metrics.mean(list(_fresh_credits(judged).values()))
             same = _close(row.fresh_wtr, fresh)
             self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")

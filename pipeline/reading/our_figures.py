@@ -1,6 +1,7 @@
 """The paper's tables filled with what our finished runs say."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from pipeline.judging import diversity, metrics
 from pipeline.reading.comparison import EVALUATE
@@ -17,11 +18,16 @@ AGREEMENT = Step("agreement")
 OURS = (
     "ours",
     "ours: fresh",
+    "ours: over imitation",
     "ours: answers with the most common device",
     "ours: devices",
     "ours: known jokes",
 )
 """Columns of the tables of methods."""
+ONE_SEED = (
+    "These are of one seed each, with intervals over literals alone: what another seed would give, "
+    "they do not say."
+)
 
 
 def tables(prefix: str) -> list[Table]:
@@ -36,6 +42,7 @@ def tables(prefix: str) -> list[Table]:
             ("WTR",),
             OURS,
             [(entry.label, entry.paper, figures(prefix, entry, "test", 1)) for entry in DATA],
+            (ONE_SEED,),
         ),
         Table(
             "T6",
@@ -67,7 +74,12 @@ def _in_domain(prefix: str) -> Table:
         ("GPT-4", "Llama-2"),
         OURS,
         [(entry.label, entry.paper, figures(prefix, entry, "test")) for entry in METHODS],
-        (*_cost(prefix), *_order(prefix, "test", theirs)),
+        (
+            *_cost(prefix),
+            *_order(prefix, "test", theirs),
+            *_differences(prefix, "test", theirs),
+            *_made_on(prefix),
+        ),
     )
 
 
@@ -81,21 +93,28 @@ def _out_of_domain(prefix: str) -> Table:
             (entry.label, (OUT_OF_DOMAIN.get(entry.label),), figures(prefix, entry, "ood"))
             for entry in METHODS
         ],
-        tuple(_order(prefix, "ood", OUT_OF_DOMAIN)),
+        (
+            *_order(prefix, "ood", OUT_OF_DOMAIN),
+            *_differences(prefix, "ood", OUT_OF_DOMAIN),
+        ),
     )
 
 
 def figures(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> tuple[Figure, ...]:
-    """The contestant's WTR, fresh rate and variety over all seeds there are.
+    """The contestant's WTR, fresh rate, gain over sft, and variety over all seeds there are.
 
-    The intervals resample seeds and literals; variety is the mean over seeds.
+    The intervals are over seeds and literals; variety is the mean over seeds.
     """
     by_seed = []
+    gains = []
     known: list[float] = []
     for seed in range(seeds or SEEDS.get(entry.experiment, 1)):
         run = Run(f"{prefix}-{entry.experiment}-{seed}")
         if run.manifest(EVALUATE):
-            by_seed.append(_verdicts(run, split, entry.contestant))
+            own = _verdicts(run, split, entry.contestant)
+            by_seed.append(own)
+            if entry.contestant != "sft":
+                gains.append(_less(own, _verdicts(run, split, "sft")))
             known += _known(run, split, entry.contestant)
     varieties = [diversity.measure(_answers(own, entry.contestant)) for own in by_seed]
     shares = [variety.device_share for variety in varieties if variety]
@@ -103,6 +122,7 @@ def figures(prefix: str, entry: Entry, split: str, seeds: int | None = None) -> 
     return (
         _pooled([metrics.credits(own) for own in by_seed], entry),
         _pooled([metrics.fresh_credits(own) for own in by_seed], entry),
+        _pooled(gains, entry, rate=False),
         Figure(metrics.mean(shares)),
         Figure(metrics.mean(devices), count=True),
         Figure(metrics.mean(known)),
@@ -125,11 +145,20 @@ def _answers(verdicts: Sequence[Verdict], contestant: str) -> list[tuple[str, st
     return [(row.literal, row.a_text) for row in verdicts]
 
 
-def _pooled(by_seed: Sequence[dict[str, float]], entry: Entry) -> Figure:
-    """The mean credit over seeds and literals; nothing for the teacher, which is not judged."""
+def _less(own: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, float]:
+    """The difference of two contestants' credits by literal, where both have one."""
+    theirs = metrics.credits(others)
+    ours = metrics.credits(own)
+    return {literal: ours[literal] - theirs[literal] for literal in ours if literal in theirs}
+
+
+def _pooled(by_seed: Sequence[dict[str, float]], entry: Entry, rate: bool = True) -> Figure:
+    """The mean over seeds and literals; nothing for the teacher, which is not judged."""
     if entry.contestant == TEACHER or not by_seed or not all(by_seed):
         return Figure()
     value, low, high = metrics.pooled(by_seed)
+    if rate:
+        low, high = max(low, 0.0), min(high, 1.0)
     means = tuple(sum(credit.values()) / len(credit) for credit in by_seed)
     return Figure(value, low, high, min(map(len, by_seed)), means)
 
@@ -206,6 +235,45 @@ def _order(prefix: str, split: str, paper: dict[str, float | None]) -> Iterator[
     yield (
         f"Order in the paper: {_ranked(theirs)}. Ours: {_ranked(ours)}. Kendall's tau {tau:+.2f}."
     )
+
+
+def _differences(prefix: str, split: str, paper: dict[str, float | None]) -> Iterator[str]:
+    """Of the methods that follow one another in the paper's order, ours: paired over seeds too."""
+    theirs = {label: value for label, value in paper.items() if value is not None}
+    entries = {entry.label: entry for entry in METHODS}
+    order = sorted(theirs, key=lambda label: theirs[label])
+    said = []
+    for worse, better in pairwise(order):
+        by_seed = []
+        for seed in range(SEEDS.get(entries[better].experiment, 1)):
+            judged = []
+            for entry in (entries[better], entries[worse]):
+                run = Run(f"{prefix}-{entry.experiment}-{seed}")
+                if run.manifest(EVALUATE):
+                    judged.append(_verdicts(run, split, entry.contestant))
+            if len(judged) == 2:
+                by_seed.append(_less(*judged))
+        if by_seed and all(by_seed):
+            figure = Figure(*metrics.pooled(by_seed))
+            said.append(f"{better} less {worse} {figure} ({len(by_seed)} seeds)")
+    if said:
+        yield f"Paired over seeds and literals: {'; '.join(said)}."
+
+
+def _made_on(prefix: str) -> Iterator[str]:
+    """The processors that the runs were trained on."""
+    processors = set()
+    for name, seeds in SEEDS.items():
+        for seed in range(seeds):
+            manifest = Run(f"{prefix}-{name}-{seed}").manifest(EVALUATE)
+            if manifest:
+                made_with = manifest["made_with"]
+                processors.add(made_with.get("processor") or made_with["platform"])
+    if processors:
+        yield (
+            f"Made on: {'; '.join(sorted(processors))}. Another processor rounds otherwise, which "
+            "can carry a run as far as another seed."
+        )
 
 
 def _ranked(rates: dict[str, float]) -> str:

@@ -69,7 +69,8 @@ def markdown(tables: Sequence[Table]) -> str:
     lines = [
         '# The tables of "Small But Funny" (arXiv 2402.18113), the paper\'s numbers beside ours',
         "",
-        "Percent; ours with 95 % intervals that resample seeds and literals, and each seed's rate.",
+        "Percent; ours with 95 % intervals over seeds and literals (docs/results.md says how), and",
+        "each seed's rate.",
         "In the fresh rate an answer counts less the more of a student's answers add the same",
         "words to their sentences (their device); devices are an effective number.",
         "",

@@ -174,12 +174,12 @@ class Failure(Row):
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
-    kind: ClassVar[str] = "metric/2"
-    earlier = ("metric/1",)
+    kind: ClassVar[str] = "metric/3"
+    earlier = ("metric/1", "metric/2")
     identity = ("m", "contestant", "split", "judge", "aspect", "vs")
     contestant: str
     """With `-sampled` behind the name where it did not answer as the contract has it; or the
-    teacher, of whose reference jokes there are figures of variety alone."""
+    teacher, whose row has the variety of its reference jokes, and how the judge leans."""
     split: str
     judge: str
     aspect: str
@@ -233,6 +233,18 @@ class Metric(Row):
     """The share of answers that repeat a known joke; null where nothing is watched for."""
     offensive: float | None = None
     """The share of answers that may offend."""
+    controlled_wtr: float | None = None
+    """WTR at equal length and with no effect of the order."""
+    controlled_low: float | None = None
+    controlled_high: float | None = None
+    length_slope: float | None = None
+    """On the teacher's row: the log odds that the judge gives an answer e times as long."""
+    length_slope_low: float | None = None
+    length_slope_high: float | None = None
+    order_slope: float | None = None
+    """And those that it gives the answer shown first."""
+    order_slope_low: float | None = None
+    order_slope_high: float | None = None
 
     @property
     def view(self) -> str:

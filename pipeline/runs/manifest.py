@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pipeline import __version__, project
@@ -110,9 +111,20 @@ def made_with() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _processor(),
         "packages": versions,
         "git": _git(),
     }
+
+
+def _processor() -> str:
+    """The model: rounding differs from one to another, and training can carry that far."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _git() -> dict[str, Any] | None:

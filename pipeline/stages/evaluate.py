@@ -6,7 +6,7 @@ judged.
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
 from pipeline.judging import best_of, choice, contestants, figures, offence, sets, tally, watching
+from pipeline.judging.verdict import lost as lose
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Flag, Joke, LiteralText, SetVerdict, Verdict
@@ -22,7 +23,7 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION, SETS
 from pipeline.runs.step import Step
 
-VERSION = 3
+VERSION = 4
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -89,6 +90,7 @@ def run(context: Context) -> Iterator[Verdict]:
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
+    empty = [(joke, reference[joke.literal_id]) for joke in answers if not joke.text]
     author_of = {joke.id: joke.author for joke in answers}
     decodings = contestants.decodings(context)
     verdicts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
@@ -97,7 +99,8 @@ def run(context: Context) -> Iterator[Verdict]:
             choice.verdicts("judge", settings, context.door(progress), pairs, aspect)
             for aspect in settings.aspects
         )
-        for verdict in tally.counted(context, settings, judged):
+        lost = (lose(aspect, pair) for aspect in settings.aspects for pair in empty)
+        for verdict in chain(tally.counted(context, settings, judged), lost):
             author = author_of[verdict.a]
             verdicts[verdict.aspect, author].append(verdict)
             yield verdict.model_copy(update={"decoding": decodings[author]})
@@ -117,7 +120,10 @@ def run(context: Context) -> Iterator[Verdict]:
     rows = list(figures.rows(evaluation))
     jsonl.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
-    _leave_out(context, literals, reference, answers)
+    context.drops.clear()  # of answers that did not fit: they have lost
+    for literal in literals:
+        if literal.id not in reference:
+            context.drop(literal.id, literal.id, "literal without the teacher's reference")
     print(figures.table(rows))
 
 
@@ -176,34 +182,11 @@ def _encoder(context: Context) -> Callable[[Sequence[str]], Any] | None:
     return functools.partial(encoder.vectors, model)
 
 
-def _leave_out(
-    context: Context, literals: list[LiteralText], reference: dict[str, Joke], answers: list[Joke]
-) -> None:
-    """What was not judged.
-
-    It is counted from the answers, as an interrupted attempt may have written some of them.
-    """
-    context.drops.clear()
-    given: dict[tuple[str, str], list[Joke]] = defaultdict(list)
-    for joke in answers:
-        given[joke.author, joke.literal_id].append(joke)
-    for literal in literals:
-        if literal.id not in reference:
-            context.drop(literal.id, literal.id, "literal without the teacher's reference")
-            continue
-        for name in contestants.named(context):
-            own = given[name, literal.id]
-            missing = [joke.id for joke in own if not joke.text] if own else [literal.id]
-            for what in missing:
-                context.drop(
-                    literal.id, what, "answer, empty or not fitting the student's context", name
-                )
-
-
 def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """The answers of each contestant, one for each literal unless they are sampled.
 
-    A contestant that an interrupted attempt finished is read back.
+    Where a literal left the student no room to answer, the answer is empty. A contestant that an
+    interrupted attempt finished is read back.
     """
     path = context.folder / ANSWERS
     if not path.exists():
@@ -211,10 +194,12 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
         for name, contestant in contestants.named(context).items():
             part = context.folder / f"answers-{name}.jsonl"
             if not part.exists():
+                told: Iterable[Joke]
                 if contestant.how == "looked up":
-                    jsonl.write(part, _retrieved(context, literals))
+                    told = _retrieved(context, literals)
                 else:
-                    jsonl.write(part, contestants.answers(context, name, contestant, literals))
+                    told = contestants.answers(context, name, contestant, literals)
+                jsonl.write(part, contestants.all_answered(name, literals, told))
             parts.append(part)
         jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
     for part in context.folder.glob("answers-*.jsonl"):

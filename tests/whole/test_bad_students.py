@@ -239,7 +239,15 @@ def test_a_literal_longer_than_the_student_s_context_is_left_out_of_every_stage_
         for step in ("sft", "evaluate")
     }
     assert dropped["sft"] == {"longer than max_length": 3}
-    assert dropped["evaluate"] == {"answer, empty or not fitting the student's context": 3}
+    assert dropped["evaluate"] == {}
+    lost = [row for row in rows(folder / "evaluate/records.jsonl") if row["a_text"] == ""]
+    assert [row["outcome"] for row in lost] == ["b"] * len(lost)
+    figures = rows(folder / "evaluate/metrics.jsonl")
+    judged = [row for row in figures if row["vs"] is None and row["contestant"] != "teacher"]
+    assert sum(row["no_answer"] for row in judged) == len(lost) >= 3
+    assert {row["n"] + row["failed"] for row in judged} == {
+        row["n"] for row in figures if row["vs"]
+    }
     samples = [row["reason"] for row in rows(folder / "round-1/sample/dropped.jsonl")]
     assert set(samples) <= {"longer than the student's context", "cut at max_new_tokens"}
     assert samples.count("longer than the student's context") == 3
