@@ -77,6 +77,9 @@ bench-seeds: setup ## the demo for three seeds, in both orders
 bench-rankings: setup ## six candidates of a prompt in one pass, and in six
 	.venv/bin/python -m tests.bench.rankings
 
+bench-rates: setup ## whether intervals hold what is true, and the controlled rate what was published
+	.venv/bin/python -m tests.bench.rates
+
 bench-logits: setup ## what a teacher's logits teach, by every method that reads them
 	.venv/bin/python -m tests.bench.logits
 
@@ -107,4 +110,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-rankings bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers real clean

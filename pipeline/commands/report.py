@@ -99,6 +99,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "evaluate": complete["evaluate"],
         "headline": headline.lines(rows),
         "metrics": rows,
+        "judge": _judge(run, rows),
         "leanings": figures.leanings(rows),
         "watched": any(row.known is not None for row in rows),
         "flags": complete["evaluate"].get("flags", {}),
@@ -121,6 +122,14 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         **_comparison(run, against),
         "version": importlib.metadata.version("humor-distill"),
     }
+
+
+def _judge(run: Run, rows: Sequence[Metric]) -> str:
+    """The judge in words; its model's name where the run has no configuration any more."""
+    config = run.config()
+    if config:
+        return config.judge_in_words
+    return rows[0].judge if rows else ""
 
 
 def _comparison(run: Run, against: Run | None) -> dict[str, Any]:

@@ -191,6 +191,16 @@ class Config(Section):
             if judged.learning.judges and judged.candidates == "student"
         ]
 
+    @property
+    def judge_in_words(self) -> str:
+        """The judge's model, and whether the teacher or the critic is the same one."""
+        model = self.judge.endpoint.model
+        also = []
+        for role, section in (("teacher", self.teacher), ("critic", self.critic)):
+            if section.endpoint.model == model:
+                also.append(f"the {role}")
+        return f"{model}, which is also {' and '.join(also)}" if also else model
+
     def round(self, number: int | None) -> Round:
         """The round of a number from 1; the first where there is none."""
         return self.rounds[(number or 1) - 1]

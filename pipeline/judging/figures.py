@@ -178,11 +178,11 @@ class _Spread:
         return metrics.mean([float(joke.id in self._flagged[guard]) for joke in given])
 
 
-def table(rows: Sequence[Metric]) -> str:
-    """The rates and their differences, as a person reads them."""
+def table(rows: Sequence[Metric], judge: str) -> str:
+    """The rates and their differences, as a person reads them; the judge in words."""
     title = ""
     if rows:
-        title = f"Win-tie rate and fresh rate against the teacher, judged by {rows[0].judge}"
+        title = f"Win-tie rate and fresh rate against the teacher, judged by {judge}"
     lines = [
         "",
         title,

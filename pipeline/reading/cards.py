@@ -155,6 +155,7 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
         "teacher": config.teacher.endpoint.model,
         "critic": config.critic.endpoint.model,
         "judge": config.judge.endpoint.model,
+        "judge_also": config.judge_in_words.removeprefix(config.judge.endpoint.model),
         "data": _sources(config),
     }
 

@@ -261,15 +261,20 @@ def _differences(prefix: str, split: str, paper: dict[str, float | None]) -> Ite
 
 
 def _made_on(prefix: str) -> Iterator[str]:
-    """The processors that the runs were trained on."""
+    """Who judged the runs, and the processors that they were trained on."""
     processors = set()
+    judges = set()
     for name, seeds in SEEDS.items():
         for seed in range(seeds):
-            manifest = Run(f"{prefix}-{name}-{seed}").manifest(EVALUATE)
-            if manifest:
+            run = Run(f"{prefix}-{name}-{seed}")
+            manifest = run.manifest(EVALUATE)
+            config = run.config()
+            if manifest and config:
+                judges.add(config.judge_in_words)
                 made_with = manifest["made_with"]
                 processors.add(made_with.get("processor") or made_with["platform"])
     if processors:
+        yield f"Judged by {'; '.join(sorted(judges))}."
         yield (
             f"Made on: {'; '.join(sorted(processors))}. Another processor rounds otherwise, which "
             "can carry a run as far as another seed."

@@ -124,7 +124,7 @@ def run(context: Context) -> Iterator[Verdict]:
     for literal in literals:
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
-    print(figures.table(rows))
+    print(figures.table(rows, context.config.judge_in_words))
 
 
 def _set_verdicts(

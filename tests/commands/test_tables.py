@@ -53,6 +53,30 @@ def test_ours_is_the_mean_over_seeds_with_an_interval(runs):
     assert len(figure(by_name()["T2"], "FT").seeds) == 2
 
 
+def test_gains_and_neighbours_are_paired_over_seeds_and_literals(runs):
+    t2 = by_name()["T2"]
+    gain = next(ours[2] for name, _, ours in t2.rows if name == "DPO")
+    by_seed = []
+    for seed in range(3):
+        metric = rows(runs / f"runs/t-dpo-{seed}/evaluate/metrics.jsonl")
+        by_seed += [
+            row["delta"]
+            for row in metric
+            if (row["contestant"], row["split"], row["vs"]) == ("round-1", "test", "sft")
+        ]
+    assert gain.seeds == pytest.approx(by_seed)
+    assert gain.value == pytest.approx(sum(by_seed) / 3)
+    assert next(ours[2] for name, _, ours in t2.rows if name == "imitation (sft)").value is None
+    assert "Judged by" in "".join(t2.notes)
+    assert "Made on: " in "".join(t2.notes)
+    for seed in range(2):
+        make_run(f"t-brio-{seed}", 60, seed=20 + seed, wins=0.5)
+    paired = next(note for note in by_name()["T2"].notes if note.startswith("Paired"))
+    assert "DPO less BRIO" in paired
+    assert "(2 seeds)" in paired
+    assert "BRIO-DPO" not in paired  # there is none
+
+
 def test_what_no_run_answers_is_a_dash(runs):
     assert figure(by_name()["T2"], "BRIO").value is None
     text = markdown(our_figures.tables("t"))

@@ -1,11 +1,5 @@
 """The rate at equal length and with no effect of the order: held to the truth."""
 
-import gzip
-import json
-import math
-import random
-from collections import Counter
-
 import pytest
 from scipy.stats import spearmanr
 
@@ -13,60 +7,23 @@ from pipeline.judging import effects, metrics
 from pipeline.judging.verdict import lost
 from pipeline.rows.records import Joke, Order, Verdict
 from pipeline.rows.row import make
-from tests import ROOT
-
-PUBLIC = ROOT.parent / "shared/data/judging/length_controlled.json.gz"
-LEVELS = {"sft": -0.5, "round-1": 0.0, "round-2": 0.7}
-LENGTH = 0.8
-ORDER = 0.5
-
-
-def draw(seed, literals=80):
-    """Credits of a judge that leans to length and order; both orders often fall together."""
-    rng = random.Random(seed)
-    credits = []
-    for literal in range(literals):
-        common = rng.random()
-        for number, (contestant, level) in enumerate(LEVELS.items()):
-            log_ratio = rng.gauss(0.2 * number, 0.4)
-            for first in (0.5, -0.5):
-                luck = common if rng.random() < 0.5 else rng.random()
-                odds = level + LENGTH * log_ratio + ORDER * first
-                credit = float(luck < 1 / (1 + math.exp(-odds)))
-                credits.append(effects.Credit(contestant, f"l_{literal}", credit, log_ratio, first))
-    return credits
+from tests import simulated
+from tests.simulated import PUBLIC
 
 
 def test_intervals_cover_what_is_true():
-    covered = Counter()
-    for seed in range(400):
-        found = effects.fit(draw(seed))
-        truth = {"length": LENGTH, "order": ORDER}
-        estimates = {"length": found.length, "order": found.order, **found.rates}
-        for contestant, level in LEVELS.items():
-            truth[contestant] = 1 / (1 + math.exp(-level))
-        for name, value in truth.items():
-            covered[name] += estimates[name].low <= value <= estimates[name].high
-    shares = {name: count / 400 for name, count in covered.items()}
+    shares = simulated.coverage()
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
 @pytest.mark.skipif(not PUBLIC.exists(), reason=f"{PUBLIC} is not there")
 def test_the_published_length_controlled_rates_of_30_models():
-    models = json.loads(gzip.decompress(PUBLIC.read_bytes()))
-    credits = []
-    for name, model in models.items():
-        for number, (theirs, own, preference) in enumerate(model["rows"]):
-            log_ratio = math.log(own / theirs)
-            credits.append(effects.Credit(name, str(number), preference - 1, log_ratio, 0.0))
-    found = effects.fit(credits)
-    ours = [100 * found.rates[name].value for name in models]
-    published = [model["length_controlled"] for model in models.values()]
+    models = simulated.public()
+    _, published, ours = zip(*models.values(), strict=True)
     errors = [abs(one - other) for one, other in zip(ours, published, strict=True)]
     assert round(spearmanr(ours, published).statistic, 3) >= 0.98
     assert sum(errors) / len(errors) <= 1.5
-    assert found.rates["gpt4_1106_preview"].value == pytest.approx(0.5)  # the baseline itself
-    assert found.order.value is None  # there is one order
+    assert models["gpt4_1106_preview"] == pytest.approx((50, 50, 50))  # the baseline itself
 
 
 def verdict(literal, text, answers, outcome, teachers="as long"):

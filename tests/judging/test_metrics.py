@@ -1,12 +1,12 @@
 import random
 
-import numpy as np
 import pytest
 
 from pipeline.judging import metrics
 from pipeline.judging.verdict import outcome as outcome_of
 from pipeline.rows.records import Label, Order, Verdict
 from pipeline.rows.row import make
+from tests import simulated
 
 ANSWERS = {
     "win": ("a", ("a", "a")),
@@ -166,16 +166,10 @@ def test_an_interval_over_seeds_holds_what_seeds_do():
 def test_intervals_over_three_seeds_cover(spread):
     """Of 400 draws; a percentile bootstrap over seeds and literals covers .78 at 9 points."""
     covered = 0
-    for number in range(400):
-        rng = np.random.default_rng(number)
-        easy = 0.6 + rng.uniform(-0.15, 0.15, 60)
-        seeds = []
-        for gain in rng.normal(0, spread, 3):
-            won = rng.random((2, 60)) < easy + gain
-            seeds.append(dict(enumerate(won.mean(axis=0).tolist())))
-        _, low, high = metrics.pooled(seeds)
-        covered += low <= 0.6 <= high
-    assert 0.93 <= covered / 400 <= 0.995
+    for number in range(simulated.DRAWS):
+        _, low, high = metrics.pooled(simulated.seeds(number, spread))
+        covered += low <= simulated.EASY <= high
+    assert 0.93 <= covered / simulated.DRAWS <= 0.995
 
 
 def test_kendall_tau():

@@ -1,0 +1,78 @@
+"""Verdicts whose truth is known, and public ones whose rates were published."""
+
+import gzip
+import json
+import math
+
+import numpy as np
+
+from pipeline.judging import effects
+from tests import ROOT
+
+PUBLIC = ROOT.parent / "shared/data/judging/length_controlled.json.gz"
+"""What an LLM judge preferred of 30 models, with published length-controlled rates."""
+LEVELS = {"sft": -0.5, "round-1": 0.0, "round-2": 0.7}
+LENGTH = 0.8
+ORDER = 0.5
+"""Log odds of each contestant, and the slopes of a judge that leans to length and order."""
+EASY = 0.6
+"""The true rate of the seeds."""
+DRAWS = 400
+
+
+def leaning(seed: int, literals: int = 100) -> list[effects.Credit]:
+    """Credits of a judge that leans; half the time luck is common to a literal's answers."""
+    rng = np.random.default_rng(seed)
+    credits = []
+    for literal in range(literals):
+        common = rng.random()
+        for number, (contestant, level) in enumerate(LEVELS.items()):
+            log_ratio = rng.normal(0.2 * number, 0.4)
+            for first in (0.5, -0.5):
+                luck = common if rng.random() < 0.5 else rng.random()
+                odds = level + LENGTH * log_ratio + ORDER * first
+                credit = float(luck < 1 / (1 + math.exp(-odds)))
+                credits.append(effects.Credit(contestant, f"l_{literal}", credit, log_ratio, first))
+    return credits
+
+
+def coverage() -> dict[str, float]:
+    """How often the intervals of a leaning judge's rates and slopes hold the truth."""
+    truth = {"length": LENGTH, "order": ORDER}
+    for contestant, level in LEVELS.items():
+        truth[contestant] = 1 / (1 + math.exp(-level))
+    covered = dict.fromkeys(truth, 0)
+    for seed in range(DRAWS):
+        found = effects.fit(leaning(seed))
+        estimates = {"length": found.length, "order": found.order, **found.rates}
+        for name, value in truth.items():
+            _, low, high = estimates[name]
+            covered[name] += low is not None and high is not None and low <= value <= high
+    return {name: count / DRAWS for name, count in covered.items()}
+
+
+def seeds(number: int, spread: float, literals: int = 200) -> list[dict[str, float]]:
+    """The credits of three seeds, whose rates differ with this standard deviation."""
+    rng = np.random.default_rng(number)
+    easy = EASY + rng.uniform(-0.15, 0.15, literals)
+    drawn = []
+    for gain in rng.normal(0, spread, 3):
+        won = rng.random((2, literals)) < easy + gain
+        names = [f"l_{place}" for place in range(literals)]
+        drawn.append(dict(zip(names, won.mean(axis=0).tolist(), strict=True)))
+    return drawn
+
+
+def public() -> dict[str, tuple[float, float, float]]:
+    """Of each public model the raw, the published and our length-controlled rate, in percent."""
+    models = json.loads(gzip.decompress(PUBLIC.read_bytes()))
+    credits = []
+    for name, model in models.items():
+        for number, (theirs, own, preference) in enumerate(model["rows"]):
+            log_ratio = math.log(own / theirs)
+            credits.append(effects.Credit(name, str(number), preference - 1, log_ratio, 0.0))
+    rates = effects.fit(credits).rates
+    return {
+        name: (model["win_rate"], model["length_controlled"], 100 * (rates[name].value or 0.0))
+        for name, model in models.items()
+    }
