@@ -18,7 +18,7 @@ from markupsafe import Markup
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
-from pipeline.judging import figures
+from pipeline.judging import effects
 from pipeline.reading import charts, comparison, headline, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
@@ -100,7 +100,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "headline": headline.lines(rows),
         "metrics": rows,
         "judge": _judge(run, rows),
-        "leanings": figures.leanings(rows),
+        "leanings": effects.leanings(rows),
         "watched": any(row.known is not None for row in rows),
         "flags": complete["evaluate"].get("flags", {}),
         "rates": {view: _rates(view, single) for view in headline.views(single)},

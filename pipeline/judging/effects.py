@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pipeline.rows.records import Verdict
+from pipeline.rows.records import Metric, Verdict
 
 LEVEL = 0.975
 """Of the t distribution, for 95 % intervals."""
@@ -183,3 +183,25 @@ def fit(credits: Sequence[Credit]) -> Effects:
 def _varies(column: Any, contestants: Any, number: int) -> bool:
     """Whether a column, (credits,), varies within contestants."""
     return any(column[contestants == place].var() > FLAT for place in range(number))
+
+
+def leanings(rows: Sequence[Metric]) -> list[str]:
+    """How the judge leans to length and order on each split, in words."""
+    lines = []
+    for row in rows:
+        leans = []
+        if row.length_slope is not None:
+            odds = _odds(row.length_slope, row.length_slope_low, row.length_slope_high, 2)
+            leans.append(f"twice the length multiplies an answer's odds by {odds}")
+        if row.order_slope is not None:
+            odds = _odds(row.order_slope, row.order_slope_low, row.order_slope_high, math.e)
+            leans.append(f"being shown first by {odds}")
+        if leans:
+            lines.append(f"{row.view}: {', '.join(leans)}.")
+    return lines
+
+
+def _odds(slope: float, low: float | None, high: float | None, ratio: float) -> str:
+    """What a ratio, whose logarithm has this slope, does to the odds."""
+    odds = [ratio ** (value or 0.0) for value in (slope, low, high)]
+    return "{:.2f} ({:.2f} to {:.2f})".format(*odds)

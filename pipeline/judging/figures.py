@@ -1,6 +1,5 @@
 """What evaluate's answers and verdicts come to, as rows of metrics."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations, product
@@ -197,7 +196,7 @@ def table(rows: Sequence[Metric], judge: str) -> str:
         f"{'split':<11} {'contestant':<13} {'WTR at equal length, with no effect of the order'}",
     ]
     lines += [_controlled_line(row) for row in rows if row.controlled_wtr is not None]
-    lines += leanings(rows)
+    lines += effects.leanings(rows)
     lines += [
         "",
         f"{'split':<11} {'difference':<24} {'WTR':>7}  {'95 % interval':<17} {'fresh':>7}  95 % "
@@ -234,28 +233,6 @@ def _with_interval(rate: float | None, low: float | None, high: float | None) ->
 def _controlled_line(row: Metric) -> str:
     rate = _with_interval(row.controlled_wtr, row.controlled_low, row.controlled_high)
     return f"{row.view:<11} {row.contestant:<13} {rate.rstrip()}"
-
-
-def leanings(rows: Sequence[Metric]) -> list[str]:
-    """How the judge leans to length and order on each split, in words."""
-    lines = []
-    for row in rows:
-        leans = []
-        if row.length_slope is not None:
-            odds = _odds(row.length_slope, row.length_slope_low, row.length_slope_high, 2)
-            leans.append(f"twice the length multiplies an answer's odds by {odds}")
-        if row.order_slope is not None:
-            odds = _odds(row.order_slope, row.order_slope_low, row.order_slope_high, math.e)
-            leans.append(f"being shown first by {odds}")
-        if leans:
-            lines.append(f"{row.view}: {', '.join(leans)}.")
-    return lines
-
-
-def _odds(slope: float, low: float | None, high: float | None, ratio: float) -> str:
-    """What a ratio, whose logarithm has this slope, does to the odds."""
-    odds = [ratio ** (value or 0.0) for value in (slope, low, high)]
-    return "{:.2f} ({:.2f} to {:.2f})".format(*odds)
 
 
 def _difference_line(row: Metric) -> str:
