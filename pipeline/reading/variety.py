@@ -44,17 +44,19 @@ def spread(
 ) -> list[dict[str, Any]]:
     """Length and variety over all splits.
 
-    Of the teacher's (literal, joke) references, then of each contestant.
+    Of the teacher's (literal, joke) references, then of each contestant, without empty answers.
     """
     by_author: dict[str, list[tuple[str, str]]] = {"teacher": list(references)}
     for joke in answers:
-        by_author.setdefault(joke.author, []).append((joke.literal, joke.text))
+        told = by_author.setdefault(joke.author, [])
+        if joke.text:
+            told.append((joke.literal, joke.text))
     spreads = []
     for author, pairs in by_author.items():
         literals = [literal for literal, _ in pairs]
         texts = [text for _, text in pairs]
         ending, share = common_ending(texts)
-        measured = diversity.measure([pair for pair in pairs if pair[1]])
+        measured = diversity.measure(pairs)
         spreads.append(
             {
                 **(asdict(measured) if measured else NOTHING),
@@ -78,6 +80,8 @@ def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
     for row in rows:
         if row.contestant == author and row.vs is None and row.repeats is not None:
             answers = row.n + (row.failed or 0)
+            if row.schema_ not in Metric.earlier:
+                answers -= row.no_answer or 0
             repeated.append(row.repeats * answers)
             total += answers
     return sum(repeated) / total if total else None
