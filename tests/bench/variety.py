@@ -1,8 +1,8 @@
 """Which way of learning keeps most variety for its rate: `make bench-variety`.
 
 Each method for three seeds, from the same student of a seed; the rates and the effective number of
-devices are on the test sentences, with intervals that resample seeds and literals (devices: the
-least and the most of the seeds). Then how the fresh rate agrees with the rate of sets, over every
+devices are on the test sentences, with intervals over seeds and literals (devices: the least
+and the most of the seeds). Then how the fresh rate agrees with the rate of sets, over every
 contestant there is, and the teacher's devices by prompt. `rates` and `teacher` print those two
 alone; `rates --prefix tables` is over the runs of `make tables`.
 """
