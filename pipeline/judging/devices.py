@@ -183,12 +183,12 @@ def uses(answers: Sequence[Answer], vectors: Any = None) -> list[int]:
 def freshness(answers: Sequence[Answer], teachers: Sequence[Answer]) -> list[float]:
     """What each answer's credit weighs in the fresh rate: min(1, c / n).
 
-    n is how many of the answers use its device; c is the largest such number among as many of the
-    teacher's, and 1 at least. The weights are of all answers and stay fixed when verdicts are
-    resampled, since resampling repeats devices.
+    n is how many of the answers use its device; c is the largest such number among the teacher's
+    about the same sentences, and 1 at least. An empty answer uses none. The weights are of all
+    answers and stay fixed when verdicts are resampled, since resampling repeats devices.
     """
-    most = max(uses(teachers), default=1)
     told = [place for place, (_, text) in enumerate(answers) if text]
+    most = max(uses([teachers[place] for place in told if place < len(teachers)]), default=1)
     weights = [1.0] * len(answers)  # an empty answer has lost, and uses no device
     for place, count in zip(told, uses([answers[place] for place in told]), strict=True):
         weights[place] = min(1.0, max(1, most) / count)

@@ -62,66 +62,63 @@ class Effects(NamedTuple):
 def of(verdicts: Mapping[str, Sequence[Verdict]]) -> Effects:
     """Of the verdicts by contestant; an empty answer has lost at any length and in any order."""
     credits: list[Credit] = []
-    answered: dict[str, tuple[int, int]] = {}
+    shares: dict[str, list[float]] = {}
     for contestant, judged in verdicts.items():
-        own: list[Credit] = []
+        by_literal: dict[str, list[Verdict]] = {}
         for verdict in judged:
-            if verdict.a_text and verdict.b_text and verdict.outcome != "failed":
-                own += _of_verdict(contestant, verdict)
-        credits += _weighed(own)
-        told = {credit.literal for credit in own}
-        valid = {verdict.literal_id for verdict in judged if verdict.outcome != "failed"}
-        answered[contestant] = len(told), len(valid)
-    fitted = fit(credits)
+            if verdict.outcome != "failed" and (verdict.b_text or not verdict.a_text):
+                by_literal.setdefault(verdict.literal_id, []).append(verdict)
+        shares[contestant] = []
+        for own in by_literal.values():
+            told = [verdict for verdict in own if verdict.a_text]
+            shares[contestant].append(len(told) / len(own))
+            for verdict in told:  # literals weigh the same, however many answers each has
+                credits += _of_verdict(contestant, verdict, weight=1 / len(own))
+    fitted = _regression(credits)
     rates = {}
-    for contestant, (told_of, all_of) in answered.items():
-        rates[contestant] = _among(fitted.rates.get(contestant, Estimate()), told_of, all_of)
-    return fitted._replace(rates=rates)
+    for contestant, answered in shares.items():
+        rates[contestant] = _among(fitted.log_odds.get(contestant), answered)
+    return Effects(rates, fitted.length, fitted.order)
 
 
-def _of_verdict(contestant: str, verdict: Verdict) -> list[Credit]:
+def _of_verdict(contestant: str, verdict: Verdict, weight: float) -> list[Credit]:
     """Each order's credit, as `metrics.score` counts it."""
     log_ratio = math.log(len(verdict.a_text) / len(verdict.b_text))
     credits = []
     for order in verdict.orders:
         won = verdict.outcome == "tie" or order.answer in ("a", "tie")
         first = 0.5 if order.shown == "ab" else -0.5
-        credits.append(Credit(contestant, verdict.literal_id, float(won), log_ratio, first))
+        credits.append(Credit(contestant, verdict.literal_id, float(won), log_ratio, first, weight))
     return credits
 
 
-def _weighed(credits: list[Credit]) -> list[Credit]:
-    """With equal weights for all literals, however many answers each has, as in the rate."""
-    counts: dict[str, int] = {}
-    for credit in credits:
-        counts[credit.literal] = counts.get(credit.literal, 0) + 1
-    return [credit._replace(weight=2 / counts[credit.literal]) for credit in credits]
-
-
-def _among(rate: Estimate, answered: int, literals: int) -> Estimate:
-    """The rate among all literals, of which those without an answer have lost.
+def _among(log_odds: "LogOdds | None", answered: Sequence[float]) -> Estimate:
+    """The rate of answers as the rate among all literals, of which these shares have one.
 
     By the delta method, on log odds.
     """
-    value, low, high = rate
-    if answered == literals or value is None or low is None or high is None:
-        return rate
-    share = answered / literals
-    half = (math.log(high / (1 - high)) - math.log(low / (1 - low))) / 2
-    of_rate = share * value * (1 - value) * half
-    of_share = value * _t(literals - 1) * math.sqrt(share * (1 - share) / literals)
-    whole = share * value
-    return _interval(whole, math.hypot(of_rate, of_share) / (whole * (1 - whole)))
+    if log_odds is None:
+        return Estimate()
+    rate = _expit(log_odds.value)
+    share = sum(answered) / len(answered)
+    if share == 1:
+        return _interval(log_odds.value, log_odds.half)
+    squares = sum((one - share) ** 2 for one in answered) / max(1, len(answered) - 1)
+    of_rate = share * rate * (1 - rate) * log_odds.half
+    of_share = rate * _t(max(1, len(answered) - 1)) * math.sqrt(squares / len(answered))
+    whole = share * rate
+    half = math.hypot(of_rate, of_share) / (whole * (1 - whole))
+    return _interval(math.log(whole / (1 - whole)), half)
 
 
-def _interval(rate: float, half: float) -> Estimate:
-    """A rate, and its interval as wide as `half` to each side in log odds."""
-    log_odds = math.log(rate / (1 - rate))
-    return Estimate(rate, _expit(log_odds - half), _expit(log_odds + half))
+def _interval(log_odds: float, half: float) -> Estimate:
+    return Estimate(_expit(log_odds), _expit(log_odds - half), _expit(log_odds + half))
 
 
 def _expit(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-log_odds))
+    from scipy.special import expit
+
+    return float(expit(log_odds))
 
 
 def _t(degrees: int) -> float:
@@ -130,23 +127,49 @@ def _t(degrees: int) -> float:
     return float(t.ppf(LEVEL, degrees))
 
 
+class LogOdds(NamedTuple):
+    """A contestant's level, and how far its 95 % interval goes to each side."""
+
+    value: float
+    half: float
+
+
+class Fitted(NamedTuple):
+    """What the regression gives, in log odds."""
+
+    log_odds: dict[str, LogOdds]
+    """By contestant, where there is an estimate."""
+    length: Estimate
+    order: Estimate
+
+
 def fit(credits: Sequence[Credit]) -> Effects:
     """The regression.
 
     A contestant that always wins, or always loses, has no estimate and lends none; a slope whose
-    column does not vary within contestants is not fitted.
+    column does not vary within contestants is not fitted; and where length or order tells wins from
+    losses perfectly, nothing is estimated.
     """
+    fitted = _regression(credits)
+    rates = dict.fromkeys((credit.contestant for credit in credits), Estimate())
+    for contestant, log_odds in fitted.log_odds.items():
+        rates[contestant] = _interval(*log_odds)
+    return Effects(rates, fitted.length, fitted.order)
+
+
+def _regression(credits: Sequence[Credit]) -> Fitted:
     import numpy as np
     import statsmodels.api as sm
 
+    nothing = Fitted({}, Estimate(), Estimate())
     by_contestant: dict[str, set[float]] = {}
     for credit in credits:
         by_contestant.setdefault(credit.contestant, set()).add(credit.credit)
     names = [name for name, values in by_contestant.items() if values not in ({0.0}, {1.0})]
     place = {name: number for number, name in enumerate(names)}
     kept = [credit for credit in credits if credit.contestant in place]
-    clusters = {literal: number for number, literal in enumerate({c.literal: 0 for c in kept})}
-    nothing = Effects({name: Estimate() for name in by_contestant}, Estimate(), Estimate())
+    literals = dict.fromkeys(credit.literal for credit in kept)
+    clusters = {literal: number for number, literal in enumerate(literals)}
     if len(clusters) < 2:
         return nothing
     contestants = np.array([place[credit.contestant] for credit in kept])
@@ -166,18 +189,23 @@ def fit(credits: Sequence[Credit]) -> Effects:
     groups = np.array([clusters[credit.literal] for credit in kept])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not converge is told by its figures
-        fitted: Any = model.fit(tol=1e-12, cov_type="cluster", cov_kwds={"groups": groups})
-    errors = fitted.bse * _t(len(clusters) - 1)
-    if not np.isfinite(errors).all() or abs(fitted.params).max() > SEPARATED:
+        try:
+            fitted: Any = model.fit(tol=1e-12, cov_type="cluster", cov_kwds={"groups": groups})
+        except np.linalg.LinAlgError:  # separation leaves no curvature to invert
+            return nothing
+        halves = fitted.bse * _t(len(clusters) - 1)
+    values = fitted.params
+    if not np.isfinite(halves).all() or max(abs(values).max(), halves.max() / 2) > SEPARATED:
         return nothing
-    rates = dict(nothing.rates)
+    levels = {}
     for name, number in place.items():
-        rates[name] = _interval(_expit(fitted.params[number]), float(errors[number]))
-    found = {}
+        levels[name] = LogOdds(float(values[number]), float(halves[number]))
+    leans = {"log_ratio": Estimate(), "first": Estimate()}
     for name, number in slopes.items():
-        slope = float(fitted.params[number])
-        found[name] = Estimate(slope, slope - float(errors[number]), slope + float(errors[number]))
-    return Effects(rates, found.get("log_ratio", Estimate()), found.get("first", Estimate()))
+        value = float(values[number])
+        half = float(halves[number])
+        leans[name] = Estimate(value, value - half, value + half)
+    return Fitted(levels, leans["log_ratio"], leans["first"])
 
 
 def _varies(column: Any, contestants: Any, number: int) -> bool:

@@ -191,11 +191,10 @@ def table(rows: Sequence[Metric], judge: str) -> str:
         f"{'loss':>5}  incons.  failed",
     ]
     lines += [_rate_line(row) for row in rows if row.vs is None]
-    lines += [
-        "",
-        f"{'split':<11} {'contestant':<13} {'WTR at equal length, with no effect of the order'}",
-    ]
-    lines += [_controlled_line(row) for row in rows if row.controlled_wtr is not None]
+    controlled = [_controlled_line(row) for row in rows if row.controlled_wtr is not None]
+    if controlled:
+        head = f"{'split':<11} {'contestant':<13} WTR at equal length, with no effect of the order"
+        lines += ["", head, *controlled]
     lines += effects.leanings(rows)
     lines += [
         "",

@@ -176,7 +176,7 @@ class Joins:
     def _metric(self, row: Metric, at: "Place") -> None:
         """Counts, rates and differences against the verdicts.
 
-        Intervals and diversity are not computed again.
+        Intervals, the controlled rate and diversity are not computed again.
         """
         if row.vs is None:
             self._rate(row, at)
@@ -194,7 +194,11 @@ class Joins:
             and row.failed == counts["failed"]
         )
         self._unless(same, at, row, f"the verdicts say {dict(counts)}")
-        mean = metrics.mean(list(_credits(judged).values()))
+        credits = _credits(judged)
+        self._unless(
+            row.n == len(credits), at, row, f"n is not {len(credits)}, as the verdicts say"
+        )
+        mean = metrics.mean(list(credits.values()))
         self._unless(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
         if row.schema_ != "metric/1":
             fresh = metrics.mean(list(_fresh_credits(judged).values()))

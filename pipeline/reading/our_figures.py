@@ -142,7 +142,7 @@ def _answers(verdicts: Sequence[Verdict], contestant: str) -> list[tuple[str, st
     """What the contestant made of each literal; of the teacher, its reference jokes."""
     if contestant == TEACHER:
         return list({row.literal_id: (row.literal, row.b_text) for row in verdicts}.values())
-    return [(row.literal, row.a_text) for row in verdicts]
+    return [(row.literal, row.a_text) for row in verdicts if row.a_text]
 
 
 def _less(own: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, float]:
@@ -154,11 +154,10 @@ def _less(own: Sequence[Verdict], others: Sequence[Verdict]) -> dict[str, float]
 
 def _pooled(by_seed: Sequence[dict[str, float]], entry: Entry, rate: bool = True) -> Figure:
     """The mean over seeds and literals; nothing for the teacher, which is not judged."""
-    if entry.contestant == TEACHER or not by_seed or not all(by_seed):
+    if entry.contestant == TEACHER or not by_seed or not set.intersection(*map(set, by_seed)):
         return Figure()
     value, low, high = metrics.pooled(by_seed)
-    if rate:
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = max(low, 0.0 if rate else -1.0), min(high, 1.0)
     means = tuple(sum(credit.values()) / len(credit) for credit in by_seed)
     return Figure(value, low, high, min(map(len, by_seed)), means)
 
@@ -253,11 +252,12 @@ def _differences(prefix: str, split: str, paper: dict[str, float | None]) -> Ite
                     judged.append(_verdicts(run, split, entry.contestant))
             if len(judged) == 2:
                 by_seed.append(_less(*judged))
-        if by_seed and all(by_seed):
-            figure = Figure(*metrics.pooled(by_seed))
-            said.append(f"{better} less {worse} {figure} ({len(by_seed)} seeds)")
+        figure = _pooled(by_seed, entries[better], rate=False)
+        if figure.value is not None:
+            number = "one seed" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
+            said.append(f"{better} less {worse} {figure} ({number})")
     if said:
-        yield f"Paired over seeds and literals: {'; '.join(said)}."
+        yield f"Differences, paired over literals and seeds: {'; '.join(said)}."
 
 
 def _made_on(prefix: str) -> Iterator[str]:
@@ -271,8 +271,9 @@ def _made_on(prefix: str) -> Iterator[str]:
             config = run.config()
             if manifest and config:
                 judges.add(config.judge_in_words)
-                made_with = manifest["made_with"]
-                processors.add(made_with.get("processor") or made_with["platform"])
+                for step in run.manifests().values():
+                    made_with = step["made_with"]
+                    processors.add(made_with.get("processor") or made_with["platform"])
     if processors:
         yield f"Judged by {'; '.join(sorted(judges))}."
         yield (

@@ -108,6 +108,8 @@ def collapse(spreads: Sequence[dict[str, Any]]) -> list[str]:
 def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
     lines = []
     name = student["author"]
+    if not student["answers"]:
+        return [f"{name} gave no answer"]
     device_share = student["device_share"] or 0
     usual_share = teacher["device_share"] or 0
     if student["device"] != devices.BLANK and device_share > max(RARE, SAME * usual_share):

@@ -120,6 +120,9 @@ def run(context: Context) -> Iterator[Verdict]:
     rows = list(figures.rows(evaluation))
     jsonl.write(context.folder / METRICS, rows)
     context.files += [context.folder / ANSWERS, context.folder / METRICS]
+    lost_by = Counter(author_of[joke.id] for joke, _ in empty)
+    if lost_by:
+        context.facts["no_answer"] = dict(sorted(lost_by.items()))
     context.drops.clear()  # of answers that did not fit: they have lost
     for literal in literals:
         if literal.id not in reference:
@@ -208,7 +211,7 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     n = context.config.evaluate.best_of
     if n:
         context.files += [context.folder / CANDIDATES, context.folder / SELECTION]
-        chosen = sum(joke.author == best_of.name(n) for joke in answers)
+        chosen = sum(joke.author == best_of.name(n) and bool(joke.text) for joke in answers)
         context.facts["best_of"] = {"n": n, "answers": chosen, **best_of.cost(context)}
     return answers
 

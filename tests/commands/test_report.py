@@ -138,6 +138,7 @@ def test_in_a_browser_the_filter_runs_and_nothing_else(page, tmp_path):
 def test_collapse_is_named_against_the_teacher():
     def spread(name, **values):
         usual = {
+            "answers": 100,
             "ending": "x",
             "ending_share": 0.1,
             "device": "\u2026 lol",
@@ -149,6 +150,8 @@ def test_collapse_is_named_against_the_teacher():
         return {"author": name, **usual, **values}
 
     assert variety.collapse([spread("teacher"), spread("sft")]) == []
+    silent = [spread("teacher"), spread("sft", answers=0, device=None, distinct_2=None)]
+    assert variety.collapse(silent) == ["sft gave no answer"]
     said = variety.collapse(
         [spread("teacher"), spread("round-1", ending="at every party.", ending_share=0.71)]
     )

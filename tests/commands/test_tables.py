@@ -71,7 +71,7 @@ def test_gains_and_neighbours_are_paired_over_seeds_and_literals(runs):
     assert "Made on: " in "".join(t2.notes)
     for seed in range(2):
         make_run(f"t-brio-{seed}", 60, seed=20 + seed, wins=0.5)
-    paired = next(note for note in by_name()["T2"].notes if note.startswith("Paired"))
+    paired = next(note for note in by_name()["T2"].notes if note.startswith("Differences"))
     assert "DPO less BRIO" in paired
     assert "(2 seeds)" in paired
     assert "BRIO-DPO" not in paired  # there is none

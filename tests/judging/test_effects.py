@@ -1,5 +1,7 @@
 """The rate at equal length and with no effect of the order: held to the truth."""
 
+import random
+
 import pytest
 from scipy.stats import spearmanr
 
@@ -126,3 +128,43 @@ def test_what_length_tells_apart_perfectly_is_not_estimated():
     found = effects.of({"sft": judged})
     assert found.rates == {"sft": (None, None, None)}
     assert found.length.value is None
+
+
+def test_some_empty_answers_of_several_to_a_literal():
+    """Half of each literal's answers are empty and half of the literals are won: a quarter."""
+    judged = []
+    for number in range(40):
+        side = "ab"[number % 2]
+        for text in ("as long", "as much"):
+            judged.append(verdict(number, text, (side, side), side))
+        judged += [verdict(number, "", ("b", "b"), "b")] * 2
+    assert metrics.rate(judged) == 0.25
+    value, low, high = effects.of({"sft": judged}).rates["sft"]
+    assert value == pytest.approx(0.25, abs=1e-9)
+    assert low < 0.25 < high
+
+
+def test_a_teacher_that_said_nothing_is_in_no_controlled_rate():
+    judged = [verdict(n, "as long", ("ab"[n % 2],) * 2, "ab"[n % 2]) for n in range(20)]
+    judged += [verdict(n, "as long", ("a", "a"), "a", teachers="") for n in range(20, 40)]
+    assert effects.of({"sft": judged}).rates["sft"].value == pytest.approx(0.5, abs=1e-9)
+
+
+def test_no_few_verdicts_end_in_an_error():
+    """Some literals, of all lengths, some empty: an estimate in its interval, or none."""
+    estimated = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        judged = {}
+        for name in ("base", "sft"):
+            judged[name] = []
+            for literal in range(rng.randint(1, 4)):
+                text = "x" * rng.choice([0, 1, 5, 50, 3000])
+                answers = tuple(rng.choice("ab") for _ in range(2)) if text else ("b", "b")
+                outcome = answers[0] if len(set(answers)) == 1 else "inconsistent"
+                judged[name].append(verdict(literal, text, answers, outcome))
+        for value, low, high in effects.of(judged).rates.values():
+            if value is not None:
+                estimated += 1
+                assert 0 <= low <= value <= high <= 1
+    assert estimated > 20
