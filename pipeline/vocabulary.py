@@ -15,5 +15,8 @@ Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
 """What the two presentations of a pair say together."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+POOLED = "pooled"
+"""All judges of a panel together, where a figure names its judge."""
+
 Objective = Literal["dpo", "brio", "sd", "ft", "gkd", "llmr"]
 """What a round learns; config/objectives.py says what each is made of."""

@@ -3,7 +3,7 @@ bench/large.py."""
 
 import json
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from pipeline import project
@@ -52,7 +52,13 @@ class Synthetic:
     """Writes the steps of one run; what later steps need is kept in memory."""
 
     def __init__(
-        self, name: str, literals: int, k: int = 6, seed: int = 0, wins: float = 0.6
+        self,
+        name: str,
+        literals: int,
+        k: int = 6,
+        seed: int = 0,
+        wins: float = 0.6,
+        panel: tuple[str, ...] = (),
     ) -> None:
         self.random, self.k, self.wins = random.Random(seed), k, wins
         self.run = Run(name)
@@ -72,9 +78,11 @@ class Synthetic:
         jsonl.write(path, self.literals)
         toml = project.data() / "synthetic.toml"
         toml.write_text(CONFIG.format(literals=path))
-        self.config = validate(
-            {**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}, str(toml)
-        )
+        tables = {**load(toml), "seed": seed, "evaluate": {"splits": ["test"]}}
+        tables["judge"]["panel"] = [
+            {"endpoint": {"base_url": "standin:", "model": model}} for model in panel
+        ]
+        self.config = validate(tables, str(toml))
         write_json(self.run.folder / "config.json", self.config.model_dump(mode="json"))
 
     def joke(self, literal: LiteralText, author: str, index: int) -> Joke:
@@ -89,7 +97,7 @@ class Synthetic:
         }
         return make(Joke, text=text, **values)
 
-    def verdict(self, role: str, a: Joke, b: Joke) -> Verdict:
+    def verdict(self, role: str, a: Joke, b: Joke, judge: str | None = None) -> Verdict:
         orders = []
         for shown in ("ab", "ba"):
             p = min(max(self.random.gauss(self.wins, 0.25), 0.01), 0.99)
@@ -118,6 +126,7 @@ class Synthetic:
             orders=orders,
             p_a=sum(order.p_a for order in orders) / 2,
             outcome=outcome(orders, 0.05),
+            judge=judge,
         )
 
     def write(self) -> Run:
@@ -199,18 +208,18 @@ class Synthetic:
             for literal in literals
         ]
         author = {joke.id: joke.author for joke in answers}
-        verdicts = [self.verdict("judge", joke, reference[joke.literal_id]) for joke in answers]
-        by_author = {
-            ("overall", name): [v for v in verdicts if author[v.a] == name]
-            for name in ("base", "sft", "round-1")
-        }
-        metrics = list(
-            figures.rows(
-                figures.Evaluation(
-                    literals, reference, answers, by_author, [], "standin-judge", set(), {}
-                )
-            )
+        judges = list(self.config.judge.judges)
+        verdicts = []
+        by_author = defaultdict(list)
+        for judge in judges:
+            for joke in answers:
+                verdict = self.verdict("judge", joke, reference[joke.literal_id], judge)
+                verdicts.append(verdict)
+                by_author[judge, "overall", author[joke.id]].append(verdict)
+        evaluation = figures.Evaluation(
+            literals, reference, answers, by_author, [], judges, set(), {}
         )
+        metrics = list(figures.rows(evaluation))
         self.step(Step("evaluate"), verdicts, {"answers.jsonl": answers, "metrics.jsonl": metrics})
 
     def step(self, step, rows, files=None, drops=(), curve=()) -> None:

@@ -18,13 +18,13 @@ from markupsafe import Markup
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
-from pipeline.judging import effects
+from pipeline.judging import effects, panel
 from pipeline.reading import charts, comparison, headline, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
-from pipeline.rows.records import TEACHER, Joke, Metric
+from pipeline.rows.records import TEACHER, Joke, Metric, ruling
 from pipeline.rows.training import Margin
 from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
 from pipeline.runs.manifest import outdated
@@ -87,7 +87,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
             f"{run.name}"
         )
     folder = run.at(EVALUATE)
-    rows = jsonl.load(folder / METRICS, Metric)
+    every = jsonl.load(folder / METRICS, Metric)
+    rows = ruling(every)
     single = [row for row in rows if row.vs is None]
     answers = jsonl.load(folder / ANSWERS, Joke)
     jokes = side_by_side(folder, answers)
@@ -101,6 +102,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "metrics": rows,
         "judge": _judge(run, rows),
         "leanings": effects.leanings(rows),
+        "by_judge": _by_judge(every, rows),
+        "agreeing": panel.agreeing(every),
         "watched": any(row.known is not None for row in rows),
         "flags": complete["evaluate"].get("flags", {}),
         "rates": {view: _rates(view, single) for view in headline.views(single)},
@@ -130,6 +133,16 @@ def _judge(run: Run, rows: Sequence[Metric]) -> str:
     if config:
         return config.judge_in_words
     return rows[0].judge if rows else ""
+
+
+def _by_judge(every: Sequence[Metric], rows: Sequence[Metric]) -> list[Metric]:
+    """The contestants' rates by each judge of a panel; none where there is one judge."""
+    ruling_judges = {row.judge for row in rows}
+    return [
+        row
+        for row in every
+        if row.judge not in ruling_judges and row.vs is None and row.contestant != TEACHER
+    ]
 
 
 def _comparison(run: Run, against: Run | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pipeline.execution.stage import Learns, stage_of
 from pipeline.reading import headline
 from pipeline.reading.comparison import EVALUATE
 from pipeline.rows import jsonl
-from pipeline.rows.records import Metric
+from pipeline.rows.records import Metric, ruling
 from pipeline.runs import known
 from pipeline.runs.files import METRICS, SETTINGS
 from pipeline.runs.literals import literals
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         print(dry.total())
     if args.command == "all" and dry is None and run.manifest(EVALUATE):
         rows = jsonl.load(run.at(EVALUATE) / METRICS, Metric)
-        if better := headline.better_student(rows, run.name):
+        if better := headline.better_student(ruling(rows), run.name):
             print(better)
 
 

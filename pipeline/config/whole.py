@@ -22,7 +22,7 @@ from pipeline.config.rounds import (
 from pipeline.config.runtime import Runtime
 from pipeline.config.section import Fraction, Positive, Section
 from pipeline.config.student import Evaluate, Sample, Student
-from pipeline.vocabulary import Split
+from pipeline.vocabulary import POOLED, Split
 
 
 class Literals(Section):
@@ -119,8 +119,14 @@ class Config(Section):
             raise ValueError(
                 f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model'
             )
-        for name in ("teacher", "sample", "judge", "critic"):
-            endpoint = getattr(self, name).endpoint
+        endpoints = [
+            ("teacher", self.teacher.endpoint),
+            ("sample", self.sample.endpoint),
+            ("critic", self.critic.endpoint),
+            ("judge", self.judge.endpoint),
+            *(("judge.panel", member.endpoint) for member in self.judge.panel),
+        ]
+        for name, endpoint in endpoints:
             if endpoint is None or endpoint.base_url != LOCAL:
                 continue
             if name != "critic" or not cloze:
@@ -193,13 +199,20 @@ class Config(Section):
 
     @property
     def judge_in_words(self) -> str:
-        """The judge's model, and whether the teacher or the critic is the same one."""
-        model = self.judge.endpoint.model
-        also = []
-        for role, section in (("teacher", self.teacher), ("critic", self.critic)):
-            if section.endpoint.model == model:
-                also.append(f"the {role}")
-        return f"{model}, which is also {' and '.join(also)}" if also else model
+        """Each judge by name, and whether the teacher or the critic is the same model."""
+        return self.judges_in_words("{}")
+
+    def judges_in_words(self, name_as: str) -> str:
+        """The same; `name_as` is what a name stands in, {} being the name."""
+        judges = []
+        for name, judge in self.judge.judges.items():
+            also = []
+            for role, section in (("teacher", self.teacher), ("critic", self.critic)):
+                if section.endpoint.model == judge.endpoint.model:
+                    also.append(f"the {role}")
+            is_also = f", which is also {' and '.join(also)}" if also else ""
+            judges.append(name_as.format(name) + is_also)
+        return f"{'; '.join(judges)} ({POOLED})" if len(judges) > 1 else judges[0]
 
     def round(self, number: int | None) -> Round:
         """The round of a number from 1; the first where there is none."""

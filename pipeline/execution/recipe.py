@@ -119,7 +119,7 @@ def _input(run: Run, step: Step) -> dict[str, str]:
 
 def recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
     """A section's values without those that change neither an answer nor a weight."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in values.items():
         inner = section_of(section.model_fields[name].annotation)
         if name in section.in_no_recipe:
@@ -128,6 +128,8 @@ def recorded(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
             kept[name] = _trainer(value)
         elif inner is not None and isinstance(value, dict):
             kept[name] = recorded(value, inner)
+        elif inner is not None and isinstance(value, list):
+            kept[name] = [recorded(one, inner) for one in value]
         else:
             kept[name] = value
     return kept

@@ -53,9 +53,14 @@ to."""
 
 
 def verdicts(
-    role: Role, settings: Judging, door: Door, pairs: Iterable[Pair], aspect: Aspect = "overall"
+    role: Role,
+    settings: Judging,
+    door: Door,
+    pairs: Iterable[Pair],
+    aspect: Aspect = "overall",
+    judge: str | None = None,
 ) -> Iterator[Verdict]:
-    """One verdict per pair (a, b), in order.
+    """One verdict per pair (a, b), in order, with the judge's name.
 
     A failed request becomes an order with an error, never a score.
     """
@@ -65,7 +70,7 @@ def verdicts(
     ):
         orders.append(read_order(answer, shown, settings.endpoint.json_schema))
         if shown == SHOWN[-1]:
-            yield verdict(role, aspect, pair, orders, settings.tie_band)
+            yield verdict(role, aspect, pair, orders, settings.tie_band, judge)
             orders = []
 
 

@@ -5,12 +5,22 @@ from dataclasses import asdict
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
-from pipeline.judging import devices, diversity, effects, metrics, offence
-from pipeline.rows.records import TEACHER, Flag, Joke, LiteralText, Metric, SetVerdict, Verdict
+from pipeline.judging import devices, diversity, effects, metrics, offence, panel
+from pipeline.rows.records import (
+    TEACHER,
+    Flag,
+    Joke,
+    LiteralText,
+    Metric,
+    SetVerdict,
+    Verdict,
+    ruling,
+)
 from pipeline.rows.row import make
+from pipeline.vocabulary import POOLED
 
-Verdicts = Mapping[tuple[str, str], Sequence[Verdict]]
-"""The judge's, by aspect and contestant."""
+Judged = tuple[str, str, str]
+"""A judge, an aspect and a contestant."""
 
 
 class Evaluation(NamedTuple):
@@ -20,10 +30,10 @@ class Evaluation(NamedTuple):
     reference: Mapping[str, Joke]
     """The teacher's first joke, by literal id."""
     answers: Sequence[Joke]
-    verdicts: Verdicts
+    verdicts: Mapping[Judged, Sequence[Verdict]]
     set_verdicts: Sequence[SetVerdict]
-    judge: str
-    """The judge's model."""
+    judges: Sequence[str]
+    """Their names."""
     trained_on: Sequence[Joke]
     """The teacher's jokes about the train literals."""
     decodings: Mapping[str, str | None]
@@ -35,31 +45,55 @@ class Evaluation(NamedTuple):
 
 
 def rows(evaluation: Evaluation) -> Iterator[Metric]:
-    """Of each split and aspect the teacher, the contestants, and their differences in pairs."""
-    aspects = list(dict.fromkeys(aspect for aspect, _ in evaluation.verdicts)) or ["overall"]
+    """Of each split and aspect the teacher, the contestants, and their differences in pairs.
+
+    By all judges of a panel together, then by each.
+    """
+    aspects = list(dict.fromkeys(aspect for _, aspect, _ in evaluation.verdicts)) or ["overall"]
     splits = dict.fromkeys(literal.split for literal in evaluation.literals)
     taught = Taught(evaluation.trained_on)
     spreads = {split: _Spread(evaluation, taught, split) for split in splits}
     for split, aspect in product(splits, aspects):
-        yield from _rows(evaluation, spreads[split], split, aspect, first=aspect == aspects[0])
+        by_judge = {}
+        for judge in evaluation.judges:
+            by_judge[judge] = _inside(evaluation, spreads[split], judge, aspect)
+        agreed = panel.agreements(by_judge)
+        for judge, verdicts in panel.with_pooled(by_judge).items():
+            common: dict[str, Any] = {"split": split, "judge": judge, "aspect": aspect}
+            first = aspect == aspects[0]
+            yield from _rows(evaluation, spreads[split], verdicts, common, agreed[judge], first)
+
+
+def _inside(
+    evaluation: Evaluation, spread: "_Spread", judge: str, aspect: str
+) -> dict[str, list[Verdict]]:
+    """A judge's verdicts on a split's literals, by contestant."""
+    verdicts = {}
+    for name in spread.answered:
+        own = evaluation.verdicts.get((judge, aspect, name), [])
+        verdicts[name] = [verdict for verdict in own if verdict.literal_id in spread.inside]
+    return verdicts
 
 
 def _rows(
-    evaluation: Evaluation, spread: "_Spread", split: str, aspect: str, first: bool
+    evaluation: Evaluation,
+    spread: "_Spread",
+    verdicts: Mapping[str, Sequence[Verdict]],
+    common: dict[str, Any],
+    agreed: panel.Agreement,
+    first: bool,
 ) -> Iterator[Metric]:
     """`first` of the aspects has the rate of sets, which are judged as a whole."""
-    common: dict[str, Any] = {"split": split, "judge": evaluation.judge, "aspect": aspect}
     counts = dict.fromkeys(("win", "tie", "loss", "inconsistent", "failed"), 0)
-    verdicts = {}
-    for name in spread.answered:
-        own = evaluation.verdicts.get((aspect, name), [])
-        verdicts[name] = [verdict for verdict in own if verdict.literal_id in spread.inside]
     leaning = effects.of(verdicts)
-    lean = {
+    of_judge = {
         **leaning.length.fields("length_slope", "length_slope_"),
         **leaning.order.fields("order_slope", "order_slope_"),
+        **agreed._asdict(),
     }
-    yield make(Metric, contestant=TEACHER, **common, **counts, n=0, **lean, **spread.of[TEACHER])
+    yield make(
+        Metric, contestant=TEACHER, **common, **counts, n=0, **of_judge, **spread.of[TEACHER]
+    )
     credits = {}
     fresh_credits = {}
     for name, judged in verdicts.items():
@@ -72,7 +106,7 @@ def _rows(
             **metrics.win_tie_rate(judged),
             **leaning.rates[name].fields("controlled_wtr", "controlled_"),
             **metrics.fresh_rate(fresh_credits[name]),
-            **_set_rate(evaluation, split, name) if first else {},
+            **_set_rate(evaluation, common, name) if first else {},
             no_reference=len(spread.inside) - len(spread.answerable),
             no_answer=len(spread.answerable) - spread.answered[name],
             decoding=evaluation.decodings.get(name),
@@ -96,12 +130,13 @@ def _rows(
         )
 
 
-def _set_rate(evaluation: Evaluation, split: str, name: str) -> dict[str, Any]:
+def _set_rate(evaluation: Evaluation, common: dict[str, Any], name: str) -> dict[str, Any]:
     """How often the contestant's sets tie or beat the teacher's; nothing where none was judged."""
     scores = []
     for verdict in evaluation.set_verdicts:
         value = metrics.score(verdict)
-        if verdict.split == split and verdict.contestant == name and value is not None:
+        mine = common["judge"] in (POOLED, verdict.judge) and verdict.split == common["split"]
+        if mine and verdict.contestant == name and value is not None:
             scores.append(value)
     if not scores:
         return {}
@@ -179,6 +214,8 @@ class _Spread:
 
 def table(rows: Sequence[Metric], judge: str) -> str:
     """The rates and their differences, as a person reads them; the judge in words."""
+    every = rows
+    rows = ruling(rows)
     title = ""
     if rows:
         title = f"Win-tie rate and fresh rate against the teacher, judged by {judge}"
@@ -196,6 +233,7 @@ def table(rows: Sequence[Metric], judge: str) -> str:
         head = f"{'split':<11} {'contestant':<13} WTR at equal length, with no effect of the order"
         lines += ["", head, *controlled]
     lines += effects.leanings(rows)
+    lines += panel.each_judge(every)
     lines += [
         "",
         f"{'split':<11} {'difference':<24} {'WTR':>7}  {'95 % interval':<17} {'fresh':>7}  95 % "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipeline import prompts
-from pipeline.config.judging import Judge
+from pipeline.config.judging import Judging
 from pipeline.judging import choice
 from pipeline.judging.verdict import SHOWN, Shown, mean, outcome
 from pipeline.llm.door import Door
@@ -50,7 +50,9 @@ def sets(
     return whole
 
 
-def verdicts(settings: Judge, door: Door, shown: Sequence[Sets]) -> Iterator[SetVerdict]:
+def verdicts(
+    judge: str, settings: Judging, door: Door, shown: Sequence[Sets]
+) -> Iterator[SetVerdict]:
     """One verdict per pair of sets, in order; both orders are asked, as for pairs of jokes."""
     orders: list[Order] = []
     for (pair, order), answer in door.ask(settings.endpoint, _requests(settings, shown)):
@@ -70,19 +72,20 @@ def verdicts(settings: Judge, door: Door, shown: Sequence[Sets]) -> Iterator[Set
                 orders=orders,
                 p_a=mean(orders),
                 outcome=outcome(orders, settings.tie_band),
+                judge=judge,
             )
             orders = []
 
 
 def _requests(
-    settings: Judge, shown: Sequence[Sets]
+    settings: Judging, shown: Sequence[Sets]
 ) -> Iterator[tuple[tuple[Sets, Shown], dict[str, Any]]]:
     for pair in shown:
         for order in SHOWN:
             yield (pair, order), request(settings, pair, order)
 
 
-def request(settings: Judge, pair: Sets, order: Shown) -> dict[str, Any]:
+def request(settings: Judging, pair: Sets, order: Shown) -> dict[str, Any]:
     """The chat-completions body, without the model, that shows the sets in this order."""
     first, second = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
     values: dict[str, Any] = {

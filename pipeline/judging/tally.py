@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pipeline.config.judging import Judging
 from pipeline.errors import StageError
@@ -16,7 +17,7 @@ QUOTED = 300
 
 
 def counted(context: Context, settings: Judging, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
-    """The verdicts of a step; what failed of them goes into its manifest.
+    """The verdicts of one judge in a step; what failed of them goes into its manifest.
 
     StageError after the last of them where all have failed, as nothing can be learned from that;
     calls that failed for good are left to the executor to tell.
@@ -33,17 +34,27 @@ def counted(context: Context, settings: Judging, verdicts: Iterable[Verdict]) ->
             example = example or order.raw or ""
         stated = stated and all(order.p_a in (*CERTAIN, None) for order in verdict.orders)
         yield verdict
-    if failed:
-        context.facts["judging"] = {
-            "verdicts": total,
-            "failed": failed.total(),
-            "reasons": dict(failed.most_common()),
-        }
+    facts = _facts(total, failed)
+    context.facts["judging"] = _with(facts, context.facts.get("judging"))
     if failed.total() < total:
         if stated and settings.endpoint.logprobs and getattr(settings, "method", "") != "cloze":
             print(_no_logprobs(context))
     elif total and (context.accept_failed or not context.quarantine.now):
-        raise StageError(_all_failed(context, example))
+        raise StageError(_all_failed(context, settings, facts, example))
+
+
+def _facts(total: int, failed: Counter[str]) -> dict[str, Any]:
+    """What a manifest says of verdicts."""
+    reasons = dict(failed.most_common())
+    return {"verdicts": total, "failed": failed.total(), "reasons": reasons}
+
+
+def _with(facts: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """And of those of the judges before."""
+    if before is None:
+        return facts
+    failed = Counter(before["reasons"]) + Counter(facts["reasons"])
+    return _facts(before["verdicts"] + facts["verdicts"], failed)
 
 
 def _reason(order: Order) -> str:
@@ -51,10 +62,11 @@ def _reason(order: Order) -> str:
     return (order.error or "").partition(":")[0].replace("_", " ")
 
 
-def _all_failed(context: Context, example: str) -> str:
+def _all_failed(context: Context, settings: Judging, facts: dict[str, Any], example: str) -> str:
     quoted = f"\nOne answer was: {example[:QUOTED]!r}" if example else ""
     return (
-        f"{context.step}: {failures(context.facts)}. With none left there is nothing to go on from."
+        f"{context.step}: {settings.endpoint.model}: {failures({'judging': facts})}. With none "
+        "left there is nothing to go on from."
         f"{quoted}\nMend the prompt, or the endpoint's section in the configuration; "
         "docs/hosted-models.md says what servers need. Answers that were paid for are kept."
     )

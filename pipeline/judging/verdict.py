@@ -19,9 +19,14 @@ must not decide."""
 
 
 def verdict(
-    role: Role, aspect: Aspect, pair: Pair, orders: list[Order], tie_band: float
+    role: Role,
+    aspect: Aspect,
+    pair: Pair,
+    orders: list[Order],
+    tie_band: float,
+    judge: str | None = None,
 ) -> Verdict:
-    """The verdict on a pair, from both of its presentations."""
+    """The verdict on a pair, from both of its presentations; `judge` is the judge's name."""
     a, b = pair
     return make(
         Verdict,
@@ -36,14 +41,15 @@ def verdict(
         orders=orders,
         p_a=mean(orders),
         outcome=outcome(orders, tie_band),
+        judge=judge,
     )
 
 
 NO_ANSWER = "an empty answer, or none, has lost"
 
 
-def lost(aspect: Aspect, pair: Pair) -> Verdict:
-    """The judge's verdict where a contestant's answer a is empty: b is better, and nobody asked."""
+def lost(aspect: Aspect, pair: Pair, judge: str) -> Verdict:
+    """A judge's verdict where a contestant's answer a is empty: b is better, and nobody asked."""
     orders = []
     for shown in SHOWN:
         orders.append(
@@ -57,7 +63,7 @@ def lost(aspect: Aspect, pair: Pair) -> Verdict:
                 error=None,
             )
         )
-    return verdict("judge", aspect, pair, orders, tie_band=0.0)
+    return verdict("judge", aspect, pair, orders, tie_band=0.0, judge=judge)
 
 
 def mean(orders: list[Order]) -> float | None:

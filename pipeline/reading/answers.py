@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.judging import recorded_judges
 from pipeline.errors import HumorDistillError
 from pipeline.judging import choice, cloze
 from pipeline.llm import answer as bodies
@@ -85,10 +86,10 @@ class Answers:
         """How a row differs from the answer that it names; `recipe` is its step's."""
         if isinstance(row, Joke) and row.call is not None:
             return self._joke(row, row.call)
-        if isinstance(row, Verdict):
-            return self._orders(row, recipe.get(row.role) or {})
-        if isinstance(row, SetVerdict):
-            return self._orders(row, recipe.get("judge") or {})
+        if isinstance(row, Verdict | SetVerdict):
+            sections = dict(recorded_judges(recipe))
+            role = row.role if isinstance(row, Verdict) else "judge"
+            return self._orders(row, sections.get(row.judge or "") or recipe.get(role) or {})
         return None
 
     def _joke(self, row: Joke, call: str) -> str | None:

@@ -16,7 +16,7 @@ from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.reading import comparison, variety
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, Metric
+from pipeline.rows.records import Joke, Metric, ruling
 from pipeline.runs.files import ANSWERS, METRICS
 from pipeline.runs.hashes import file_hash, student_folder
 from pipeline.runs.literals import literals
@@ -77,10 +77,11 @@ def _metadata(config: Config, title: str, licence: str | None, rows: list[Metric
     from huggingface_hub import EvalResult, ModelCardData
 
     rates = []
+    judge = ", ".join(config.judge.judges)
     for row in rows:
         if row.vs is not None:
             continue
-        judged = f"against {config.teacher.endpoint.model}, {row.aspect}, judged by {row.judge}"
+        judged = f"against {config.teacher.endpoint.model}, {row.aspect}, judged by {judge}"
         for kind, rate in (("win-tie rate", row.wtr), ("fresh rate", row.fresh_wtr)):
             if rate is not None:
                 rates.append(
@@ -154,8 +155,7 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
         "base": config.student.model,
         "teacher": config.teacher.endpoint.model,
         "critic": config.critic.endpoint.model,
-        "judge": config.judge.endpoint.model,
-        "judge_also": config.judge_in_words.removeprefix(config.judge.endpoint.model),
+        "judge": config.judges_in_words("`{}`"),
         "data": _sources(config),
     }
 
@@ -183,7 +183,7 @@ def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
         return [], [
             f"This run was evaluated on other rows or weights of {old}: there is no figure."
         ]
-    rows = jsonl.load(folder / METRICS, Metric)
+    rows = ruling(jsonl.load(folder / METRICS, Metric))
     if contestant not in {row.contestant for row in rows}:
         return [], ["This student was not evaluated: there is no figure."]
     answers = jsonl.load(folder / ANSWERS, Joke)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.config.judging import recorded_judges
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.errors import DataError, StageError
@@ -182,10 +183,7 @@ class Checker:
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
         recipe = manifest["recipe"]
         kind = _kind(step, recipe)
-        tie_bands = {}
-        for role in ("critic", "judge"):
-            tie_bands[role] = float(recipe.get(role, {}).get("tie_band", 0.0))
-        at = Place(folder, tie_bands)
+        at = Place(folder, _tie_bands(recipe))
         compared = self._compared(step, recipe)
         rows = 0
         for name, kind_of in {**BEFORE_ROWS, RECORDS: kind, HELD_OUT: kind, **AFTER_ROWS}.items():
@@ -256,3 +254,10 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
         "retriever": Retrieval,
     }
     return kinds.get(step.stage, Verdict)
+
+
+def _tie_bands(recipe: Recipe) -> dict[str, float]:
+    """By role, and by the name of each judge."""
+    sections = {role: recipe.get(role, {}) for role in ("critic", "judge")}
+    sections |= recorded_judges(recipe)
+    return {name: float(section.get("tie_band", 0.0)) for name, section in sections.items()}

@@ -144,14 +144,15 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
 def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
     """By literal: its text, the teacher's joke, and every contestant's answer with its verdict.
 
-    The teacher's joke is as it was judged. Where several aspects were judged, the first.
+    The teacher's joke is as it was judged. Where several judges, or aspects, were asked, the first.
     """
     author = {joke.id: joke.author for joke in answers}
     jokes: dict[str, dict[str, Any]] = {}
-    aspect = None
+    first = None
     for verdict in jsonl.read(folder / RECORDS, Verdict):
-        aspect = aspect or verdict.aspect
-        if verdict.aspect != aspect:
+        asked = verdict.judge, verdict.aspect
+        first = first or asked
+        if asked != first:
             continue
         if verdict.literal_id not in jokes:
             jokes[verdict.literal_id] = {

@@ -19,6 +19,7 @@ from pipeline.rows.training import (
     Rollout,
 )
 from pipeline.runs.files import RECORDS
+from pipeline.vocabulary import POOLED
 
 CLOSE = 1e-9
 """The difference between two figures that is rounding."""
@@ -88,7 +89,7 @@ class Joins:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
-        outcome = verdict.outcome(row.orders, at.tie_bands[row.role])
+        outcome = verdict.outcome(row.orders, at.tie_band(row.judge or row.role))
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
         given = [order.p_a for order in row.orders if order.p_a is not None]
         mean = None
@@ -101,6 +102,7 @@ class Joins:
             _, author = self.jokes.get(row.a, ("", ""))
             at.judged[split, row.aspect, author].append(
                 Judged(
+                    row.judge,
                     row.literal_id,
                     row.outcome,
                     metrics.score(row),
@@ -124,14 +126,14 @@ class Joins:
             self._has_joke(row, at, joke, text)
         authors = {self.jokes.get(joke, ("", ""))[1] for joke in row.a}
         self._unless(authors == {row.contestant}, at, row, "another contestant's answers")
-        outcome = verdict.outcome(row.orders, at.tie_bands["judge"])
+        outcome = verdict.outcome(row.orders, at.tie_band(row.judge or "judge"))
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
         self._unless(
             _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
         )
         score = metrics.score(row)
         if score is not None:
-            at.sets[row.split, row.contestant].append(score)
+            at.sets[row.split, row.contestant].append((row.judge, score))
 
     def _flag(self, row: Flag, at: "Place") -> None:
         self._literal(row, at)
@@ -176,7 +178,7 @@ class Joins:
     def _metric(self, row: Metric, at: "Place") -> None:
         """Counts, rates and differences against the verdicts.
 
-        Intervals, the controlled rate and diversity are not computed again.
+        Intervals, the controlled rate, kappa and diversity are not computed again.
         """
         if row.vs is None:
             self._rate(row, at)
@@ -184,7 +186,7 @@ class Joins:
             self._difference(row, row.vs, at)
 
     def _rate(self, row: Metric, at: "Place") -> None:
-        judged = at.judged.get((row.split, row.aspect, row.contestant), [])
+        judged = at.of(row, row.contestant)
         counts = Counter(one.outcome for one in judged)
         same = (
             row.win == counts["a"]
@@ -205,21 +207,26 @@ class Joins:
             same = _close(row.fresh_wtr, fresh)
             self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")
         if row.sets is not None:
-            scores = at.sets[row.split, row.contestant]
+            scores = []
+            for judge, score in at.sets[row.split, row.contestant]:
+                if _is_by(judge, row):
+                    scores.append(score)
             same = row.sets == len(scores) and _close(row.set_rate, metrics.mean(scores))
             self._unless(same, at, row, "set_rate is not the mean of the sets' scores")
 
     def _difference(self, row: Metric, baseline: str, at: "Place") -> None:
-        ours = _credits(at.judged.get((row.split, row.aspect, row.contestant), []))
-        theirs = _credits(at.judged.get((row.split, row.aspect, baseline), []))
+        ours = _credits(at.of(row, row.contestant))
+        theirs = _credits(at.of(row, baseline))
         deltas = [ours[literal] - theirs[literal] for literal in ours.keys() & theirs.keys()]
         same = _close(row.delta, metrics.mean(deltas))
         self._unless(same, at, row, "delta is not the mean difference of the verdicts' scores")
 
 
 class Judged(NamedTuple):
-    """What figures need of a verdict of the judge's."""
+    """What figures need of a verdict of a judge's."""
 
+    judge: str | None
+    """None of a run before judges had names, which had one."""
     literal_id: str
     outcome: str
     score: float | None
@@ -244,9 +251,25 @@ class Place:
     judged: dict[tuple[str, str, str], list[Judged]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """The judge's verdicts by split, aspect and contestant."""
-    sets: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
-    """The scores of sets by split and contestant."""
+    """The judges' verdicts by split, aspect and contestant."""
+    sets: dict[tuple[str, str], list[tuple[str | None, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Who judged sets, and their scores, by split and contestant."""
+
+    def tie_band(self, judge: str) -> float:
+        """Of a judge's name, or of a role; a name that the recipe has not is the judge's."""
+        return self.tie_bands.get(judge, self.tie_bands["judge"])
+
+    def of(self, row: Metric, contestant: str) -> list[Judged]:
+        """The verdicts that a figure is of."""
+        judged = self.judged.get((row.split, row.aspect, contestant), [])
+        return [one for one in judged if _is_by(one.judge, row)]
+
+
+def _is_by(judge: str | None, row: Metric) -> bool:
+    """Whether a verdict's judge is the one of a figure, or one of them."""
+    return judge is None or row.judge in (POOLED, judge)
 
 
 def _credits(judged: Sequence[Judged]) -> dict[str, float]:

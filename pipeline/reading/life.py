@@ -108,11 +108,14 @@ class Life:
     def evaluate(self, files: Files) -> Iterator[RenderableType]:
         author = {row["id"]: row["author"] for row in files.get(ANSWERS, [])}
         words = {"a": "wins", "b": "loses"}
+        panel = len({row.get("judge") for row in files.get(RECORDS, [])}) > 1
         for row in files.get(RECORDS, []):
             who = author.get(row["a"], "?")
             title = f"{who} {words.get(row['outcome'], row['outcome'])}"
             if row["aspect"] != "overall":
                 title += f", {row['aspect']} alone"
+            if panel:
+                title += f", says {row['judge']}"
             yield from self.verdict(row, title)
         for row in files.get(CANDIDATES, []):
             more = []

@@ -80,7 +80,7 @@ def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
     for row in rows:
         if row.contestant == author and row.vs is None and row.repeats is not None:
             answers = row.n + (row.failed or 0)
-            if row.schema_ not in Metric.earlier:
+            if row.schema_ not in ("metric/1", "metric/2"):
                 answers -= row.no_answer or 0
             repeated.append(row.repeats * answers)
             total += answers

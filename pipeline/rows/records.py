@@ -3,12 +3,13 @@
 One class per kind, one JSON object per line, every key in every row.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.rows.row import Row
-from pipeline.vocabulary import Aspect, Outcome, Split
+from pipeline.vocabulary import POOLED, Aspect, Outcome, Split
 
 TEACHER = "teacher"
 """The author of the jokes that students imitate and are compared with."""
@@ -60,12 +61,22 @@ class Order(BaseModel):
     error: str | None
 
 
-class Verdict(Row):
+class OfJudge(Row):
+    """A row that a judge's name belongs to; what an earlier version wrote names none."""
+
+    @classmethod
+    def named_by(cls, fields: list[str], values: dict[str, Any]) -> list[str]:
+        if values.get("judge") is not None:
+            return fields
+        return [field for field in fields if field != "judge"]
+
+
+class Verdict(OfJudge):
     """Two jokes about one literal, judged in both orders by the critic or the judge."""
 
-    kind: ClassVar[str] = "verdict/2"
-    earlier = ("verdict/1",)
-    identity = ("v", "role", "aspect", "a", "b")
+    kind: ClassVar[str] = "verdict/3"
+    earlier = ("verdict/1", "verdict/2")
+    identity = ("v", "role", "aspect", "a", "b", "judge")
     literal_id: str
     literal: str
     role: Literal["critic", "judge"]
@@ -80,13 +91,16 @@ class Verdict(Row):
     outcome: Outcome
     decoding: str | None = None
     """How the student wrote a, where the judge compares it with its teacher's b; else null."""
+    judge: str | None = None
+    """Which judge: its model's name, as there may be several; null for the critic."""
 
 
-class SetVerdict(Row):
+class SetVerdict(OfJudge):
     """A contestant's answers to several literals and the teacher's, each shown as one set."""
 
-    kind: ClassVar[str] = "set_verdict/1"
-    identity = ("s", "contestant", "aspect", "a", "b")
+    kind: ClassVar[str] = "set_verdict/2"
+    earlier = ("set_verdict/1",)
+    identity = ("s", "contestant", "aspect", "a", "b", "judge")
     contestant: str
     split: Split
     aspect: Aspect
@@ -102,6 +116,8 @@ class SetVerdict(Row):
     p_a: float | None
     """Mean of the two orders' p_a; null when the verdict failed."""
     outcome: Outcome
+    judge: str | None = None
+    """As a verdict's."""
 
 
 class Flag(Row):
@@ -174,14 +190,15 @@ class Failure(Row):
 class Metric(Row):
     """One figure of a contestant on a split; with `vs`, a difference paired over literals."""
 
-    kind: ClassVar[str] = "metric/3"
-    earlier = ("metric/1", "metric/2")
+    kind: ClassVar[str] = "metric/4"
+    earlier = ("metric/1", "metric/2", "metric/3")
     identity = ("m", "contestant", "split", "judge", "aspect", "vs")
     contestant: str
     """With `-sampled` behind the name where it did not answer as the contract has it; or the
     teacher, whose row has the variety of its reference jokes, and how the judge leans."""
     split: str
     judge: str
+    """The judge's name; `pooled` where it is of all judges of a panel together."""
     aspect: str
     vs: str | None = None
     wtr: float | None = None
@@ -245,6 +262,13 @@ class Metric(Row):
     """And those that it gives the answer shown first."""
     order_slope_low: float | None = None
     order_slope_high: float | None = None
+    agree: float | None = None
+    """On the teacher's row: how often another judge's outcome of the same two answers is the same.
+    """
+    kappa: float | None = None
+    """And Cohen's kappa, the mean over all others; of the pooled row, over all pairs of judges."""
+    kappa_low: float | None = None
+    kappa_high: float | None = None
 
     @property
     def view(self) -> str:
@@ -257,3 +281,9 @@ def view(split: str, aspect: str) -> str:
     With its aspect, where that is not the overall one.
     """
     return split if aspect == "overall" else f"{split}, {aspect}"
+
+
+def ruling(rows: Sequence[Metric]) -> list[Metric]:
+    """The rows that the headline is of: those of a panel as a whole where there is one."""
+    pooled = [row for row in rows if row.judge == POOLED]
+    return pooled or list(rows)

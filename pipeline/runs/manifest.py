@@ -94,7 +94,7 @@ def outdated(manifests: dict[str, Manifest]) -> list[str]:
 def failures(manifest: Manifest) -> str:
     """How much of a step's judging failed, and why; empty where nothing did."""
     judging = manifest.get("judging")
-    if not judging:
+    if not judging or not judging["failed"]:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in judging["reasons"].items())
     return f"{judging['failed']} of {judging['verdicts']} verdicts failed: {reasons}"

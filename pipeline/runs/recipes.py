@@ -155,6 +155,8 @@ def _with_defaults(values: dict[str, Any], section: type[Section]) -> dict[str, 
         if name in values:
             if inner is not None and isinstance(values[name], dict):
                 whole[name] = _with_defaults(values[name], inner)
+            elif inner is not None and isinstance(values[name], list):
+                whole[name] = [_with_defaults(one, inner) for one in values[name]]
         elif not field.is_required():
             default = field.get_default(call_default_factory=True)
             whole[name] = to_jsonable_python(default)

@@ -24,7 +24,7 @@ from pipeline.rows.row import Row, content_id, make, writable
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
-VERSION = 3
+VERSION = 4
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:

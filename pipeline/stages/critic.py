@@ -19,7 +19,7 @@ from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row
 from pipeline.runs.step import Step
 
-VERSION = 3
+VERSION = 4
 ROUND_KEYS = ("rankings",)
 ONE_EACH = ("farthest", "alike")
 """Ways to choose pairs that give a literal one."""

@@ -15,6 +15,7 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
 from pipeline.judging import best_of, choice, contestants, figures, offence, sets, tally, watching
+from pipeline.judging.verdict import Pair
 from pipeline.judging.verdict import lost as lose
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -23,7 +24,7 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION, SETS
 from pipeline.runs.step import Step
 
-VERSION = 4
+VERSION = 5
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -67,11 +68,13 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
         contestants += trained
         answers += trained * about * config.evaluate.sampled.answers
     calls = 2 * answers * len(judge.aspects)
-    asked = [Expected(judge.endpoint, "judge", calls, judge.max_tokens)]
-    if judge.sets:
-        whole = sum(literals[split] // judge.sets for split in config.evaluate.splits)
-        calls = 2 * contestants * whole
-        asked.append(Expected(judge.endpoint, sets.PROMPT, calls, judge.max_tokens))
+    asked = []
+    for one in judge.judges.values():
+        asked.append(Expected(one.endpoint, "judge", calls, one.max_tokens))
+        if judge.sets:
+            whole = sum(literals[split] // judge.sets for split in config.evaluate.splits)
+            of_sets = 2 * contestants * whole
+            asked.append(Expected(one.endpoint, sets.PROMPT, of_sets, one.max_tokens))
     moderator = config.guards.moderator
     if moderator:
         calls = answers + about
@@ -93,16 +96,12 @@ def run(context: Context) -> Iterator[Verdict]:
     empty = [(joke, reference[joke.literal_id]) for joke in answers if not joke.text]
     author_of = {joke.id: joke.author for joke in answers}
     decodings = contestants.decodings(context)
-    verdicts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
-    with Progress(str(context.step), 2 * len(pairs) * len(settings.aspects), "calls") as progress:
-        judged = chain.from_iterable(
-            choice.verdicts("judge", settings, context.door(progress), pairs, aspect)
-            for aspect in settings.aspects
-        )
-        lost = (lose(aspect, pair) for aspect in settings.aspects for pair in empty)
-        for verdict in chain(tally.counted(context, settings, judged), lost):
+    verdicts: dict[figures.Judged, list[Verdict]] = defaultdict(list)
+    calls = 2 * len(pairs) * len(settings.aspects) * len(settings.judges)
+    with Progress(str(context.step), calls, "calls") as progress:
+        for verdict in _verdicts(context, progress, pairs, empty):
             author = author_of[verdict.a]
-            verdicts[verdict.aspect, author].append(verdict)
+            verdicts[verdict.judge or "", verdict.aspect, author].append(verdict)
             yield verdict.model_copy(update={"decoding": decodings[author]})
     train = {literal.id for literal in context.literals("train")}
     evaluation = figures.Evaluation(
@@ -111,7 +110,7 @@ def run(context: Context) -> Iterator[Verdict]:
         answers,
         verdicts,
         _set_verdicts(context, literals, answers, reference),
-        settings.endpoint.model,
+        list(settings.judges),
         [joke for joke in teacher if joke.literal_id in train],
         decodings,
         _flags(context, [*reference.values(), *answers]),
@@ -130,13 +129,28 @@ def run(context: Context) -> Iterator[Verdict]:
     print(figures.table(rows, context.config.judge_in_words))
 
 
+def _verdicts(
+    context: Context, progress: Progress, pairs: Sequence[Pair], empty: Sequence[Pair]
+) -> Iterator[Verdict]:
+    """Those of every judge on every aspect; an empty answer has lost, and nobody is asked."""
+    settings = context.config.judge
+    for name, judge in settings.judges.items():
+        judged = chain.from_iterable(
+            choice.verdicts("judge", judge, context.door(progress), pairs, aspect, name)
+            for aspect in settings.aspects
+        )
+        yield from tally.counted(context, judge, judged)
+        for aspect in settings.aspects:
+            yield from (lose(aspect, pair, name) for pair in empty)
+
+
 def _set_verdicts(
     context: Context,
     literals: list[LiteralText],
     answers: list[Joke],
     reference: dict[str, Joke],
 ) -> list[SetVerdict]:
-    """The judge's verdicts on sets of answers, where it is asked for them."""
+    """The judges' verdicts on sets of answers, where they are asked for them."""
     settings = context.config.judge
     if settings.sets is None:
         return []
@@ -146,8 +160,11 @@ def _set_verdicts(
     shown = []
     for own in given.values():
         shown += sets.sets(literals, own, reference, settings.sets)
-    with Progress(f"{context.step}, sets", 2 * len(shown), "calls") as progress:
-        judged = list(sets.verdicts(settings, context.door(progress), shown))
+    judged: list[SetVerdict] = []
+    calls = 2 * len(shown) * len(settings.judges)
+    with Progress(f"{context.step}, sets", calls, "calls") as progress:
+        for name, judge in settings.judges.items():
+            judged += sets.verdicts(name, judge, context.door(progress), shown)
     failed = sum(verdict.outcome == "failed" for verdict in judged)
     context.facts["sets"] = {"verdicts": len(judged), "failed": failed}
     if failed:

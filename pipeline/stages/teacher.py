@@ -149,7 +149,8 @@ def run(context: Context) -> Iterator[Joke]:
 def _name_contacts(context: Context) -> None:
     """Say which sentences hold mail addresses or telephone numbers before a host gets them."""
     config = context.config
-    asked = [config.teacher, config.critic, config.judge, config.guards.moderator]
+    judges = config.judge.judges.values()
+    asked = [config.teacher, config.critic, *judges, config.guards.moderator]
     names = {urlsplit(one.endpoint.base_url).hostname for one in asked if one is not None}
     hosts = sorted(name for name in names if name and not HERE.match(name))
     if not hosts:

@@ -85,7 +85,9 @@ def test_an_empty_answer_has_lost_at_any_length():
     for number in range(80, 100):
         common = {"literal_id": f"l_{number}", "literal": "", "call": None, "index": 0}
         empty = make(Joke, text="", author="sft", **common)
-        judged.append(lost("overall", (empty, make(Joke, text="Ha.", author="teacher", **common))))
+        judged.append(
+            lost("overall", (empty, make(Joke, text="Ha.", author="teacher", **common)), "j")
+        )
     rate = metrics.win_tie_rate(judged)
     assert (rate["wtr"], rate["n"], rate["win"], rate["loss"]) == (0.4, 100, 40, 60)
     found = effects.of({"sft": judged})
