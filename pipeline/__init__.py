@@ -3,13 +3,18 @@
 The large one is teacher and critic.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 ROUND_STAGES = ("sample", "critic", "dpo")
 """These belong to a round and may repeat."""
-OPTIONAL_STAGES = ("retriever", "agreement")
+OPTIONAL_STAGES = ("retriever", "judge-card", "agreement")
 """These are there if their section is configured."""
-LAST_STAGES = ("retriever", "evaluate", "agreement")
+LAST_STAGES = ("retriever", "evaluate", "judge-card", "agreement")
 """These come after all rounds."""
 STAGES = ("teacher", "sft", *ROUND_STAGES, *LAST_STAGES)
 """In the paper's order."""
+
+
+def spelt(stage: str) -> str:
+    """A stage's name as Python and TOML can write it."""
+    return stage.replace("-", "_")

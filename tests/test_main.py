@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline import STAGES, __version__
+from pipeline import STAGES, __version__, spelt
 from pipeline.__main__ import main
 from tests import ROOT
 
@@ -25,7 +25,7 @@ def test_stages_and_status_load_nothing_heavy():
         "import sys; from pipeline.commands import diff, export, import_, report, show, stage, "
         "status, tables, try_, verify; "
         "from pipeline.stages import "
-        f"{', '.join(STAGES)}; print([n for n in {HEAVY} if n in sys.modules])"
+        f"{', '.join(map(spelt, STAGES))}; print([n for n in {HEAVY} if n in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ STAGE_HELP = {
     "dpo": "the student learns from the verdicts, by the round's objective",
     "retriever": "a student that finds the nearest of the teacher's jokes",
     "evaluate": "the judge compares every student with the teacher",
+    "judge-card": "the judge is tried: order, length, controls, people",
     "agreement": "the critic judges pairs that people judged",
     "all": "every stage that is not complete, in order",
 }
@@ -121,7 +122,9 @@ def _show(command: argparse.ArgumentParser) -> None:
         "--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student"
     )
     command.add_argument(
-        "--author", metavar="NAME", help="only jokes by, or verdicts on, e.g. teacher, sft, round-1"
+        "--author",
+        metavar="NAME",
+        help="only jokes by, or verdicts on, e.g. teacher, sft, round-1; of judge-card, a control",
     )
     command.add_argument(
         "--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why"

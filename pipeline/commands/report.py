@@ -18,20 +18,22 @@ from markupsafe import Markup
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
-from pipeline.judging import effects, panel
+from pipeline.judging import effects, panel, trust
 from pipeline.reading import charts, comparison, headline, lookup, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
+from pipeline.rows.card import CardFigure
 from pipeline.rows.records import TEACHER, Joke, Metric, ruling
 from pipeline.rows.training import Margin
-from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
+from pipeline.runs.files import ANSWERS, CARD, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 from pipeline.writing import write_text
 
+CARD_STEP = Step("judge-card")
 TEMPLATE = project.TEMPLATES / "report.html.j2"
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as
@@ -123,6 +125,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         },
         "prompts": prompts(complete),
         **_comparison(run, against),
+        **_card(run, complete),
         "version": importlib.metadata.version("humor-distill"),
     }
 
@@ -143,6 +146,17 @@ def _by_judge(every: Sequence[Metric], rows: Sequence[Metric]) -> list[Metric]:
         for row in every
         if row.judge not in ruling_judges and row.vs is None and row.contestant != TEACHER
     ]
+
+
+def _card(run: Run, complete: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The judge's card, in words and in figures; nothing where none was made."""
+    if str(CARD_STEP) not in complete:
+        return {"card": [], "card_lines": []}
+    figures = jsonl.load(run.at(CARD_STEP) / CARD, CardFigure)
+    rows = []
+    for figure in trust.told(figures):
+        rows.append((figure, trust.shown(figure), trust.MEASURES[figure.measure]))
+    return {"card": rows, "card_lines": trust.lines(figures)}
 
 
 def _comparison(run: Run, against: Run | None) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _filter(args: argparse.Namespace, folder: Path) -> Callable[[dict[str, Any]]
         if args.outcome and row.get("outcome") != args.outcome:
             return False
         judged = author_of.get(row.get("a", ""))
-        if args.author and args.author not in (row.get("author"), judged):
+        if args.author and args.author not in (row.get("author"), row.get("probe"), judged):
             return False
         return not args.dropped or args.dropped in row["reason"]
 
@@ -118,9 +118,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:
     """The columns that tell a row from its neighbours."""
-    if row["schema"].startswith("verdict/"):
+    if row["schema"].startswith(("verdict/", "probe/")):
+        probe = {"probe": row["probe"]} if "probe" in row else {}
         return {
             "id": row["id"],
+            **probe,
             "outcome": row["outcome"],
             "p(a) shown ab, ba": " ".join(_p_a(order) for order in row["orders"]),
             "a": row["a_text"],

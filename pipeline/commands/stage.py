@@ -76,6 +76,8 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     data = (read_settings(path) if stored else None) or load(path)
     if not (run.folder / SETTINGS).exists():
         print(f"run {run.name} is new; its configuration is {path}")
+    if args.command == "judge-card" and data.get("judge_card") is None:
+        data["judge_card"] = {}
     assigned = [parse_assignment(text) for text in args.set]
     for assignment in assigned:
         assign(data, *assignment)

@@ -77,6 +77,19 @@ class Agreement(Section):
     """Use only the first so many pairs."""
 
 
+class JudgeCard(Section):
+    """How much the judge is tried on for its card."""
+
+    answers: Positive = 200
+    """Pairs of a contestant's answer and the teacher's joke, as evaluate has them, which cost
+    nothing where the same judge judged them there."""
+    controls: Positive = 40
+    """Jokes of which each control is made: the same joke twice, the bare sentence, a joke about
+    another sentence, the joke's words shuffled, the joke with "So funny!" behind it."""
+    people: Positive = 200
+    """Pairs that people judged, the first so many of agreement.labels."""
+
+
 class Config(Section):
     """A whole configuration."""
 
@@ -99,7 +112,9 @@ class Config(Section):
     retriever: Retriever | None = None
     """Absent: no student that looks its jokes up."""
     agreement: Agreement | None = None
-    """Absent: the critic is not compared with people."""
+    """Absent: the critic is not compared with people, nor is the judge on its card."""
+    judge_card: JudgeCard | None = None
+    """Absent: `all` makes no card; `humor-distill judge-card` makes one all the same."""
     guards: Guards = Guards()
     runtime: Runtime = Runtime()
 

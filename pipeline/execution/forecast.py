@@ -116,9 +116,9 @@ class Dry:
         if asked is None:
             self._add(ahead(cache_path(), step, context.config))
             return
-        endpoint, requests = asked
-        bodies = (body for _, body in requests)
-        self._add([of_requests(cache_path(), step, endpoint, _shown(bodies))])
+        for endpoint, requests in asked if isinstance(asked, list) else [asked]:
+            bodies = (body for _, body in requests)
+            self._add([of_requests(cache_path(), step, endpoint, _shown(bodies))])
 
     def _add(self, forecasts: list[Forecast]) -> None:
         self.forecasts += forecasts

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
+from pipeline import spelt
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
@@ -83,8 +84,8 @@ class Coded(Protocol):
 class Asks(Protocol):
     """A stage whose requests can be told from its inputs."""
 
-    def requests(self, context: Context) -> Requests | None:
-        """The very requests that it will make.
+    def requests(self, context: Context) -> Requests | list[Requests] | None:
+        """The very requests that it will make, of one endpoint or of several.
 
         None where it asks nobody, or where they follow from answers.
         """
@@ -110,4 +111,4 @@ class Learns(Protocol):
 
 def stage_of(step: Step) -> Stage:
     """The module of a step's stage."""
-    return cast(Stage, importlib.import_module(f"pipeline.stages.{step.stage}"))
+    return cast(Stage, importlib.import_module(f"pipeline.stages.{spelt(step.stage)}"))

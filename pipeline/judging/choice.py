@@ -60,10 +60,7 @@ def verdicts(
     aspect: Aspect = "overall",
     judge: str | None = None,
 ) -> Iterator[Verdict]:
-    """One verdict per pair (a, b), in order, with the judge's name.
-
-    A failed request becomes an order with an error, never a score.
-    """
+    """One verdict per pair (a, b), in order; a failed request becomes an order with an error."""
     orders: list[Order] = []
     for (pair, shown), answer in door.ask(
         settings.endpoint, requests(role, settings, pairs, aspect)

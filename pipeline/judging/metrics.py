@@ -165,11 +165,11 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     give people's answer (half for a tie), position_bias of pairs whose answer changes with the
     order, length_bias of pairs where people prefer the shorter joke and the critic (mean of both
     orders) the longer, in characters. `longer` is how often people prefer the longer one: what a
-    critic has to beat.
+    critic has to beat, by `over_longer`, paired.
     """
     label_of = {(label.a, label.b): label.label for label in labels}
     rates: dict[str, list[float]] = {
-        name: [] for name in ("agreement", "position_bias", "length_bias", "longer")
+        name: [] for name in ("agreement", "position_bias", "length_bias", "longer", "over_longer")
     }
     valid = [verdict for verdict in verdicts if verdict.outcome != "failed"]
     for verdict in valid:
@@ -182,6 +182,7 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
         rates["position_bias"].append(float(len(answers) > 1))
         rates["length_bias"].append(float(misled))
         rates["longer"].append(0.5 if longer is None else float(label == longer))
+        rates["over_longer"].append(rates["agreement"][-1] - rates["longer"][-1])
     figures: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
     for name, values in rates.items():
         low, high = interval(values)

@@ -138,10 +138,11 @@ def each_judge(rows: Sequence[Metric]) -> list[str]:
 
 
 def agreeing(rows: Sequence[Metric]) -> list[str]:
-    """How often the judges of a panel agree on each split, in words."""
+    """How often the judges of a panel agree on each split, in words; of two, once."""
     lines = []
+    two = len({row.judge for row in rows} - {POOLED}) == 2
     for row in rows:
-        if row.agree is None:
+        if row.agree is None or (two and row.judge != POOLED):
             continue
         who = "two judges agree" if row.judge == POOLED else f"{row.judge} agrees with the others"
         kappa = "kappa is not defined, as they say one thing always"

@@ -14,15 +14,19 @@ from pipeline.execution.stage import stage_of
 from pipeline.reading import folders, lookup
 from pipeline.reading.answers import Answers
 from pipeline.reading.findings import Findings
-from pipeline.reading.joins import Joins, Place
+from pipeline.reading.joins import Joins
 from pipeline.reading.moved import moved
+from pipeline.reading.place import Place
 from pipeline.rows import jsonl
+from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row, true_id
 from pipeline.rows.training import Imitation, Margin, Retrieval, Rollout
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
+    CARD,
+    CONTROLS,
     DROPPED,
     FLAGS,
     HELD_OUT,
@@ -46,6 +50,7 @@ from pipeline.runs.step import Step, steps
 
 BEFORE_ROWS: dict[str, type[Row]] = {
     LABELS: Label,
+    CONTROLS: Joke,
     ANSWERS: Joke,
     CANDIDATES: Joke,
     SELECTION: Verdict,
@@ -57,6 +62,7 @@ AFTER_ROWS: dict[str, type[Row]] = {
     SETS: SetVerdict,
     FLAGS: Flag,
     METRICS: Metric,
+    CARD: CardFigure,
     DROPPED: Drop,
 }
 """Files that refer to a step's rows."""
@@ -252,6 +258,7 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
         "sample": Joke,
         "sft": Imitation,
         "retriever": Retrieval,
+        "judge-card": Probe,
     }
     return kinds.get(step.stage, Verdict)
 

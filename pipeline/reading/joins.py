@@ -1,12 +1,12 @@
 """Does a row agree with the rows that it refers to, by id? For verify."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipeline.judging import devices, metrics, verdict
+from pipeline.judging import card, devices, metrics, verdict
+from pipeline.reading.place import Judged, Place, is_by
+from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row
 from pipeline.rows.training import (
@@ -19,7 +19,6 @@ from pipeline.rows.training import (
     Rollout,
 )
 from pipeline.runs.files import RECORDS
-from pipeline.vocabulary import POOLED
 
 CLOSE = 1e-9
 """The difference between two figures that is rounding."""
@@ -36,19 +35,19 @@ class Joins:
         self.verdicts: dict[str, tuple[str, str, str]] = {}
         """a, b and outcome of every verdict seen."""
 
-    def check(self, row: Row, at: "Place") -> None:
+    def check(self, row: Row, at: Place) -> None:
         """Note what is wrong with a row of a step, given the rows before it."""
         getattr(self, f"_{type(row).__name__.lower()}")(row, at)
 
-    def _unless(self, true: bool, at: "Place", row: Row, fault: str) -> None:
+    def _unless(self, true: bool, at: Place, row: Row, fault: str) -> None:
         if not true:
             at.faults.append(f"{at.folder / at.file}: {row.id}: {fault}")
 
-    def _joke(self, row: Joke, at: "Place") -> None:
+    def _joke(self, row: Joke, at: Place) -> None:
         self._literal(row, at, row.literal)
         self.jokes[row.id] = row.text, row.author
 
-    def _literal(self, row: Any, at: "Place", text: str | None = None) -> None:
+    def _literal(self, row: Any, at: Place, text: str | None = None) -> None:
         literal = self.literal_of.get(row.literal_id)
         self._unless(literal is not None, at, row, f"no literal {row.literal_id}")
         if literal and text is not None:
@@ -56,36 +55,36 @@ class Joins:
                 literal[0] == text, at, row, f"its literal is not the text of {row.literal_id}"
             )
 
-    def _has_joke(self, row: Row, at: "Place", joke: str, text: str) -> None:
+    def _has_joke(self, row: Row, at: Place, joke: str, text: str) -> None:
         self._unless(joke in self.jokes, at, row, f"no joke {joke}")
         written, _ = self.jokes.get(joke, (text, ""))
         self._unless(written == text, at, row, f"its text is not that of {joke}")
 
-    def _imitation(self, row: Imitation, at: "Place") -> None:
+    def _imitation(self, row: Imitation, at: Place) -> None:
         self._literal(row, at)
         self._has_joke(row, at, row.joke_id, row.completion)
         self._in_split(row, at)
 
-    def _in_split(self, row: Any, at: "Place") -> None:
+    def _in_split(self, row: Any, at: Place) -> None:
         wanted = "train" if at.file == RECORDS else "validation"
         _, split = self.literal_of.get(row.literal_id, ("", wanted))
         self._unless(split == wanted, at, row, f"a {split} literal among the {wanted} rows")
 
-    def _prompt(self, row: Prompt, at: "Place") -> None:
+    def _prompt(self, row: Prompt, at: Place) -> None:
         at.prompts.add(row.literal_id)
         self._literal(row, at)
 
-    def _rollout(self, row: Rollout, at: "Place") -> None:
+    def _rollout(self, row: Rollout, at: Place) -> None:
         self._unless(row.literal_id in at.prompts, at, row, f"no prompt about {row.literal_id}")
 
-    def _retrieval(self, row: Retrieval, at: "Place") -> None:
+    def _retrieval(self, row: Retrieval, at: Place) -> None:
         self._literal(row, at, row.literal)
         self._in_split(row, at)
         self._unless(len(row.joke_ids) == len(row.jokes), at, row, "not as many jokes as ids")
         for joke, text in zip(row.joke_ids, row.jokes, strict=False):
             self._has_joke(row, at, joke, text)
 
-    def _verdict(self, row: Verdict, at: "Place") -> None:
+    def _verdict(self, row: Verdict, at: Place) -> None:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
@@ -111,7 +110,21 @@ class Joins:
                 )
             )
 
-    def _setverdict(self, row: SetVerdict, at: "Place") -> None:
+    def _probe(self, row: Probe, at: Place) -> None:
+        self._verdict(row, at)
+        at.probes[row.judge or "", row.probe].append(row)
+
+    def _cardfigure(self, row: CardFigure, at: Place) -> None:
+        """What the judge did with controls, against its verdicts."""
+        if row.measure not in card.CONTROLS:
+            return
+        probes = at.probes[row.judge, row.measure]
+        credits = card.passed(row.measure, probes)
+        same = (row.n, row.failed) == (len(credits), len(probes) - len(credits))
+        same = same and _close(row.value, metrics.mean(credits))
+        self._unless(same, at, row, "not what the verdicts say")
+
+    def _setverdict(self, row: SetVerdict, at: Place) -> None:
         lists = (row.literal_ids, row.literals, row.a, row.b, row.a_texts, row.b_texts)
         if len({len(part) for part in lists}) > 1:
             self._unless(False, at, row, "its lists are not of one length")
@@ -135,11 +148,11 @@ class Joins:
         if score is not None:
             at.sets[row.split, row.contestant].append((row.judge, score))
 
-    def _flag(self, row: Flag, at: "Place") -> None:
+    def _flag(self, row: Flag, at: Place) -> None:
         self._literal(row, at)
         self._has_joke(row, at, row.joke_id, row.text)
 
-    def _preference(self, row: Preference, at: "Place") -> None:
+    def _preference(self, row: Preference, at: Place) -> None:
         at.learned.add(row.id)
         self._literal(row, at)
         if row.verdict_id:
@@ -153,7 +166,7 @@ class Joins:
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 
-    def _ranking(self, row: Ranking, at: "Place") -> None:
+    def _ranking(self, row: Ranking, at: Place) -> None:
         at.learned.add(row.id)
         self._literal(row, at)
         for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
@@ -161,21 +174,21 @@ class Joins:
         in_order = row.scores == sorted(row.scores, reverse=True)
         self._unless(in_order, at, row, "not in the order of its scores")
 
-    def _label(self, row: Label, at: "Place") -> None:
+    def _label(self, row: Label, at: Place) -> None:
         self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
         self.jokes |= {row.a: (row.a_text, "people"), row.b: (row.b_text, "people")}
 
-    def _margin(self, row: Margin, at: "Place") -> None:
+    def _margin(self, row: Margin, at: Place) -> None:
         at.margins.add(row.preference_id)
         self._unless(row.preference_id in at.learned, at, row, f"no preference {row.preference_id}")
 
-    def _drop(self, row: Drop, at: "Place") -> None:
+    def _drop(self, row: Drop, at: Place) -> None:
         at.reasons[row.reason] += 1
         self._literal(row, at)
         known = any(row.dropped in rows for rows in (self.jokes, self.verdicts, self.literal_of))
         self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")
 
-    def _metric(self, row: Metric, at: "Place") -> None:
+    def _metric(self, row: Metric, at: Place) -> None:
         """Counts, rates and differences against the verdicts.
 
         Intervals, the controlled rate, kappa and diversity are not computed again.
@@ -185,7 +198,7 @@ class Joins:
         else:
             self._difference(row, row.vs, at)
 
-    def _rate(self, row: Metric, at: "Place") -> None:
+    def _rate(self, row: Metric, at: Place) -> None:
         judged = at.of(row, row.contestant)
         counts = Counter(one.outcome for one in judged)
         same = (
@@ -209,67 +222,17 @@ class Joins:
         if row.sets is not None:
             scores = []
             for judge, score in at.sets[row.split, row.contestant]:
-                if _is_by(judge, row):
+                if is_by(judge, row):
                     scores.append(score)
             same = row.sets == len(scores) and _close(row.set_rate, metrics.mean(scores))
             self._unless(same, at, row, "set_rate is not the mean of the sets' scores")
 
-    def _difference(self, row: Metric, baseline: str, at: "Place") -> None:
+    def _difference(self, row: Metric, baseline: str, at: Place) -> None:
         ours = _credits(at.of(row, row.contestant))
         theirs = _credits(at.of(row, baseline))
         deltas = [ours[literal] - theirs[literal] for literal in ours.keys() & theirs.keys()]
         same = _close(row.delta, metrics.mean(deltas))
         self._unless(same, at, row, "delta is not the mean difference of the verdicts' scores")
-
-
-class Judged(NamedTuple):
-    """What figures need of a verdict of a judge's."""
-
-    judge: str | None
-    """None of a run before judges had names, which had one."""
-    literal_id: str
-    outcome: str
-    score: float | None
-    answer: devices.Answer
-    teachers: devices.Answer
-
-
-@dataclass
-class Place:
-    """The step under examination, and what its own files say of each other."""
-
-    folder: Path
-    tie_bands: dict[str, float]
-    file: str = ""
-    faults: list[str] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    learned: set[str] = field(default_factory=set)
-    """Preferences and rankings."""
-    prompts: set[str] = field(default_factory=set)
-    """The literals of llmr's prompts."""
-    margins: set[str] = field(default_factory=set)
-    judged: dict[tuple[str, str, str], list[Judged]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    """The judges' verdicts by split, aspect and contestant."""
-    sets: dict[tuple[str, str], list[tuple[str | None, float]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    """Who judged sets, and their scores, by split and contestant."""
-
-    def tie_band(self, judge: str) -> float:
-        """Of a judge's name, or of a role; a name that the recipe has not is the judge's."""
-        return self.tie_bands.get(judge, self.tie_bands["judge"])
-
-    def of(self, row: Metric, contestant: str) -> list[Judged]:
-        """The verdicts that a figure is of."""
-        judged = self.judged.get((row.split, row.aspect, contestant), [])
-        return [one for one in judged if _is_by(one.judge, row)]
-
-
-def _is_by(judge: str | None, row: Metric) -> bool:
-    """Whether a verdict's judge is the one of a figure, or one of them."""
-    return judge is None or row.judge in (POOLED, judge)
 
 
 def _credits(judged: Sequence[Judged]) -> dict[str, float]:

@@ -8,10 +8,13 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from pipeline import spelt
 from pipeline.console import clean
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
+    CARD,
+    CONTROLS,
     DROPPED,
     FLAGS,
     HELD_OUT,
@@ -59,9 +62,9 @@ class Life:
             yield Rule(Text(name, style="bold"), align="left", style="dim")
             stage = Step.named(name).stage
             if RECORDS in files or SETS in files or stage in ("sft", "dpo"):
-                yield from getattr(self, stage)(files)
+                yield from getattr(self, spelt(stage))(files)
             yield from self.flags(files.get(FLAGS, []))
-            yield from self.metrics(files.get(METRICS, []))
+            yield from self.metrics([*files.get(METRICS, []), *files.get(CARD, [])])
             yield from self.dropped(files.get(DROPPED, []))
 
     # --- the stages
@@ -130,6 +133,13 @@ class Life:
             title += f": {words.get(row['outcome'], row['outcome'])}"
             yield self.head(row["id"], title)
             yield from self.orders(row)
+
+    def judge_card(self, files: Files) -> Iterator[RenderableType]:
+        for row in files.get(CONTROLS, []):
+            yield self.head(row["id"], row["author"])
+            yield _below(row["text"])
+        for row in files[RECORDS]:
+            yield from self.verdict(row, f"{row['probe']}: {row['outcome']}, says {row['judge']}")
 
     def agreement(self, files: Files) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):

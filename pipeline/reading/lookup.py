@@ -17,6 +17,8 @@ from pipeline.rows.records import LiteralText
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
+    CARD,
+    CONTROLS,
     DROPPED,
     FLAGS,
     HELD_OUT,
@@ -38,12 +40,14 @@ ROW_FILES = (
     MARGINS,
     ROLLOUTS,
     LABELS,
+    CONTROLS,
     ANSWERS,
     CANDIDATES,
     SELECTION,
     SETS,
     FLAGS,
     METRICS,
+    CARD,
     DROPPED,
 )
 """The files of a step that hold rows."""
@@ -63,6 +67,8 @@ KINDS = {
     "g": "margin",
     "d": "drop",
     "m": "metric",
+    "n": "probe",
+    "k": "figure of a judge's card",
     "c": "call",
 }
 """What an id is of, by its first letter."""

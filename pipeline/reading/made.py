@@ -37,7 +37,8 @@ def as_made(run: Run, student: Step | None = None, trust: bool = False) -> Confi
     if settings is None:
         raise StageError(f"run {run.name} has no config.json: no stage of it was started.")
     manifests = run.manifests()
-    manifests.pop("agreement", None)  # its critic may be another than the rounds'
+    for name in ("agreement", "judge-card"):  # who judges there may be another than before
+        manifests.pop(name, None)
     for manifest in manifests.values():
         recipe = manifest["recipe"]
         for section in MADE_BY:

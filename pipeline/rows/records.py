@@ -75,7 +75,7 @@ class Verdict(OfJudge):
     """Two jokes about one literal, judged in both orders by the critic or the judge."""
 
     kind: ClassVar[str] = "verdict/3"
-    earlier = ("verdict/1", "verdict/2")
+    earlier: ClassVar[tuple[str, ...]] = ("verdict/1", "verdict/2")
     identity = ("v", "role", "aspect", "a", "b", "judge")
     literal_id: str
     literal: str

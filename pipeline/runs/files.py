@@ -63,6 +63,10 @@ INDEX = "index.faiss"
 """A retriever's vectors, which it searches."""
 LABELS = "labels.jsonl"
 """What people preferred."""
+CONTROLS = "controls.jsonl"
+"""The texts that a judge is tried on, where no earlier step has them."""
+CARD = "card.jsonl"
+"""A judge's card."""
 
 
 def read_json(path: Path) -> Any:

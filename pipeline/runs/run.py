@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, project
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, project, spelt
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, StageError, meant
@@ -85,7 +85,9 @@ class Run:
             if number <= len(rounds):
                 objective = rounds[number - 1].get("objective", "dpo")
             steps += round_steps(number, objective)
-        return steps + last_steps({stage for stage in OPTIONAL_STAGES if settings.get(stage)})
+        return steps + last_steps(
+            {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
+        )
 
     def rounds_there(self) -> set[int]:
         """The numbers of the rounds that have a folder."""
@@ -165,7 +167,7 @@ def choose(run: Run, planned: list[Step], stage: str, number: int | None) -> Ste
     if not steps:
         missing = "a round that judges candidates (objective dpo, brio or sd)"
         if stage in OPTIONAL_STAGES:
-            missing = f"[{stage}]"
+            missing = f"[{spelt(stage)}]"
         raise ConfigError(f"{stage}: the configuration has no {missing}.")
     if number is None:
         return next((step for step in steps if run.manifest(step) is None), steps[-1])

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
-from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, spelt
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 
@@ -47,7 +47,7 @@ def steps(config: Config) -> list[Step]:
     before_sft = 0
     if first.learning.judges and first.candidates != "student":
         before_sft = 2
-    optional = {stage for stage in OPTIONAL_STAGES if getattr(config, stage)}
+    optional = {stage for stage in OPTIONAL_STAGES if getattr(config, spelt(stage))}
     return [
         Step("teacher"),
         *rounds[:before_sft],

@@ -8,13 +8,15 @@ import pytest
 
 from pipeline.config.whole import Agreement
 from pipeline.errors import DataError
-from pipeline.stages.agreement import _labels
+from pipeline.judging import labels
 
 PAIR = {"literal": "The kettle is on.", "a": "So is the cat.", "b": "Off it goes.", "label": "b"}
 
 
 def read(path: Path) -> list:
-    return _labels(SimpleNamespace(config=SimpleNamespace(agreement=Agreement(labels=str(path)))))
+    return labels.load(
+        SimpleNamespace(config=SimpleNamespace(agreement=Agreement(labels=str(path))))
+    )
 
 
 def test_a_mark_is_taken_away(tmp_path):

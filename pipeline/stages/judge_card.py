@@ -1,0 +1,159 @@
+"""judge-card: what is the judge worth? It is tried on pairs whose right verdict is known.
+
+How it leans to order and length, whether it knows a joke from what is none, whether it agrees with
+people; by calls of its own, the same for every judge of a panel.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.config.whole import Config, JudgeCard
+from pipeline.errors import StageError
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected, Requests
+from pipeline.judging import card, choice, labels, probes, tally, trust
+from pipeline.judging.probes import Tried
+from pipeline.judging.verdict import Pair
+from pipeline.llm.database import cache_path
+from pipeline.llm.ledger import spent_on
+from pipeline.progress import Progress
+from pipeline.rows import jsonl
+from pipeline.rows.card import CardFigure, Probe
+from pipeline.rows.records import Joke, Label, Verdict
+from pipeline.rows.row import Row, make
+from pipeline.runs.files import ANSWERS, CARD, CONTROLS, LABELS
+from pipeline.runs.step import Step
+from pipeline.vocabulary import Aspect
+
+VERSION = 1
+
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ("judge", "judge_card", *(("agreement",) if config.agreement else ()))
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ("judge",)
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
+    return Probe
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    return {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+
+
+def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
+    settings = _settings(config)
+    pairs = settings.answers + len(card.CONTROLS) * settings.controls
+    if config.agreement:
+        pairs += settings.people
+    asked = []
+    for judge in config.judge.judges.values():
+        asked.append(Expected(judge.endpoint, "judge", 2 * pairs, judge.max_tokens))
+    return asked
+
+
+def requests(context: Context) -> list[Requests]:
+    """The bodies of every pair, for each judge."""
+    pairs = [tried.pair for tried in _tried(context, _judged_by_people(context))]
+    asked: list[Requests] = []
+    for judge in context.config.judge.judges.values():
+        bodies = choice.requests("judge", judge, pairs, _aspect(context.config))
+        asked.append((judge.endpoint, bodies))
+    return asked
+
+
+def run(context: Context) -> Iterator[Probe]:
+    judged_by_people = _judged_by_people(context)
+    tried = _tried(context, judged_by_people)
+    _write(context, tried, judged_by_people)
+    authors = {pair[0].id: pair[0].author for _, pair in tried}
+    judges = context.config.judge.judges
+    figures: list[CardFigure] = []
+    with Progress(str(context.step), 2 * len(tried) * len(judges), "calls") as progress:
+        for name in judges:
+            probed = []
+            for row in _probed(context, progress, name, tried):
+                probed.append(row)
+                yield row
+            calls = [order.call for row in probed for order in row.orders if order.call]
+            spent = spent_on(cache_path(), calls)
+            figures += card.figures(name, probed, judged_by_people, authors, spent)
+    jsonl.write(context.folder / CARD, figures)
+    context.files.append(context.folder / CARD)
+    print(f"The card of {context.config.judge_in_words}")
+    print(trust.table(figures))
+
+
+def _settings(config: Config) -> JudgeCard:
+    return config.judge_card or JudgeCard()
+
+
+def _aspect(config: Config) -> Aspect:
+    """What the judge is tried on: the overall verdict where it gives one."""
+    aspects = config.judge.aspects
+    return "overall" if "overall" in aspects else aspects[0]
+
+
+def _judged_by_people(context: Context) -> list[Label]:
+    if context.config.agreement is None:
+        return []
+    return labels.load(context)[: _settings(context.config).people]
+
+
+def _tried(context: Context, judged_by_people: Sequence[Label]) -> list[Tried]:
+    """Everything that each judge is asked, once."""
+    settings = _settings(context.config)
+    jokes = [joke for joke in context.rows("teacher", Joke) if joke.index == 0]
+    inside = {literal.id for literal in context.literals(*context.config.evaluate.splits)}
+    tried = probes.answers(_answers(context), settings.answers)
+    own = [joke for joke in jokes if joke.literal_id in inside]
+    tried += probes.controls(own, settings.controls, _aspect(context.config))
+    tried += probes.by_people(judged_by_people, jokes)
+    if not tried:
+        raise StageError(
+            f"{context.step}: there is nothing to try the judge on: evaluate has no answer, and "
+            "the teacher no joke about its sentences."
+        )
+    return tried
+
+
+def _answers(context: Context) -> list[Pair]:
+    """What evaluate compared, each pair once; the untrained student's only where nobody else is."""
+    folder = context.run.at(context.inputs["evaluate"])
+    answers = {joke.id: joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.text}
+    jokes = {joke.id: joke for joke in context.rows("teacher", Joke)}
+    pairs: dict[tuple[str, str], Pair] = {}
+    for verdict in context.rows("evaluate", Verdict):
+        if verdict.a in answers and verdict.b in jokes:
+            pairs[verdict.a, verdict.b] = answers[verdict.a], jokes[verdict.b]
+    trained = [pair for pair in pairs.values() if pair[0].author != "base"]
+    return trained or list(pairs.values())
+
+
+def _write(context: Context, tried: Sequence[Tried], judged_by_people: Sequence[Label]) -> None:
+    """The texts that probes name and no earlier step has."""
+    made = []
+    for probe, pair in tried:
+        if probe in card.CONTROLS and probe != probes.SAME:
+            made.append(pair[1])
+    jsonl.write(context.folder / CONTROLS, made)
+    context.files.append(context.folder / CONTROLS)
+    if judged_by_people:
+        jsonl.write(context.folder / LABELS, judged_by_people)
+        context.files.append(context.folder / LABELS)
+
+
+def _probed(
+    context: Context, progress: Progress, name: str, tried: Sequence[Tried]
+) -> Iterator[Probe]:
+    """One judge's verdicts, with what each is for."""
+    judge = context.config.judge.judges[name]
+    pairs = [pair for _, pair in tried]
+    door = context.door(progress)
+    judged = choice.verdicts("judge", judge, door, pairs, _aspect(context.config), name)
+    for (probe, _), verdict in zip(tried, tally.counted(context, judge, judged), strict=True):
+        values = verdict.model_dump(exclude={"id", "schema_"})
+        yield make(Probe, probe=probe, **values)
