@@ -109,6 +109,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "watched": any(row.known is not None for row in rows),
         "flags": complete["evaluate"].get("flags", {}),
         "rates": {view: _rates(view, single) for view in headline.views(single)},
+        "devices": [row for row in single if _has_devices(row, single)],
         "diversity": spread,
         "warnings": [*outdated(complete), *variety.collapse(spread)],
         "curves": list(_curves(run, complete)),
@@ -128,6 +129,11 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         **_card(run, complete),
         "version": importlib.metadata.version("humor-distill"),
     }
+
+
+def _has_devices(row: Metric, rows: Sequence[Metric]) -> bool:
+    """Whether a row tells of devices, which no aspect changes."""
+    return row.aspect == rows[0].aspect and row.effective is not None
 
 
 def _judge(run: Run, rows: Sequence[Metric]) -> str:

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline.judging import labels
 from pipeline.judging.verdict import Pair
 from pipeline.rows.records import Joke, Label
 from pipeline.rows.row import make
@@ -90,14 +89,16 @@ def shuffled(text: str, seed: str) -> str:
     return gap.join(parts)
 
 
-def by_people(judged: Sequence[Label], jokes: Sequence[Joke]) -> Iterator[Tried]:
+def by_people(
+    judged: Sequence[Label], pairs: Sequence[Pair], jokes: Sequence[Joke]
+) -> Iterator[Tried]:
     """The pairs that people judged, and what they prefer against the teacher's joke, if it has one.
 
-    `jokes` are the teacher's, one a literal.
+    `pairs` are their jokes, and `jokes` the teacher's, one a literal.
     """
     teachers = {joke.literal_id: joke for joke in jokes}
     met = set()
-    for label, (a, b) in zip(judged, labels.pairs(judged), strict=True):
+    for label, (a, b) in zip(judged, pairs, strict=True):
         yield Tried(JUDGED, (a, b))
         preferred = a if label.label == "a" else b
         joke = teachers.get(label.literal_id)

@@ -5,11 +5,10 @@ Values to values.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
-from pipeline.judging import devices, diversity, metrics
-from pipeline.rows.records import Joke, Metric
+from pipeline.judging import devices, metrics
+from pipeline.rows.records import TEACHER, Joke, Metric
 
 ENDING = 3
 """Words of an answer's end that are compared."""
@@ -18,8 +17,6 @@ SAME = 2.0
 one ending."""
 RARE = 0.1
 """No share up to this is collapse, however rare it is with the teacher."""
-NOTHING: dict[str, None] = dict.fromkeys(field.name for field in fields(diversity.Diversity))
-"""The variety of no answers."""
 FEWER_BIGRAMS = 0.75
 """So it is under three quarters of the teacher's distinct bigrams."""
 LONGER = 1.33
@@ -42,9 +39,10 @@ def percent(value: float, digits: int = 1) -> str:
 def spread(
     answers: Iterable[Joke], references: Iterable[tuple[str, str]], rows: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Length and variety over all splits.
+    """Length and endings over all splits, and the most common device where it is most common.
 
     Of the teacher's (literal, joke) references, then of each contestant, without empty answers.
+    Devices are those of the figures, which have none before metric/2.
     """
     by_author: dict[str, list[tuple[str, str]]] = {"teacher": list(references)}
     for joke in answers:
@@ -56,10 +54,9 @@ def spread(
         literals = [literal for literal, _ in pairs]
         texts = [text for _, text in pairs]
         ending, share = common_ending(texts)
-        measured = diversity.measure(pairs)
         spreads.append(
             {
-                **(asdict(measured) if measured else NOTHING),
+                **_device(author, rows),
                 "author": author,
                 "answers": len(texts),
                 "length_ratio": metrics.length_ratio(texts, literals),
@@ -71,6 +68,23 @@ def spread(
             }
         )
     return spreads
+
+
+def _device(author: str, rows: Sequence[Metric]) -> dict[str, Any]:
+    """An author's most common device on the split where its share is largest.
+
+    With the share of the teacher's most common one there.
+    """
+    usual = {}
+    own = []
+    for row in rows:
+        if row.vs is None and row.device_share is not None:
+            if row.contestant == TEACHER:
+                usual[row.split] = row.device_share
+            if row.contestant == author:
+                own.append((row.device_share, row.split, row.device))
+    share, split, device = max(own, default=(0.0, "", devices.BLANK))
+    return {"device": device, "device_share": share, "device_usual": usual.get(split, 0.0)}
 
 
 def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
@@ -110,8 +124,8 @@ def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
     name = student["author"]
     if not student["answers"]:
         return [f"{name} gave no answer"]
-    device_share = student["device_share"] or 0
-    usual_share = teacher["device_share"] or 0
+    device_share = student["device_share"]
+    usual_share = student["device_usual"]
     if student["device"] != devices.BLANK and device_share > max(RARE, SAME * usual_share):
         lines.append(
             f"{name} says one thing often: {percent(device_share, 0)} of its answers add "

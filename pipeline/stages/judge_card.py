@@ -111,7 +111,7 @@ def _tried(context: Context, judged_by_people: Sequence[Label]) -> list[Tried]:
     tried = probes.answers(_answers(context), settings.answers)
     own = [joke for joke in jokes if joke.literal_id in inside]
     tried += probes.controls(own, settings.controls, _aspect(context.config))
-    tried += probes.by_people(judged_by_people, jokes)
+    tried += probes.by_people(judged_by_people, labels.pairs(judged_by_people), jokes)
     if not tried:
         raise StageError(
             f"{context.step}: there is nothing to try the judge on: evaluate has no answer, and "

@@ -143,6 +143,7 @@ def test_collapse_is_named_against_the_teacher():
             "ending_share": 0.1,
             "device": "\u2026 lol",
             "device_share": 0.1,
+            "device_usual": 0.1,
             "distinct_2": 0.6,
             "length_ratio": 1.6,
             "repeats": 0.0,

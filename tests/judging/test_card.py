@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.judging import card, probes, trust
+from pipeline.judging import card, labels, probes, trust
 from pipeline.judging.verdict import outcome
 from pipeline.rows.card import Probe
 from pipeline.rows.records import Joke, Label, Order
@@ -213,7 +213,9 @@ def test_peoples_jokes_about_the_run_s_sentences_meet_the_teacher_s():
         label="b",
     )
     other = label.model_copy(update={"literal_id": "l_999"})
-    tried = list(probes.by_people([label, other], [joke(0, "Teacher.")]))
+    tried = list(
+        probes.by_people([label, other], labels.pairs([label, other]), [joke(0, "Teacher.")])
+    )
     assert [one.probe for one in tried] == ["judged by people", "people's joke", "judged by people"]
     assert [one.text for one in tried[1].pair] == ["Teacher.", "Ho."]
 
