@@ -157,6 +157,35 @@ def test_evaluate_prints_one_table(made):
     assert "round-1 - sft" in said
 
 
+def test_a_panel_judges_and_every_judge_has_a_card(inside):
+    panel = "judge.panel=[{endpoint={base_url='standin:',model='standin-critic'}}]"
+    flags = ["--run", "panel", "--from", "v1", "--set", panel, "--set", "judge.sets=4"]
+    said = run("evaluate", *flags)
+    judges = {"standin-judge", "standin-critic"}
+    assert "judged by standin-judge; standin-critic, which is also the critic (pooled)" in said
+    assert "test: two judges agree on " in said
+    folder = inside / "runs/panel/evaluate"
+    for name in ("records", "sets"):
+        found = rows(folder / f"{name}.jsonl")
+        assert {row["judge"] for row in found} == judges
+        assert len(found) == 2 * len({(tuple(row["a"]), tuple(row["b"])) for row in found})
+    single = {}
+    for row in rows(folder / "metrics.jsonl"):
+        if row["vs"] is None and row["contestant"] != "teacher":
+            single[row["split"], row["contestant"], row["judge"]] = row
+    for split, name, judge in single:
+        if judge == "pooled":
+            own = [single[split, name, one] for one in judges]
+            pooled = single[split, name, judge]
+            assert pooled["sets"] == sum(row["sets"] for row in own)
+            assert pooled["set_rate"] == pytest.approx(sum(row["set_rate"] for row in own) / 2)
+    run("judge-card", "--run", "panel", "--set", "judge_card.controls=6")
+    card = rows(inside / "runs/panel/judge-card/card.jsonl")
+    assert {row["judge"] for row in card} == judges
+    assert "judge-card: whole" in run("verify", "--run", "panel")
+    run("report", "--run", "panel")
+
+
 def test_sft_leaves_out_jokes_whose_device_was_told_often(inside):
     run(
         "sft",
