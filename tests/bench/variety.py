@@ -79,8 +79,8 @@ def methods(seeds: int) -> str:
     """Make what is missing, and the table of methods."""
     names: dict[tuple[str, ...], str] = {}
     lines = [
-        "| method | WTR | fresh rate | rate of sets | devices | most common | seeds |",
-        "|---|---|---|---|---|---|---|",
+        "| method | WTR | fresh rate | fresh, over sft | rate of sets | devices | most common | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for settings, _ in METHODS.values():
         names.setdefault(tuple(settings), f"variety-{len(names)}")
@@ -92,7 +92,7 @@ def methods(seeds: int) -> str:
         runs = [Run(f"{names[tuple(settings)]}-{seed}") for seed in range(seeds)]
         lines.append(f"| {label} | {_line(runs, contestant)} |")
     runs = [Run(f"variety-0-{seed}") for seed in range(seeds)]
-    lines.append(f"| the teacher | - | - | - | {_devices(runs, 'teacher')} | {seeds} |")
+    lines.append(f"| the teacher | - | - | - | - | {_devices(runs, 'teacher')} | {seeds} |")
     return "\n".join(lines)
 
 
@@ -102,9 +102,20 @@ def _line(runs: list[Run], contestant: str) -> str:
     for credits in (metrics.credits, metrics.fresh_credits):
         value, low, high = metrics.pooled([credits(own) for own in verdicts])
         cells.append(f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    gains = [_gain(run, own) for run, own in zip(runs, verdicts, strict=True)]
+    value, low, high = metrics.pooled(gains)
+    paired = f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    cells.append("-" if contestant == "sft" else paired)
     shares = [row.set_rate for row in _rows(runs, contestant)]
     cells.append(f"{100 * sum(shares) / len(shares):.1f}")
     return " | ".join([*cells, _devices(runs, contestant), str(len(runs))])
+
+
+def _gain(run: Run, own: list[Verdict]) -> dict[str, float]:
+    """The gain in fresh credit over the run's sft student, by literal."""
+    sft = metrics.fresh_credits(_verdicts(run, "sft"))
+    fresh = metrics.fresh_credits(own)
+    return {literal: fresh[literal] - sft[literal] for literal in fresh.keys() & sft.keys()}
 
 
 def _devices(runs: list[Run], contestant: str) -> str:
@@ -163,7 +174,6 @@ def _runs(prefix: str) -> list[str]:
 def _of_run(run: Run) -> Iterator[Rates]:
     """Of each contestant on the test sentences; sets that were not judged are, by the run's judge."""
     config = run.config()
-    judge = config.judge.model_copy(update={"sets": 5})
     inside = list(literals(config, "test"))
     teacher = jsonl.read(run.folder / "teacher" / RECORDS, Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
@@ -171,9 +181,10 @@ def _of_run(run: Run) -> Iterator[Rates]:
     for joke in jsonl.read(run.at(EVALUATE) / ANSWERS, Joke):
         given.setdefault(joke.author, {}).setdefault(joke.literal_id, joke)
     door = Door(cache_path(), config.runtime, run.name, "evaluate")
+    judge = config.judge.endpoint.model
     for contestant, answers in given.items():
         shown = sets.sets(inside, answers, reference, 5)
-        scores = [metrics.score(row) for row in sets.verdicts(judge, door, shown)]
+        scores = [metrics.score(row) for row in sets.verdicts(judge, config.judge, door, shown)]
         valid = [score for score in scores if score is not None]
         own = _verdicts(run, contestant)
         fresh = list(metrics.fresh_credits(own).values())
