@@ -11,6 +11,8 @@ OPTIONAL_STAGES = ("retriever", "judge-card", "agreement")
 """These are there if their section is configured."""
 LAST_STAGES = ("retriever", "evaluate", "judge-card", "agreement")
 """These come after all rounds."""
+SPOKEN_STAGE = "vote"
+"""People make it, whenever they like."""
 STAGES = ("teacher", "sft", *ROUND_STAGES, *LAST_STAGES)
 """In the paper's order."""
 

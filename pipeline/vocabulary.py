@@ -10,6 +10,7 @@ SHARES = "train=80,validation=5,test=15"
 
 Aspect = Literal["overall", "humor", "consistency"]
 """What two jokes are compared by."""
+ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
 """What the two presentations of a pair say together."""

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pipeline import ROUND_STAGES, STAGES, __version__
+from pipeline import ROUND_STAGES, SPOKEN_STAGE, STAGES, __version__
 from pipeline.commands.parser import Parser
-from pipeline.vocabulary import OUTCOMES, SHARES, SPLITS
+from pipeline.vocabulary import ASPECTS, OUTCOMES, SHARES, SPLITS
 
 STAGE_HELP = {
     "teacher": "the teacher writes jokes for every literal",
@@ -39,6 +39,7 @@ def parser() -> Parser:
         (_show, "show", "one joke's whole life, or the rows of a stage"),
         (_diff, "diff", "what two runs did differently, and what came of it"),
         (_verify, "verify", "check every byte, row, join and count of a run"),
+        (_vote, "vote", "a page on which people judge the answers, blind"),
         (_report, "report", "one HTML page that says how the run went"),
         (_try, "try", "type a sentence, and see every student's answer"),
         (_export, "export", "a student to keep, or the run's rows as a data set"),
@@ -116,7 +117,9 @@ def _show(command: argparse.ArgumentParser) -> None:
         help="any row's id, or the start of one: the whole life of its literal",
     )
     _run(command)
-    command.add_argument("--stage", choices=STAGES, help="without ID: list this stage's rows")
+    command.add_argument(
+        "--stage", choices=(*STAGES, SPOKEN_STAGE), help="without ID: list this stage's rows"
+    )
     command.add_argument("--round", type=int, default=1, metavar="N", help="the round (default: 1)")
     command.add_argument(
         "--outcome", choices=OUTCOMES, help="only such verdicts; in evaluate, a is the student"
@@ -157,6 +160,51 @@ def _report(command: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="where to (default: report.html in the run's folder)",
+    )
+
+
+def _vote(command: argparse.ArgumentParser) -> None:
+    _run(command)
+    command.add_argument(
+        "--pairs",
+        type=_positive,
+        default=200,
+        metavar="N",
+        help="pairs to ask about (default: 200)",
+    )
+    command.add_argument(
+        "--contestants", metavar="NAME,...", help="only these (default: all but base)"
+    )
+    command.add_argument(
+        "--aspect",
+        nargs="+",
+        choices=ASPECTS,
+        default=["overall"],
+        help="what is asked: overall (default), or humor and consistency apart",
+    )
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where to listen (default: 127.0.0.1, for this machine alone)",
+    )
+    command.add_argument(
+        "--port", type=int, default=8765, metavar="N", help="0 is any that is free (default: 8765)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
+    files = command.add_mutually_exclusive_group()
+    files.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write what most voters prefer, for agreement.labels",
+    )
+    files.add_argument(
+        "--import",
+        dest="import_",
+        type=Path,
+        metavar="FILE",
+        help="take votes made elsewhere (vote/1)",
     )
 
 

@@ -19,7 +19,7 @@ from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
 from pipeline.judging import effects, panel, trust
-from pipeline.reading import charts, comparison, headline, lookup, variety
+from pipeline.reading import charts, comparison, headline, lookup, people, variety
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
@@ -127,6 +127,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "prompts": prompts(complete),
         **_comparison(run, against),
         **_card(run, complete),
+        "people": people.votes_of(run),
+        "people_in_words": people.in_words,
         "version": importlib.metadata.version("humor-distill"),
     }
 

@@ -27,6 +27,7 @@ COLUMNS = {
     "ranking/": ("id", "candidates"),
     "prompt/": ("id", "prompt"),
     "retrieval/": ("id", "literal", "jokes"),
+    "vote/": ("id", "voter", "aspect", "answer", "a_text", "b_text"),
     "drop/": ("dropped", "reason", "text"),
 }
 """By the kind of row, what tells it from its neighbours."""

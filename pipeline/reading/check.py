@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline import SPOKEN_STAGE
 from pipeline.config.judging import recorded_judges
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
@@ -22,6 +23,7 @@ from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row, true_id
 from pipeline.rows.training import Imitation, Margin, Retrieval, Rollout
+from pipeline.rows.vote import Vote
 from pipeline.runs.files import (
     ANSWERS,
     CANDIDATES,
@@ -79,7 +81,7 @@ class Checker:
         self.run = run
         self.config = config
         self.answers = answers
-        self.planned = steps(config)
+        self.planned = [*steps(config), Step(SPOKEN_STAGE)]
         self.joins = Joins()
         self.literal_files: list[str] = []
         self.found = Findings("literals")
@@ -259,6 +261,7 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
         "sft": Imitation,
         "retriever": Retrieval,
         "judge-card": Probe,
+        SPOKEN_STAGE: Vote,
     }
     return kinds.get(step.stage, Verdict)
 

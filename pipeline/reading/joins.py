@@ -18,6 +18,7 @@ from pipeline.rows.training import (
     Retrieval,
     Rollout,
 )
+from pipeline.rows.vote import Vote
 from pipeline.runs.files import RECORDS
 
 CLOSE = 1e-9
@@ -109,6 +110,11 @@ class Joins:
                     (row.literal, row.b_text),
                 )
             )
+
+    def _vote(self, row: Vote, at: Place) -> None:
+        self._literal(row, at, row.literal)
+        self._has_joke(row, at, row.a, row.a_text)
+        self._has_joke(row, at, row.b, row.b_text)
 
     def _probe(self, row: Probe, at: Place) -> None:
         self._verdict(row, at)

@@ -141,6 +141,11 @@ class Life:
         for row in files[RECORDS]:
             yield from self.verdict(row, f"{row['probe']}: {row['outcome']}, says {row['judge']}")
 
+    def vote(self, files: Files) -> Iterator[RenderableType]:
+        for row in files.get(RECORDS, []):
+            again = ", asked again" if row["again"] else ""
+            yield self.head(row["id"], row["voter"], f"{row['aspect']}: {row['answer']}{again}")
+
     def agreement(self, files: Files) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):
             yield _line(self.id(row["id"]), Text(f"people prefer {row['label']}"))

@@ -68,6 +68,7 @@ KINDS = {
     "d": "drop",
     "m": "metric",
     "n": "probe",
+    "b": "vote",
     "k": "figure of a judge's card",
     "c": "call",
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from pipeline.judging import diversity, metrics
+from pipeline.reading import people
 from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.paper_tables import Figure, Table
 from pipeline.reading.published import CRITICS, DATA, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
@@ -49,8 +50,8 @@ def tables(prefix: str) -> list[Table]:
             "People's WTR",
             ("humor", "consistency", "overall"),
             ("ours: humor", "ours: consistency", "ours: overall"),
-            [(entry.label, entry.paper, (Figure(), Figure(), Figure())) for entry in PEOPLE],
-            ("Ours stays empty until people have voted.",),
+            [(entry.label, entry.paper, people.figures(prefix, entry)) for entry in PEOPLE],
+            tuple(people.notes(prefix)),
         ),
     ]
 

@@ -70,9 +70,9 @@ CRITICS = (
 """Table 1: agreement with people (two figures; the first is that for humor), position bias, length
 bias."""
 PEOPLE = (
-    Entry("FT", (23, 38, 29)),
-    Entry("BRIO", (43, 32, 45)),
-    Entry("DPO", (51, 34, 50)),
+    Entry("FT", (23, 38, 29), "ft", "round-1"),
+    Entry("BRIO", (43, 32, 45), "brio", "round-1"),
+    Entry("DPO", (51, 34, 50), "dpo", "round-1"),
 )
 """Table 6, how often people prefer the student or call it a tie: humor, consistency, overall."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, project, spelt
+from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, SPOKEN_STAGE, project, spelt
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, StageError, meant
@@ -78,6 +78,7 @@ class Run:
         """The steps that its configuration names, and any more rounds that are there, in order."""
         settings = read_settings(self.folder / SETTINGS) or {}
         rounds = settings.get("rounds", [{}])
+        spoken = Step(SPOKEN_STAGE)
         numbers = {*range(1, len(rounds) + 1), *self.rounds_there()}
         steps = [Step("teacher"), Step("sft")]
         for number in sorted(numbers):
@@ -85,9 +86,9 @@ class Run:
             if number <= len(rounds):
                 objective = rounds[number - 1].get("objective", "dpo")
             steps += round_steps(number, objective)
-        return steps + last_steps(
-            {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
-        )
+        optional = {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
+        steps += last_steps(optional)
+        return [*steps, spoken] if os.path.lexists(self.folder / str(spoken)) else steps
 
     def rounds_there(self) -> set[int]:
         """The numbers of the rounds that have a folder."""
@@ -103,7 +104,7 @@ class Run:
         steps = [Step("teacher"), Step("sft")]
         for number in sorted(self.rounds_there()):
             steps += [Step(stage, number) for stage in ROUND_STAGES]
-        steps += [Step(stage) for stage in LAST_STAGES]
+        steps += [Step(stage) for stage in (*LAST_STAGES, SPOKEN_STAGE)]
         return [step for step in steps if os.path.lexists(self.folder / str(step))]
 
     def manifests(self) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from pipeline.config.whole import Config, JudgeCard
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
-from pipeline.judging import card, choice, labels, probes, tally, trust
+from pipeline.judging import card, choice, compared, labels, probes, tally, trust
 from pipeline.judging.probes import Tried
 from pipeline.judging.verdict import Pair
 from pipeline.llm.database import cache_path
@@ -121,16 +121,13 @@ def _tried(context: Context, judged_by_people: Sequence[Label]) -> list[Tried]:
 
 
 def _answers(context: Context) -> list[Pair]:
-    """What evaluate compared, each pair once; the untrained student's only where nobody else is."""
+    """What evaluate compared."""
     folder = context.run.at(context.inputs["evaluate"])
-    answers = {joke.id: joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.text}
-    jokes = {joke.id: joke for joke in context.rows("teacher", Joke)}
-    pairs: dict[tuple[str, str], Pair] = {}
-    for verdict in context.rows("evaluate", Verdict):
-        if verdict.a in answers and verdict.b in jokes:
-            pairs[verdict.a, verdict.b] = answers[verdict.a], jokes[verdict.b]
-    trained = [pair for pair in pairs.values() if pair[0].author != "base"]
-    return trained or list(pairs.values())
+    return compared.pairs(
+        jsonl.read(folder / ANSWERS, Joke),
+        context.rows("teacher", Joke),
+        context.rows("evaluate", Verdict),
+    )
 
 
 def _write(context: Context, tried: Sequence[Tried], judged_by_people: Sequence[Label]) -> None:

@@ -1,0 +1,89 @@
+"""vote: what people said of the students' answers beside their teacher's.
+
+The votes are in the ballot box (pipeline/voting/box.py); the step is what of them is about this
+run's answers. `humor-distill vote` opens the page, and makes the step when it is closed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.config.whole import Config
+from pipeline.errors import StageError
+from pipeline.execution.context import Context
+from pipeline.judging import compared
+from pipeline.rows import jsonl
+from pipeline.rows.records import Joke, Verdict
+from pipeline.rows.row import Row, make
+from pipeline.rows.vote import Vote
+from pipeline.runs.files import ANSWERS
+from pipeline.runs.step import Step
+from pipeline.voting import figures
+from pipeline.voting.box import Ballot, Box, every_question
+from pipeline.voting.page import Texts
+
+VERSION = 1
+
+
+def sections(config: Config, round: int | None) -> Sequence[str]:
+    return ()
+
+
+def prompts(config: Config, round: int | None) -> Sequence[str]:
+    return ()
+
+
+def writes(config: Config, round: int | None) -> type[Row]:
+    return Vote
+
+
+def reads(config: Config, round: int | None) -> dict[str, Step]:
+    return {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+
+
+def run(context: Context) -> Iterator[Vote]:
+    folder = context.run.at(context.inputs["evaluate"])
+    pairs = compared.pairs(
+        jsonl.read(folder / ANSWERS, Joke),
+        context.rows("teacher", Joke),
+        context.rows("evaluate", Verdict),
+    )
+    by_ids = {(a.id, b.id): Texts(a.literal, a.text, b.text) for a, b in pairs}
+    box = Box(context.run.name, every_question(pairs), {a.id: a.literal_id for a, _ in pairs})
+    votes = []
+    for ballot in box.ballots():
+        texts = by_ids.get((ballot.question.a, ballot.question.b))
+        if texts is None:
+            literal = ballot.literal_id
+            context.drop(literal, literal, "vote on an answer of before", ballot.voter)
+            continue
+        vote = _vote(ballot, texts)
+        votes.append(vote)
+        yield vote
+    box.close()
+    if not votes and not context.drops.reasons:
+        raise StageError(
+            f"{context.step}: nobody has voted yet. Open the page: humor-distill vote --run "
+            f"{context.run.name}"
+        )
+    splits = {literal.id: literal.split for literal in context.literals()}
+    authors = {a.id: a.author for a, _ in pairs}
+    told = figures.told(votes, authors, splits)
+    context.facts["people"] = told.facts()
+    print("\n".join(told.lines()))
+
+
+def _vote(ballot: Ballot, texts: Texts) -> Vote:
+    return make(
+        Vote,
+        literal_id=ballot.literal_id,
+        literal=texts.literal,
+        **ballot.question._asdict(),
+        a_text=texts.a,
+        b_text=texts.b,
+        shown=ballot.shown,
+        answer=ballot.answer,
+        offensive=ballot.offensive,
+        voter=ballot.voter,
+        again=ballot.again,
+        ms=ballot.ms,
+        at=ballot.at,
+    )
