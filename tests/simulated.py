@@ -5,8 +5,10 @@ import json
 import math
 
 import numpy as np
+from scipy.stats import t
 
 from pipeline.judging import effects
+from pipeline.voting import powered as both
 from tests import ROOT
 
 PUBLIC = ROOT.parent / "shared/data/judging/length_controlled.json.gz"
@@ -17,6 +19,10 @@ ORDER = 0.5
 """Log odds of each contestant, and the slopes of a judge that leans to length and order."""
 EASY = 0.6
 """The true rate of the seeds."""
+VOTED = 100
+JUDGED = 400
+PREFERRED = 0.45
+"""Sentences that people voted on, sentences that a judge judged, and how often people prefer."""
 DRAWS = 400
 
 
@@ -61,6 +67,40 @@ def seeds(number: int, spread: float, literals: int = 200) -> list[dict[str, flo
         names = [f"l_{place}" for place in range(literals)]
         drawn.append(dict(zip(names, won.mean(axis=0).tolist(), strict=True)))
     return drawn
+
+
+def voted(right: float, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+    """People's credits of VOTED sentences, and of JUDGED a judge's that is so often as people are."""
+    rng = np.random.default_rng(seed)
+    preferred = rng.random(JUDGED) < PREFERRED
+    same = rng.random(JUDGED) < right
+    judge = {}
+    people = {}
+    for place, (one, agrees) in enumerate(zip(preferred, same, strict=True)):
+        judge[f"l_{place}"] = float(one == agrees)
+        if place < VOTED:
+            people[f"l_{place}"] = float(one)
+    return people, judge
+
+
+def powered(right: float) -> tuple[float, float, float]:
+    """How often the estimate by both holds the truth, its width beside people's alone, its worth.
+
+    The last two are medians.
+    """
+    held = 0
+    widths = []
+    worths = []
+    for seed in range(DRAWS):
+        people, judge = voted(right, seed)
+        found = both.rate(people, judge)
+        assert found is not None
+        held += found.low <= PREFERRED <= found.high
+        alone = np.array(list(people.values()))
+        half = t.ppf(both.LEVEL, VOTED - 1) * alone.std(ddof=1) / math.sqrt(VOTED)
+        widths.append((found.high - found.low) / (2 * half))
+        worths.append(found.worth)
+    return held / DRAWS, float(np.median(widths)), float(np.median(worths))
 
 
 def public() -> dict[str, tuple[float, float, float]]:

@@ -18,22 +18,20 @@ from markupsafe import Markup
 from pipeline import project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
-from pipeline.judging import effects, panel, trust
-from pipeline.reading import charts, comparison, headline, lookup, people, variety
+from pipeline.judging import effects, panel
+from pipeline.reading import charts, comparison, headline, lookup, variety, worth
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
-from pipeline.rows.card import CardFigure
 from pipeline.rows.records import TEACHER, Joke, Metric, ruling
 from pipeline.rows.training import Margin
-from pipeline.runs.files import ANSWERS, CARD, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
+from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 from pipeline.writing import write_text
 
-CARD_STEP = Step("judge-card")
 TEMPLATE = project.TEMPLATES / "report.html.j2"
 SIDE_BY_SIDE = 40
 """Literals whose jokes are shown; literals are taken in the order of their ids, which is as good as
@@ -111,7 +109,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "rates": {view: _rates(view, single) for view in headline.views(single)},
         "devices": [row for row in single if _has_devices(row, single)],
         "diversity": spread,
-        "warnings": [*outdated(complete), *variety.collapse(spread)],
+        "warnings": [*outdated(complete), *worth.no_judge(run), *variety.collapse(spread)],
         "curves": list(_curves(run, complete)),
         "learned": list(_learned(run, complete)),
         "manifests": complete,
@@ -126,9 +124,8 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         },
         "prompts": prompts(complete),
         **_comparison(run, against),
-        **_card(run, complete),
-        "people": people.votes_of(run),
-        "people_in_words": people.in_words,
+        **worth.card(run, complete),
+        **worth.people(run),
         "version": importlib.metadata.version("humor-distill"),
     }
 
@@ -154,17 +151,6 @@ def _by_judge(every: Sequence[Metric], rows: Sequence[Metric]) -> list[Metric]:
         for row in every
         if row.judge not in ruling_judges and row.vs is None and row.contestant != TEACHER
     ]
-
-
-def _card(run: Run, complete: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The judge's card, in words and in figures; nothing where none was made."""
-    if str(CARD_STEP) not in complete:
-        return {"card": [], "card_lines": []}
-    figures = jsonl.load(run.at(CARD_STEP) / CARD, CardFigure)
-    rows = []
-    for figure in trust.told(figures):
-        rows.append((figure, trust.shown(figure), trust.MEASURES[figure.measure]))
-    return {"card": rows, "card_lines": trust.lines(figures)}
 
 
 def _comparison(run: Run, against: Run | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pipeline.runs.files import ANSWERS, RECORDS
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
-from pipeline.voting import figures, page
+from pipeline.voting import agreement, page
 from pipeline.voting.box import Box, every_question
 from pipeline.voting.turns import Question
 from pipeline.writing import write_text
@@ -122,7 +122,7 @@ def _export(run: Run, box: Box, pairs: Sequence[Pair], path: Path, aspect: Aspec
         a, b = texts[pair]
         if tally["a"] != tally["b"] and tally["alike"] < tally.total() / 2:
             label = "a" if tally["a"] > tally["b"] else "b"
-            said = {f"said_{name}": tally[name] for name in figures.ANSWERS}
+            said = {f"said_{name}": tally[name] for name in agreement.ANSWERS}
             row = {"literal": a.literal, "a": a.text, "b": b.text, "label": label, **said}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     if not lines:

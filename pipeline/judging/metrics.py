@@ -175,10 +175,10 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     for verdict in valid:
         label = label_of[verdict.a, verdict.b]
         longer = _longer(verdict)
-        agrees = [_agrees(order, label) for order in verdict.orders]
+        own = [agrees(order, label) for order in verdict.orders]
         answers = {order.answer for order in verdict.orders}
         misled = longer is not None and label != longer and _prefers(verdict) == longer
-        rates["agreement"].append(sum(agrees) / len(agrees))
+        rates["agreement"].append(sum(own) / len(own))
         rates["position_bias"].append(float(len(answers) > 1))
         rates["length_bias"].append(float(misled))
         rates["longer"].append(0.5 if longer is None else float(label == longer))
@@ -190,7 +190,7 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     return figures
 
 
-def _agrees(order: Order, label: str) -> float:
+def agrees(order: Order, label: str) -> float:
     """1 for people's answer, a half for a tie."""
     if order.answer == "tie":
         return 0.5

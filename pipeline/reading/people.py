@@ -8,7 +8,7 @@ from pipeline.reading.paper_tables import Figure
 from pipeline.reading.published import PEOPLE, Entry
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
-from pipeline.voting.figures import by_voters
+from pipeline.voting.words import by_voters, in_words
 
 VOTE = Step(SPOKEN_STAGE)
 ASPECTS = ("humor", "consistency", "overall")
@@ -38,22 +38,7 @@ def notes(prefix: str) -> Iterator[str]:
         people = votes_of(Run(f"{prefix}-{entry.experiment}-0"))
         if people:
             nobody = False
-            yield f"{entry.label}: {in_words(people)}"
+            said = by_voters(people["votes"], people["voters"])
+            yield f"{entry.label}: {said}. {' '.join(in_words(people))}"
     if nobody:
         yield "Ours stays empty until people have voted: humor-distill vote."
-
-
-def in_words(people: dict[str, Any]) -> str:
-    """How many votes there are, how far voters agree, and whether they say the same again."""
-    said = by_voters(people["votes"], people["voters"])
-    if people["alpha"] is not None:
-        said += (
-            f", Krippendorff's alpha {people['alpha']:.2f} ({people['alpha_low']:.2f} to "
-            f"{people['alpha_high']:.2f})"
-        )
-    if people["consistency"] is not None:
-        said += (
-            f"; asked again with the sides swapped they say the same in "
-            f"{100 * people['consistency']:.0f} % of {people['again']} pairs"
-        )
-    return f"{said}."

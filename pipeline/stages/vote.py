@@ -16,7 +16,7 @@ from pipeline.rows.row import Row, make
 from pipeline.rows.vote import Vote
 from pipeline.runs.files import ANSWERS
 from pipeline.runs.step import Step
-from pipeline.voting import figures
+from pipeline.voting import figures, words
 from pipeline.voting.box import Ballot, Box, every_question
 from pipeline.voting.page import Texts
 
@@ -41,11 +41,9 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 def run(context: Context) -> Iterator[Vote]:
     folder = context.run.at(context.inputs["evaluate"])
-    pairs = compared.pairs(
-        jsonl.read(folder / ANSWERS, Joke),
-        context.rows("teacher", Joke),
-        context.rows("evaluate", Verdict),
-    )
+    verdicts = context.rows("evaluate", Verdict)
+    answers = jsonl.read(folder / ANSWERS, Joke)
+    pairs = compared.pairs(answers, context.rows("teacher", Joke), verdicts)
     by_ids = {(a.id, b.id): Texts(a.literal, a.text, b.text) for a, b in pairs}
     box = Box(context.run.name, every_question(pairs), {a.id: a.literal_id for a, _ in pairs})
     votes = []
@@ -66,9 +64,9 @@ def run(context: Context) -> Iterator[Vote]:
         )
     splits = {literal.id: literal.split for literal in context.literals()}
     authors = {a.id: a.author for a, _ in pairs}
-    told = figures.told(votes, authors, splits)
+    told = figures.told(votes, authors, splits, verdicts)
     context.facts["people"] = told.facts()
-    print("\n".join(told.lines()))
+    print("\n".join(words.table(told)))
 
 
 def _vote(ballot: Ballot, texts: Texts) -> Vote:

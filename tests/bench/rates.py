@@ -2,7 +2,8 @@
 bench-rates`.
 
 Simulated judges that lean to length and order, simulated seeds by the t interval and by the
-percentile bootstrap of before, and the public verdicts on 30 models where they are there.
+percentile bootstrap of before, people's votes with a judge's verdicts, and the public verdicts on
+30 models where they are there.
 """
 
 from collections.abc import Callable
@@ -58,6 +59,14 @@ def _bootstrap(seeds: list[dict[str, float]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def of_people() -> str:
+    lines = ["| judge right in | intervals that hold | width | worth |", "|---|---|---|---|"]
+    for right in (0.5, 0.6, 0.7, 0.8, 0.9):
+        held, width, worth = simulated.powered(right)
+        lines.append(f"| {100 * right:.0f} % | {held:.3f} | {width:.2f} | {worth:.0f} |")
+    return "\n".join(lines)
+
+
 def of_public() -> str:
     if not PUBLIC.exists():
         return f"{PUBLIC} is not there: the public models are left out"
@@ -70,5 +79,5 @@ def of_public() -> str:
 
 
 if __name__ == "__main__":
-    for part in (of_judges, of_seeds, of_public):
+    for part in (of_judges, of_seeds, of_people, of_public):
         print(f"\n{part()}", flush=True)

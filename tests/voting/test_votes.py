@@ -11,7 +11,7 @@ from pipeline.rows.row import make
 from pipeline.rows.vote import Vote
 from pipeline.runs.hashes import file_hash
 from pipeline.runs.manifest import seal
-from pipeline.voting import figures
+from pipeline.voting import agreement, figures
 from pipeline.voting.box import Box
 from pipeline.voting.turns import Given, Question, Turn, common, following
 from tests.conftest import rows
@@ -179,9 +179,9 @@ def test_alpha_of_a_textbook_table():
     votes = []
     for number, (one, other) in enumerate(["aa", "aa", "bb", "ab"]):
         votes += [vote("ann", number, one), vote("bob", number, other)]
-    assert figures.alpha(votes).value == pytest.approx(1 - 7 / 15)
-    assert figures.alpha([vote("ann", 0, "a"), vote("ann", 1, "b")]).value is None
-    assert figures.alpha([vote("ann", 0, "a"), vote("bob", 0, "a")]).value is None
+    assert agreement.alpha(votes).value == pytest.approx(1 - 7 / 15)
+    assert agreement.alpha([vote("ann", 0, "a"), vote("ann", 1, "b")]).value is None
+    assert agreement.alpha([vote("ann", 0, "a"), vote("bob", 0, "a")]).value is None
 
 
 def test_alpha_of_coins_is_nothing():
@@ -189,7 +189,7 @@ def test_alpha_of_coins_is_nothing():
     votes = [
         vote(name, number, draw.choice("ab")) for number in range(200) for name in ("ann", "bob")
     ]
-    found = figures.alpha(votes)
+    found = agreement.alpha(votes)
     assert found.low < 0 < found.high
 
 
@@ -198,7 +198,7 @@ def test_consistency_is_over_what_was_answered_both_times():
     votes += [
         vote("ann", n, answer, again=True) for n, answer in enumerate(["a", "a", "a", "skip"])
     ]
-    same, number = figures.consistency(votes)
+    same, number = agreement.consistency(votes)
     assert (same.value, number) == (0.5, 2)
 
 
@@ -209,7 +209,7 @@ def test_a_voter_who_always_says_left_is_named():
         shown = draw.choice(["ab", "ba"])
         votes.append(vote("lefty", number, shown[0], shown))
         votes.append(vote("ann", number, draw.choice("ab"), shown))
-    (line,) = figures.one_sided(votes)
+    (line,) = agreement.one_sided(votes)
     assert line.startswith("lefty said left 30 of 30 times")
 
 

@@ -1,0 +1,42 @@
+"""What a run's judge is worth, by its card and by people's votes, as the report shows it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.judging import trust
+from pipeline.reading.people import votes_of
+from pipeline.rows import jsonl
+from pipeline.rows.card import CardFigure
+from pipeline.runs.files import CARD
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+from pipeline.voting import words
+
+CARD_STEP = Step("judge-card")
+
+
+def card(run: Run, complete: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The judge's card, in words and in figures; nothing where none was made."""
+    if str(CARD_STEP) not in complete:
+        return {"card": [], "card_lines": []}
+    own = jsonl.load(run.at(CARD_STEP) / CARD, CardFigure)
+    rows = []
+    for figure in trust.told(own):
+        rows.append((figure, trust.shown(figure), trust.MEASURES[figure.measure]))
+    return {"card": rows, "card_lines": trust.lines(own)}
+
+
+def people(run: Run) -> dict[str, Any]:
+    """What people's votes came to; nothing where nobody has voted."""
+    votes = votes_of(run)
+    if votes is None:
+        return {"people": None, "people_lines": []}
+    counted = words.by_voters(votes["votes"], votes["voters"])
+    return {"people": votes, "people_lines": [f"{counted}.", *words.in_words(votes)]}
+
+
+def no_judge(run: Run) -> Iterator[str]:
+    """Where people's votes say that the judge is none."""
+    votes = votes_of(run)
+    if votes and (warning := words.below_floor(votes)):
+        yield warning
