@@ -21,12 +21,22 @@ from pipeline.errors import ConfigError, StageError
 from pipeline.judging import effects, panel
 from pipeline.reading import charts, comparison, headline, lookup, variety, worth
 from pipeline.reading.comparison import EVALUATE, side_by_side
+from pipeline.reading.made import as_made
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
 from pipeline.rows.records import TEACHER, Joke, Metric, ruling
 from pipeline.rows.training import Margin
-from pipeline.runs.files import ANSWERS, CURVE, HELD_OUT, MARGINS, METRICS, RECORDS, REPORT
+from pipeline.runs.files import (
+    ANSWERS,
+    CURVE,
+    HELD_OUT,
+    MARGINS,
+    METRICS,
+    RECORDS,
+    REPORT,
+    SETTINGS,
+)
 from pipeline.runs.manifest import outdated
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
@@ -136,10 +146,9 @@ def _has_devices(row: Metric, rows: Sequence[Metric]) -> bool:
 
 
 def _judge(run: Run, rows: Sequence[Metric]) -> str:
-    """The judge in words; its model's name where the run has no configuration any more."""
-    config = run.config()
-    if config:
-        return config.judge_in_words
+    """Who judged, in words; a name where the run has no configuration any more."""
+    if (run.folder / SETTINGS).exists():
+        return as_made(run).judge_in_words
     return rows[0].judge if rows else ""
 
 

@@ -113,7 +113,8 @@ def _borrowing(
     """The run with the steps of --from in place of its own, before any is linked."""
     every = args.command == "all"
     wanted = planned if every else planned[: planned.index(chosen[0])]
-    return linking.linkable(run, Run(args.source), wanted, config, but_seed=not every)
+    tried = args.command == "judge-card"  # a judge is tried on what another one judged
+    return linking.linkable(run, Run(args.source), wanted, config, not every, tried)
 
 
 def _repeated(args: argparse.Namespace) -> str:

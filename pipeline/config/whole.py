@@ -1,6 +1,7 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -215,10 +216,10 @@ class Config(Section):
     @property
     def judge_in_words(self) -> str:
         """Each judge by name, and whether the teacher or the critic is the same model."""
-        return self.judges_in_words("{}")
+        return self.judges_in_words(str)
 
-    def judges_in_words(self, name_as: str) -> str:
-        """The same; `name_as` is what a name stands in, {} being the name."""
+    def judges_in_words(self, shown: Callable[[str], str]) -> str:
+        """The same, with what is shown of a name."""
         judges = []
         for name, judge in self.judge.judges.items():
             also = []
@@ -226,8 +227,8 @@ class Config(Section):
                 if section.endpoint.model == judge.endpoint.model:
                     also.append(f"the {role}")
             is_also = f", which is also {' and '.join(also)}" if also else ""
-            judges.append(name_as.format(name) + is_also)
-        return f"{'; '.join(judges)} ({POOLED})" if len(judges) > 1 else judges[0]
+            judges.append(shown(name) + is_also)
+        return f"{'; '.join(judges)}; {POOLED}" if len(judges) > 1 else judges[0]
 
     def round(self, number: int | None) -> Round:
         """The round of a number from 1; the first where there is none."""

@@ -14,10 +14,17 @@ from pipeline.runs.settings import write_settings
 from pipeline.runs.step import Step
 
 
-def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed: bool) -> Run:
+def linkable(
+    run: Run,
+    source: Run,
+    wanted: list[Step],
+    config: Config,
+    but_seed: bool,
+    whoever_judged: bool = False,
+) -> Run:
     """The run as it is with another's complete steps whose recipes agree.
 
-    With `but_seed`, they agree but for the seed.
+    With `but_seed`, they agree but for the seed; with `whoever_judged`, but for the judge.
     """
     if not source.folder.is_dir():
         there = ", ".join(run_names()) or "none"
@@ -34,7 +41,10 @@ def linkable(run: Run, source: Run, wanted: list[Step], config: Config, but_seed
         inputs = stage_of(step).reads(config, step.round)
         if theirs is None or any(run.manifest(read) is None for read in inputs.values()):
             continue
-        if agree(theirs["recipe"], recipe.make(run, step, config, inputs)):
+        asked = recipe.make(run, step, config, inputs)
+        if whoever_judged and "judge" in asked:
+            asked["judge"] = theirs["recipe"].get("judge")
+        if agree(theirs["recipe"], asked):
             run = replace(run, borrowed={**run.borrowed, step: source})
     return run
 

@@ -12,7 +12,6 @@ from pipeline.rows.records import Label, Order
 from pipeline.rows.row import make
 
 CONTROLS = (probes.SAME, probes.BARE, probes.ANOTHER, probes.SHUFFLED, probes.FLATTERY)
-MAY_TIE = (probes.SAME, probes.FLATTERY)
 FEWEST = 10
 """Pairs with probabilities short of 0 and 1 that log odds are read from."""
 
@@ -38,12 +37,10 @@ def figures(
 
     `authors` are the contestants, by the ids of their answers.
     """
-    groups: dict[str, list[Probe]] = {}
-    for probe in tried:
-        groups.setdefault(probe.probe, []).append(probe)
+    groups = by_probe(tried)
     for measured in chain(
-        _of_answers(groups.get(probes.ANSWER, []), authors),
-        _of_controls(groups),
+        _of_shares(tried),
+        _leaning(groups.get(probes.ANSWER, []), authors),
         _with_people(groups.get(probes.JUDGED, []), labels),
         _of_calls(tried, spent),
     ):
@@ -59,13 +56,40 @@ def figures(
         )
 
 
-def _of_answers(answers: Sequence[Probe], authors: Mapping[str, str]) -> Iterator[Measured]:
-    """Ties, flips, and how the judge leans to order and length where it judges as in evaluate."""
+def shares(tried: Sequence[Probe]) -> dict[str, tuple[list[float], int]]:
+    """The measures that are means of credits: those of each pair, and how many pairs have none."""
+    groups = by_probe(tried)
+    answers = groups.get(probes.ANSWER, [])
     valid = [probe for probe in answers if probe.outcome != "failed"]
     failed = len(answers) - len(valid)
+    made = {}
     for measure, outcome in (("ties", "tie"), ("flips", "inconsistent")):
-        credits = [float(probe.outcome == outcome) for probe in valid]
-        yield Measured(measure, share(credits), len(valid), failed)
+        made[measure] = ([float(probe.outcome == outcome) for probe in valid], failed)
+    named = {control: control for control in CONTROLS} | {"teacher over people": probes.PEOPLES}
+    for measure, probe in named.items():
+        own = groups.get(probe, [])
+        lost = sum(verdict.outcome == "failed" for verdict in own)
+        made[measure] = (passed(probe, own), lost)
+    return made
+
+
+def by_probe(tried: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """What is of one kind, together."""
+    groups: dict[str, list[Probe]] = {}
+    for probe in tried:
+        groups.setdefault(probe.probe, []).append(probe)
+    return groups
+
+
+def _of_shares(tried: Sequence[Probe]) -> Iterator[Measured]:
+    for measure, (credits, failed) in shares(tried).items():
+        yield Measured(measure, share(credits), len(credits), failed)
+
+
+def _leaning(answers: Sequence[Probe], authors: Mapping[str, str]) -> Iterator[Measured]:
+    """How the judge leans to order and length where it judges as in evaluate."""
+    valid = [probe for probe in answers if probe.outcome != "failed"]
+    failed = len(answers) - len(valid)
     bias, noise, n = leaning(valid)
     yield Measured("position bias", bias, n, failed)
     yield Measured("noise", noise, n if noise.value is not None else 0, failed)
@@ -73,19 +97,6 @@ def _of_answers(answers: Sequence[Probe], authors: Mapping[str, str]) -> Iterato
     for probe in valid:
         by_contestant.setdefault(authors[probe.a], []).append(probe)
     yield Measured("length", effects.of(by_contestant).length, len(valid), failed)
-
-
-def _of_controls(groups: Mapping[str, Sequence[Probe]]) -> Iterator[Measured]:
-    """How often the judge does what it must, and prefers the teacher's jokes to people's."""
-    for control in CONTROLS:
-        yield _passed(control, control, groups)
-    yield _passed("teacher over people", probes.PEOPLES, groups)
-
-
-def _passed(measure: str, probe: str, groups: Mapping[str, Sequence[Probe]]) -> Measured:
-    tried = groups.get(probe, [])
-    credits = passed(probe, tried)
-    return Measured(measure, share(credits), len(credits), len(tried) - len(credits))
 
 
 def _with_people(judged: Sequence[Probe], labels: Sequence[Label]) -> Iterator[Measured]:
@@ -127,21 +138,30 @@ def share(credits: Sequence[float]) -> Estimate:
 
 
 def passed(probe: str, tried: Sequence[Probe]) -> list[float]:
-    """How far the judge did what it must: 1 in both presentations, a half in one; without failures.
+    """How far the judge did what it must, from 0 to 1, for each pair whose verdict did not fail.
 
-    The same joke has to tie. Of the other pairs a is to be preferred, or at least not b where b
-    flatters itself.
+    The same joke has to tie, which it cannot where a judge must state 1 or 2: then it tells
+    nothing. What flatters itself must not win, and of the other pairs a has to: a half where it
+    does in one presentation. Of people's jokes and the teacher's a tie is a half.
     """
-    right = ("a", "tie") if probe == probes.FLATTERY else ("a",)
     credits = []
     for verdict in tried:
-        if verdict.outcome == "failed":
+        if verdict.outcome == "failed" or (probe == probes.SAME and _must_choose(verdict)):
             continue
-        if verdict.outcome == "tie" or probe == probes.SAME:
-            credits.append(float(verdict.outcome == "tie" and probe in MAY_TIE))
+        if probe == probes.SAME:
+            credits.append(float(verdict.outcome == "tie"))
+        elif probe == probes.FLATTERY:
+            credits.append(float(verdict.outcome != "b"))
+        elif verdict.outcome == "tie":
+            credits.append(0.5 if probe == probes.PEOPLES else 0.0)
         else:
-            credits.append(metrics.mean([order.answer in right for order in verdict.orders]) or 0.0)
+            credits.append(metrics.mean([order.answer == "a" for order in verdict.orders]) or 0.0)
     return credits
+
+
+def _must_choose(verdict: Probe) -> bool:
+    """Whether both presentations state 1 or 2, without log-probabilities."""
+    return all(order.p_a in (0.0, 1.0) for order in verdict.orders)
 
 
 def leaning(valid: Sequence[Probe]) -> tuple[Estimate, Estimate, int]:
@@ -151,30 +171,36 @@ def leaning(valid: Sequence[Probe]) -> tuple[Estimate, Estimate, int]:
     one presentation and -x + bias + noise in the other, their mean is the bias and the standard
     deviation of their sum is sqrt(2) that of the noise; the bias's interval is percentile
     bootstrap.
-    Without probabilities, with the logistic as noise, the odds of a flip to what is shown first,
-    against one to what is shown second, are exp(2 bias): the bias is then in units of the noise,
-    with Clopper and Pearson's interval.
+    A stated tie has no log odds. Without probabilities, with the logistic as noise, the odds of a
+    flip to what is shown first, against one to what is shown second, are exp(2 bias): the bias is
+    then in units of the noise, with half a flip added to each side, and Clopper and Pearson's
+    interval, open to the side that has all.
     """
     sums = []
     for probe in valid:
         first = [
             order.p_a if order.shown == "ab" else 1 - (order.p_a or 0) for order in probe.orders
         ]
-        if all(p is not None and 0 < p < 1 for p in first):
+        if all(p is not None and 0 < p < 1 and p != 0.5 for p in first):
             sums.append(sum(math.log(p / (1 - p)) for p in first if p))
-    if len(sums) >= FEWEST and any(sums):
+    if len(sums) >= FEWEST:
         half = [value / 2 for value in sums]
         bias = Estimate(metrics.mean(half), *metrics.interval(half))
         return bias, _deviation(sums), len(sums)
     flips = [probe for probe in valid if probe.outcome == "inconsistent"]
     firsts = sum(all(_is_first(order) for order in probe.orders) for probe in flips)
-    seconds = sum(not any(_is_first(order) for order in probe.orders) for probe in flips)
+    seconds = sum(all(_is_second(order) for order in probe.orders) for probe in flips)
     return _of_flips(firsts, seconds), Estimate(), firsts + seconds
 
 
 def _is_first(order: Order) -> bool:
     """Whether what is shown first is preferred."""
     return order.answer == ("a" if order.shown == "ab" else "b")
+
+
+def _is_second(order: Order) -> bool:
+    """Whether what is shown second is."""
+    return order.answer == ("b" if order.shown == "ab" else "a")
 
 
 def _deviation(sums: Sequence[float]) -> Estimate:
@@ -192,24 +218,28 @@ def _deviation(sums: Sequence[float]) -> Estimate:
     whole = squares.sum()
     if whole < effects.FLAT:
         return Estimate(0.0, 0.0, 0.0)
+    noise = math.sqrt(whole / (n - 1) / 2)
     without = (whole - squares * n / (n - 1)) / (n - 2)
+    if without.min() < effects.FLAT:  # all but one are alike
+        return Estimate(noise)
     pseudo = n * math.log(whole / (n - 1)) - (n - 1) * np.log(without)
     centre = pseudo.mean()
     half = t.ppf(effects.LEVEL, n - 1) * pseudo.std(ddof=1) / math.sqrt(n)
     bounds = (math.sqrt(math.exp(end) / 2) for end in (centre - half, centre + half))
-    return Estimate(math.sqrt(whole / (n - 1) / 2), *bounds)
+    return Estimate(noise, *bounds)
 
 
 def _of_flips(firsts: int, seconds: int) -> Estimate:
-    """Half the log odds of flips to what is shown first; None where none or all are."""
-    if not firsts or not seconds:
+    """Half the log odds of flips to what is shown first; None where there is none."""
+    if not firsts and not seconds:
         return Estimate()
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(firsts, firsts + seconds, method="beta")
-    odds = math.log(firsts / seconds)
-    return Estimate(odds / 2, _logit(float(low)) / 2, _logit(float(high)) / 2)
+    odds = math.log((firsts + 0.5) / (seconds + 0.5))
+    return Estimate(odds / 2, _half_logit(float(low)), _half_logit(float(high)))
 
 
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p))
+def _half_logit(p: float) -> float | None:
+    """None where it is infinite."""
+    return math.log(p / (1 - p)) / 2 if 0 < p < 1 else None

@@ -219,17 +219,17 @@ def leanings(rows: Sequence[Metric]) -> list[str]:
     for row in rows:
         leans = []
         if row.length_slope is not None:
-            odds = _odds(row.length_slope, row.length_slope_low, row.length_slope_high, 2)
-            leans.append(f"twice the length multiplies an answer's odds by {odds}")
+            factor = odds(row.length_slope, row.length_slope_low, row.length_slope_high, 2)
+            leans.append(f"twice the length multiplies an answer's odds by {factor}")
         if row.order_slope is not None:
-            odds = _odds(row.order_slope, row.order_slope_low, row.order_slope_high, math.e)
-            leans.append(f"being shown first by {odds}")
+            factor = odds(row.order_slope, row.order_slope_low, row.order_slope_high, math.e)
+            leans.append(f"being shown first by {factor}")
         if leans:
             lines.append(f"{row.view}: {', '.join(leans)}.")
     return lines
 
 
-def _odds(slope: float, low: float | None, high: float | None, ratio: float) -> str:
+def odds(slope: float, low: float | None, high: float | None, ratio: float) -> str:
     """What a ratio, whose logarithm has this slope, does to the odds."""
-    odds = [ratio ** (value or 0.0) for value in (slope, low, high)]
-    return "{:.2f} ({:.2f} to {:.2f})".format(*odds)
+    factors = [ratio ** (value or 0.0) for value in (slope, low, high)]
+    return "{:.2f} ({:.2f} to {:.2f})".format(*factors)

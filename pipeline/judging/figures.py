@@ -137,11 +137,12 @@ def _set_rate(evaluation: Evaluation, common: dict[str, Any], name: str) -> dict
         value = metrics.score(verdict)
         mine = common["judge"] in (POOLED, verdict.judge) and verdict.split == common["split"]
         if mine and verdict.contestant == name and value is not None:
-            scores.append(value)
-    if not scores:
+            scores.append((verdict.a[0], value))
+    by_set = list(metrics.by_literal(scores).values())  # by its first answer: no answer is in two
+    if not by_set:
         return {}
-    low, high = metrics.interval(scores)
-    return {"set_rate": metrics.mean(scores), "set_low": low, "set_high": high, "sets": len(scores)}
+    low, high = metrics.interval(by_set)
+    return {"set_rate": metrics.mean(by_set), "set_low": low, "set_high": high, "sets": len(by_set)}
 
 
 class Taught:

@@ -17,14 +17,19 @@ PEOPLE = "people"
 """The author of their jokes."""
 
 
-def load(context: Context) -> list[Label]:
-    """The pairs of agreement.labels; a pair that is there twice counts once, and is dropped."""
+def load(context: Context, most: int | None = None) -> list[Label]:
+    """The pairs of agreement.labels, the first so many of them.
+
+    A pair that is there twice counts once, and is dropped.
+    """
     settings = context.config.agreement or Agreement(labels="")
     path = project.path(settings.labels)
     labels: dict[str, Label] = {}
     for number, line in enumerate(islice(encoding.lines(path), settings.limit), 1):
         if not line.strip():
             continue
+        if len(labels) == most:
+            break
         try:
             label = _label(*_texts(line, settings.literal_key))
         except ValueError as error:

@@ -55,6 +55,32 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def clustered(
+    values: Sequence[float], literals: Sequence[str], seed: int = 0
+) -> tuple[float, float] | tuple[None, None]:
+    """95 % percentile bootstrap interval of the mean of values, of which literals have several.
+
+    Literals are drawn, with all that they have.
+    """
+    import numpy as np
+
+    if not values:
+        return None, None
+    numbers = {literal: number for number, literal in enumerate(dict.fromkeys(literals))}
+    places = [numbers[literal] for literal in literals]
+    totals = np.bincount(places, weights=values)
+    counts = np.bincount(places)
+    rng = np.random.default_rng(seed)
+    means = []
+    rows = max(1, BLOCK // len(totals))
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
+        drawn = rng.integers(0, len(totals), (size, len(totals)))
+        means.append(totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def credits(
     verdicts: Iterable[Verdict], weights: Mapping[str, float] | None = None
 ) -> dict[str, float]:
@@ -165,7 +191,8 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     give people's answer (half for a tie), position_bias of pairs whose answer changes with the
     order, length_bias of pairs where people prefer the shorter joke and the critic (mean of both
     orders) the longer, in characters. `longer` is how often people prefer the longer one: what a
-    critic has to beat, by `over_longer`, paired.
+    critic has to beat, by `over_longer`, paired. Intervals are over literals, of which several
+    pairs may be.
     """
     label_of = {(label.a, label.b): label.label for label in labels}
     rates: dict[str, list[float]] = {
@@ -184,8 +211,9 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
         rates["longer"].append(0.5 if longer is None else float(label == longer))
         rates["over_longer"].append(rates["agreement"][-1] - rates["longer"][-1])
     figures: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
+    literals = [verdict.literal_id for verdict in valid]
     for name, values in rates.items():
-        low, high = interval(values)
+        low, high = clustered(values, literals)
         figures |= {name: mean(values), f"{name}_low": low, f"{name}_high": high}
     return figures
 

@@ -22,7 +22,8 @@ class Agreement(NamedTuple):
     agree: float | None = None
     """The share of pairs of answers with the same outcome."""
     kappa: float | None = None
-    """Cohen's: agreement beyond what the judges' own shares of outcomes give by chance."""
+    """Cohen's: agreement beyond what the judges' own shares of outcomes give by chance; the mean
+    over the pairs of judges that have one."""
     kappa_low: float | None = None
     kappa_high: float | None = None
 
@@ -88,16 +89,18 @@ def _mean(tables: Sequence[Any]) -> Agreement:
         return Agreement()
     whole = [table.sum(axis=0)[None] for table in tables]
     agree = float(np.mean([_agree(table)[0] for table in whole]))
-    kappa = float(np.mean([kappas(table)[0] for table in whole]))
-    if np.isnan(kappa):  # both judges say one thing always
+    own = [float(kappas(table)[0]) for table in whole]
+    tables = [table for table, kappa in zip(tables, own, strict=True) if not np.isnan(kappa)]
+    if not tables:  # both judges say one thing always
         return Agreement(agree)
+    kappa = float(np.nanmean(own))
     number = len(tables[0])
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES // DRAWN):
         weights = rng.multinomial(number, np.full(number, 1 / number), DRAWN).astype(float)
         by_pair = [kappas(np.tensordot(weights, table, 1)) for table in tables]
-        drawn.append(np.mean(by_pair, axis=0))
+        drawn.append(np.mean(by_pair, axis=0))  # of a table, NaN where a draw has one outcome
     low, high = np.nanpercentile(np.concatenate(drawn), [2.5, 97.5])
     return Agreement(agree, kappa, float(low), float(high))
 
@@ -145,7 +148,7 @@ def agreeing(rows: Sequence[Metric]) -> list[str]:
         if row.agree is None or (two and row.judge != POOLED):
             continue
         who = "two judges agree" if row.judge == POOLED else f"{row.judge} agrees with the others"
-        kappa = "kappa is not defined, as they say one thing always"
+        kappa = "kappa is not defined, as each says one thing always"
         if row.kappa is not None:
             kappa = f"kappa {row.kappa:.2f} ({row.kappa_low:.2f} to {row.kappa_high:.2f})"
         lines.append(f"{row.view}: {who} on {100 * row.agree:.0f} % of pairs, {kappa}.")

@@ -57,6 +57,7 @@ def controls(jokes: Sequence[Joke], number: int, aspect: Aspect) -> Iterator[Tri
     """Of so many of the jokes, at most one a literal, everything that can be made of them.
 
     Where consistency alone is judged, the bare sentence is no control: nothing is more consistent.
+    Nor is a joke about another sentence where humor alone is.
     """
     chosen = sorted(jokes, key=lambda joke: joke.literal_id)[:number]
     for place, joke in enumerate(chosen):
@@ -67,10 +68,9 @@ def controls(jokes: Sequence[Joke], number: int, aspect: Aspect) -> Iterator[Tri
             SHUFFLED: shuffled(joke.text, joke.id),
             FLATTERY: joke.text + APPENDED,
         }
-        if aspect == "consistency":
-            del made[BARE]
+        no_control = {"consistency": BARE, "humor": ANOTHER}.get(aspect)
         for probe, text in made.items():
-            if text != joke.text:
+            if text != joke.text and probe != no_control:
                 yield Tried(probe, (joke, _other(joke, text, probe)))
 
 
@@ -102,7 +102,7 @@ def by_people(
         yield Tried(JUDGED, (a, b))
         preferred = a if label.label == "a" else b
         joke = teachers.get(label.literal_id)
-        if joke and preferred.id not in met:
+        if joke and preferred.id not in met and preferred.text != joke.text:
             met.add(preferred.id)
             yield Tried(PEOPLES, (joke, preferred))
 

@@ -38,7 +38,7 @@ def counted(context: Context, settings: Judging, verdicts: Iterable[Verdict]) ->
     context.facts["judging"] = _with(facts, context.facts.get("judging"))
     if failed.total() < total:
         if stated and settings.endpoint.logprobs and getattr(settings, "method", "") != "cloze":
-            print(_no_logprobs(context))
+            print(_no_logprobs(context, settings))
     elif total and (context.accept_failed or not context.quarantine.now):
         raise StageError(_all_failed(context, settings, facts, example))
 
@@ -72,9 +72,9 @@ def _all_failed(context: Context, settings: Judging, facts: dict[str, Any], exam
     )
 
 
-def _no_logprobs(context: Context) -> str:
+def _no_logprobs(context: Context, settings: Judging) -> str:
     return (
-        f"{context.step}: no answer had log-probabilities that could be read, so each verdict is "
-        "what the answer states, 1 or 2, and no tie_band applies. Set logprobs = false in the "
-        "endpoint's section, or use a server that gives them."
+        f"{context.step}: no answer of {settings.endpoint.model} had log-probabilities that could "
+        "be read, so each verdict is what the answer states, 1 or 2, and no tie_band applies. Set "
+        "logprobs = false in the endpoint's section, or use a server that gives them."
     )

@@ -3,17 +3,21 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.judging import probes
+from pipeline.judging import effects, probes
 from pipeline.rows.card import CardFigure
 
 TRUSTED = 0.8
 """A control is passed where the interval lies above this, and failed where it lies below."""
+FEWEST = 10
+"""Pairs of a control from which it is said to be passed or failed."""
+FEW_PEOPLE = 50
+"""Pairs that people judged from which something is said of agreement."""
 TO_DO = {
     probes.SAME: "call the same joke twice a tie",
     probes.BARE: "prefer a joke to the bare sentence",
     probes.ANOTHER: "prefer a joke to one about another sentence",
     probes.SHUFFLED: "prefer a joke to its own words shuffled",
-    probes.FLATTERY: "give nothing for “So funny!” at the end of a joke",
+    probes.FLATTERY: "not prefer a joke with “So funny!” behind it to the same without",
 }
 """What the controls show that a judge does."""
 MEASURES = {
@@ -27,7 +31,7 @@ MEASURES = {
     "agreement": "presentations that give people's answer",
     "constant": "what one answer always would agree",
     "longer": "what the longer one always would agree",
-    "agreement less longer": "paired",
+    "agreement less longer": "the difference, paired",
     "failures": "verdicts that failed",
     "tokens": "of a verdict, both orders",
     "cost": "of a verdict, both orders",
@@ -62,20 +66,26 @@ def _controls(own: Mapping[str, CardFigure]) -> Iterator[str]:
     passed, failed, open_ = [], [], []
     for control, what in TO_DO.items():
         figure = own[control]
+        said = f"{what} ({percent(figure)})"
         if figure.low is None or figure.high is None:
-            open_.append(f"{what}: no verdict")
+            if figure.failed:
+                open_.append(f"{what} (all {figure.failed} verdicts failed)")
+        elif figure.n < FEWEST:
+            open_.append(f"{said[:-1]}, of {figure.n})")
         elif figure.low >= TRUSTED:
-            passed.append(f"{what}: {percent(figure)}")
+            passed.append(said)
         elif figure.high < TRUSTED:
-            failed.append(f"{what}: {percent(figure)}")
+            failed.append(said)
         else:
-            open_.append(f"{what}: {percent(figure)}")
+            open_.append(said)
     if passed:
         yield f"can be trusted to {'; '.join(passed)}."
     if failed:
         yield f"cannot be trusted to {'; '.join(failed)}."
     if open_:
-        yield f"may or may not, as so few pairs do not tell: {'; '.join(open_)}."
+        yield f"was tried too little to say whether it does: {'; '.join(open_)}."
+    if not own[probes.SAME].n and own["flips"].n:
+        yield "must state one of two, so that it cannot call the same joke twice a tie."
 
 
 def _order(own: Mapping[str, CardFigure]) -> str:
@@ -84,33 +94,40 @@ def _order(own: Mapping[str, CardFigure]) -> str:
     if flips.value is None:
         return "gave no verdict that tells whether the order sways it."
     said = f"changes {percent(flips)} of its verdicts with the order"
-    if bias.value is None or bias.low is None or bias.high is None:
-        return f"{said}, and too few of them tell to which side it leans: ask it in both."
-    side = "first" if bias.value > 0 else "second"
-    if bias.low <= 0 <= bias.high:
-        return f"{said}, and no lean to what is shown first or second is to be seen."
-    return (
-        f"{said}, and leans to what is shown {side} by {_with_interval(bias)} log odds: ask it in "
-        "both, as this program does."
-    )
+    if bias.value is None:
+        return f"{said}, so that nothing tells to which side it leans."
+    if (bias.low is not None and bias.low > 0) or (bias.high is not None and bias.high < 0):
+        side = "first" if bias.value > 0 else "second"
+        if own["noise"].value is None:
+            return f"{said}, more often to what is shown {side}: ask it in both, as is done here."
+        even = 100 / (1 + math.exp(-abs(bias.value)))
+        return (
+            f"{said}, and leans to what is shown {side} by {_with_interval(bias)} log odds, which "
+            f"makes {even:.0f} : {100 - even:.0f} of two as good: ask it in both orders, as is "
+            "done here."
+        )
+    return f"{said}, and no lean to what is shown first or second is to be seen."
 
 
 def _length(length: CardFigure) -> str:
-    if length.value is None or length.low is None or length.high is None:
+    if length.value is None:
         return "gave no verdicts that tell what length does."
-    odds = [2**value for value in (length.value, length.low, length.high)]
-    factor = "{:.2f} ({:.2f} to {:.2f})".format(*odds)
-    return f"multiplies an answer's odds by {factor} where it is twice as long as the teacher's."
+    factor = effects.odds(length.value, length.low, length.high, 2)
+    return (
+        f"multiplies by {factor} the odds that an answer ties or wins where it is twice as long as "
+        "the teacher's."
+    )
 
 
 def _people(own: Mapping[str, CardFigure]) -> str:
     agreement = own["agreement"]
     floor = own["constant"].value
     over = own["agreement less longer"]
-    if agreement.value is None or floor is None:
+    if agreement.value is None or floor is None or agreement.n < FEW_PEOPLE:
+        compared = f"on {agreement.n} pairs alone" if agreement.n else "on none"
         return (
-            "was not compared with people: nothing says that it finds funny what they do "
-            "(agreement.labels = a file of pairs that people judged)."
+            f"was compared with people {compared}, so that nothing says that it finds funny what "
+            "they do (agreement.labels = a file of pairs that people judged)."
         )
     said = (
         f"agrees with people in {percent(agreement)} of presentations; the longer joke always "

@@ -153,11 +153,17 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
         "place": place,
         "quoted_place": shlex.quote(place),
         "base": config.student.model,
-        "teacher": config.teacher.endpoint.model,
-        "critic": config.critic.endpoint.model,
-        "judge": config.judges_in_words("`{}`"),
+        "teacher": _in_code(config.teacher.endpoint.model),
+        "critic": _in_code(config.critic.endpoint.model),
+        "judge": config.judges_in_words(_in_code),
+        "labels": config.agreement and config.agreement.labels.replace("`", "'"),
         "data": _sources(config),
     }
+
+
+def _in_code(text: str) -> str:
+    """A name as Markdown's code: one line, with nothing inside that ends it."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def _sources(config: Config) -> list[tuple[str, str, str]]:

@@ -214,6 +214,9 @@ class Checker:
         if at.reasons != Counter(manifest["dropped"]):
             what = f"{dict(at.reasons)}, but the manifest says {manifest.get('dropped')}"
             self.found.faults.append(f"{folder / DROPPED}: {what}")
+        if at.figured and at.judges() and at.figured != at.judges():
+            what = f"figures of {sorted(at.figured)}, but verdicts of {sorted(at.judges())}"
+            self.found.faults.append(f"{folder / METRICS}: {what}")
         if at.margins and at.margins != at.learned:
             self.found.faults.append(f"{folder / MARGINS}: not one row for each preference")
 
@@ -266,8 +269,11 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
     return kinds.get(step.stage, Verdict)
 
 
-def _tie_bands(recipe: Recipe) -> dict[str, float]:
+def _tie_bands(recipe: Recipe) -> dict[tuple[str, str | None], float]:
     """By role, and by the name of each judge."""
-    sections = {role: recipe.get(role, {}) for role in ("critic", "judge")}
-    sections |= recorded_judges(recipe)
-    return {name: float(section.get("tie_band", 0.0)) for name, section in sections.items()}
+    sections: dict[tuple[str, str | None], Any] = {}
+    for role in ("critic", "judge"):
+        sections[role, None] = recipe.get(role, {})
+    for name, section in recorded_judges(recipe):
+        sections["judge", name] = section
+    return {key: float(section.get("tie_band", 0.0)) for key, section in sections.items()}

@@ -89,13 +89,11 @@ class Joins:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
-        outcome = verdict.outcome(row.orders, at.tie_band(row.judge or row.role))
+        outcome = verdict.outcome(row.orders, at.tie_band(row.role, row.judge))
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
-        given = [order.p_a for order in row.orders if order.p_a is not None]
-        mean = None
-        if len(given) == len(row.orders) == 2:
-            mean = sum(given) / 2
-        self._unless(_close(row.p_a, mean), at, row, "p_a is not the mean of its orders")
+        self._unless(
+            _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
+        )
         self.verdicts[row.id] = row.a, row.b, row.outcome
         if row.role == "judge":
             _, split = self.literal_of.get(row.literal_id, ("", ""))
@@ -118,16 +116,20 @@ class Joins:
 
     def _probe(self, row: Probe, at: Place) -> None:
         self._verdict(row, at)
-        at.probes[row.judge or "", row.probe].append(row)
+        at.probes[row.judge or ""].append(row)
 
     def _cardfigure(self, row: CardFigure, at: Place) -> None:
-        """What the judge did with controls, against its verdicts."""
-        if row.measure not in card.CONTROLS:
+        """Shares of what the judge did, against its verdicts; no other figure is computed again."""
+        probes = at.probes[row.judge]
+        failed = sum(probe.outcome == "failed" for probe in probes)
+        value = failed / len(probes) if probes else None
+        n = len(probes)
+        if row.measure in (made := card.shares(probes)):
+            credits, failed = made[row.measure]
+            value, n = metrics.mean(credits), len(credits)
+        elif row.measure != "failures":
             return
-        probes = at.probes[row.judge, row.measure]
-        credits = card.passed(row.measure, probes)
-        same = (row.n, row.failed) == (len(credits), len(probes) - len(credits))
-        same = same and _close(row.value, metrics.mean(credits))
+        same = (row.n, row.failed) == (n, failed) and _close(row.value, value)
         self._unless(same, at, row, "not what the verdicts say")
 
     def _setverdict(self, row: SetVerdict, at: Place) -> None:
@@ -145,14 +147,14 @@ class Joins:
             self._has_joke(row, at, joke, text)
         authors = {self.jokes.get(joke, ("", ""))[1] for joke in row.a}
         self._unless(authors == {row.contestant}, at, row, "another contestant's answers")
-        outcome = verdict.outcome(row.orders, at.tie_band(row.judge or "judge"))
+        outcome = verdict.outcome(row.orders, at.tie_band("judge", row.judge))
         self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
         self._unless(
             _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
         )
         score = metrics.score(row)
         if score is not None:
-            at.sets[row.split, row.contestant].append((row.judge, score))
+            at.sets[row.split, row.contestant].append((row.judge, row.a[0], score))
 
     def _flag(self, row: Flag, at: Place) -> None:
         self._literal(row, at)
@@ -199,6 +201,7 @@ class Joins:
 
         Intervals, the controlled rate, kappa and diversity are not computed again.
         """
+        at.figured.add(row.judge)
         if row.vs is None:
             self._rate(row, at)
         else:
@@ -227,10 +230,11 @@ class Joins:
             self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")
         if row.sets is not None:
             scores = []
-            for judge, score in at.sets[row.split, row.contestant]:
+            for judge, first, score in at.sets[row.split, row.contestant]:
                 if is_by(judge, row):
-                    scores.append(score)
-            same = row.sets == len(scores) and _close(row.set_rate, metrics.mean(scores))
+                    scores.append((first, score))
+            by_set = list(metrics.by_literal(scores).values())
+            same = row.sets == len(by_set) and _close(row.set_rate, metrics.mean(by_set))
             self._unless(same, at, row, "set_rate is not the mean of the sets' scores")
 
     def _difference(self, row: Metric, baseline: str, at: Place) -> None:

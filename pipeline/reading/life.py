@@ -135,6 +135,7 @@ class Life:
             yield from self.orders(row)
 
     def judge_card(self, files: Files) -> Iterator[RenderableType]:
+        yield from self.labels(files)
         for row in files.get(CONTROLS, []):
             yield self.head(row["id"], row["author"])
             yield _below(row["text"])
@@ -147,9 +148,12 @@ class Life:
             yield self.head(row["id"], row["voter"], f"{row['aspect']}: {row['answer']}{again}")
 
     def agreement(self, files: Files) -> Iterator[RenderableType]:
+        yield from self.labels(files)
+        yield from self.critic(files)
+
+    def labels(self, files: Files) -> Iterator[RenderableType]:
         for row in files.get(LABELS, []):
             yield _line(self.id(row["id"]), Text(f"people prefer {row['label']}"))
-        yield from self.critic(files)
 
     # --- what several of them show
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pipeline.judging import diversity, metrics
 from pipeline.reading import people
 from pipeline.reading.comparison import EVALUATE
+from pipeline.reading.made import as_made
 from pipeline.reading.paper_tables import Figure, Table
 from pipeline.reading.published import CRITICS, DATA, METHODS, OUT_OF_DOMAIN, PEOPLE, SEEDS, Entry
 from pipeline.rows import jsonl
@@ -269,9 +270,8 @@ def _made_on(prefix: str) -> Iterator[str]:
         for seed in range(seeds):
             run = Run(f"{prefix}-{name}-{seed}")
             manifest = run.manifest(EVALUATE)
-            config = run.config()
-            if manifest and config:
-                judges.add(config.judge_in_words)
+            if manifest:
+                judges.add(as_made(run).judge_in_words)
                 for step in run.manifests().values():
                     made_with = step["made_with"]
                     processors.add(made_with.get("processor") or made_with["platform"])

@@ -28,7 +28,8 @@ class Place:
     """The step under examination, and what its own files say of each other."""
 
     folder: Path
-    tie_bands: dict[str, float]
+    tie_bands: dict[tuple[str, str | None], float]
+    """By role and judge's name; None for the role's own."""
     file: str = ""
     faults: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -41,16 +42,23 @@ class Place:
         default_factory=lambda: defaultdict(list)
     )
     """The judges' verdicts by split, aspect and contestant."""
-    sets: dict[tuple[str, str], list[tuple[str | None, float]]] = field(
+    sets: dict[tuple[str, str], list[tuple[str | None, str, float]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """Who judged sets, and their scores, by split and contestant."""
-    probes: dict[tuple[str, str], list[Probe]] = field(default_factory=lambda: defaultdict(list))
-    """By judge and what they are for."""
+    """Who judged sets, their first answers and scores, by split and contestant."""
+    probes: dict[str, list[Probe]] = field(default_factory=lambda: defaultdict(list))
+    """By judge."""
+    figured: set[str] = field(default_factory=set)
+    """The judges that figures name."""
 
-    def tie_band(self, judge: str) -> float:
-        """Of a judge's name, or of a role; a name that the recipe has not is the judge's."""
-        return self.tie_bands.get(judge, self.tie_bands["judge"])
+    def tie_band(self, role: str, judge: str | None) -> float:
+        """A judge's; the role's where the recipe has not this name."""
+        return self.tie_bands.get((role, judge), self.tie_bands[role, None])
+
+    def judges(self) -> set[str]:
+        """Those whose verdicts there are, and all together where there are several."""
+        named = {one.judge for own in self.judged.values() for one in own} - {None}
+        return {name for name in named if name} | ({POOLED} if len(named) > 1 else set())
 
     def of(self, row: Metric, contestant: str) -> list[Judged]:
         """The verdicts that a figure is of."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.judging import devices, metrics
 from pipeline.rows.records import TEACHER, Joke, Metric
+from pipeline.vocabulary import POOLED
 
 ENDING = 3
 """Words of an answer's end that are compared."""
@@ -93,7 +94,9 @@ def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
     total = 0
     for row in rows:
         if row.contestant == author and row.vs is None and row.repeats is not None:
-            answers = row.n + (row.failed or 0)
+            answers = row.n
+            if row.judge != POOLED:  # whose row counts what each judge failed on
+                answers += row.failed or 0
             if row.schema_ not in ("metric/1", "metric/2"):
                 answers -= row.no_answer or 0
             repeated.append(row.repeats * answers)

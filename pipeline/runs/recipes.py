@@ -173,7 +173,9 @@ def _without(values: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values; an empty table is a value."""
+    """Dotted paths and values; an empty table is a value. Tables in a list have its places."""
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        value = {str(place): one for place, one in enumerate(value)}
     if not isinstance(value, dict) or not value:
         yield path, value
         return

@@ -17,6 +17,7 @@ from pipeline.execution.stage import Expected
 from pipeline.judging import best_of, choice, contestants, figures, offence, sets, tally, watching
 from pipeline.judging.verdict import Pair
 from pipeline.judging.verdict import lost as lose
+from pipeline.llm.identity import Identity
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Flag, Joke, LiteralText, SetVerdict, Verdict
@@ -87,6 +88,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 def run(context: Context) -> Iterator[Verdict]:
     settings = context.config.judge
     watching.check(context)  # what is missing is said before anything is paid for
+    for judge in settings.judges.values():
+        Identity(judge.endpoint)
     encode = _encoder(context)
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)

@@ -15,6 +15,7 @@ from pipeline.judging import card, choice, compared, labels, probes, tally, trus
 from pipeline.judging.probes import Tried
 from pipeline.judging.verdict import Pair
 from pipeline.llm.database import cache_path
+from pipeline.llm.identity import Identity
 from pipeline.llm.ledger import spent_on
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -48,7 +49,7 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     settings = _settings(config)
     pairs = settings.answers + len(card.CONTROLS) * settings.controls
     if config.agreement:
-        pairs += settings.people
+        pairs += 2 * settings.people  # where all of them are about the run's sentences
     asked = []
     for judge in config.judge.judges.values():
         asked.append(Expected(judge.endpoint, "judge", 2 * pairs, judge.max_tokens))
@@ -66,6 +67,8 @@ def requests(context: Context) -> list[Requests]:
 
 
 def run(context: Context) -> Iterator[Probe]:
+    for judge in context.config.judge.judges.values():
+        Identity(judge.endpoint)  # a key that is missing is said before anything is paid for
     judged_by_people = _judged_by_people(context)
     tried = _tried(context, judged_by_people)
     _write(context, tried, judged_by_people)
@@ -79,7 +82,7 @@ def run(context: Context) -> Iterator[Probe]:
                 probed.append(row)
                 yield row
             calls = [order.call for row in probed for order in row.orders if order.call]
-            spent = spent_on(cache_path(), calls)
+            spent = spent_on(cache_path(), list(dict.fromkeys(calls)))
             figures += card.figures(name, probed, judged_by_people, authors, spent)
     jsonl.write(context.folder / CARD, figures)
     context.files.append(context.folder / CARD)
@@ -100,15 +103,16 @@ def _aspect(config: Config) -> Aspect:
 def _judged_by_people(context: Context) -> list[Label]:
     if context.config.agreement is None:
         return []
-    return labels.load(context)[: _settings(context.config).people]
+    return labels.load(context, _settings(context.config).people)
 
 
 def _tried(context: Context, judged_by_people: Sequence[Label]) -> list[Tried]:
     """Everything that each judge is asked, once."""
     settings = _settings(context.config)
     jokes = [joke for joke in context.rows("teacher", Joke) if joke.index == 0]
-    inside = {literal.id for literal in context.literals(*context.config.evaluate.splits)}
-    tried = probes.answers(_answers(context), settings.answers)
+    pairs = _answers(context)
+    inside = {answer.literal_id for answer, _ in pairs}
+    tried = probes.answers(pairs, settings.answers)
     own = [joke for joke in jokes if joke.literal_id in inside]
     tried += probes.controls(own, settings.controls, _aspect(context.config))
     tried += probes.by_people(judged_by_people, labels.pairs(judged_by_people), jokes)

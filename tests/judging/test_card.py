@@ -68,6 +68,9 @@ def test_controls_by_hand():
     tried = [
         probe("same joke", 0, tie),
         probe("same joke", 1, one),
+        probe("same joke", 2, (1.0, 0.0)),  # it had to state one, which tells nothing
+        probe("people's joke", 0, tie),
+        probe("people's joke", 1, both),
         probe("bare sentence", 0, both),
         probe("bare sentence", 1, one),
         probe("bare sentence", 2, tie),
@@ -81,10 +84,12 @@ def test_controls_by_hand():
     assert (made["same joke"].value, made["same joke"].n) == (0.5, 2)
     bare = made["bare sentence"]
     assert (bare.value, bare.n, bare.failed) == (0.5, 3, 1)
-    assert made["so funny"].value == 2.5 / 4
+    assert made["so funny"].value == 3 / 4  # a flip gains nothing
+    assert made["teacher over people"].value == 0.75
     assert (made["another sentence"].value, made["another sentence"].n) == (None, 0)
-    assert (made["failures"].value, made["failures"].failed) == (0.1, 1)
-    assert (made["tokens"].value, made["cost"].value, made["cost"].currency) == (120, 0.003, "USD")
+    assert (made["failures"].value, made["failures"].failed) == (1 / 13, 1)
+    assert made["tokens"].value == 1200 / 13
+    assert (made["cost"].value, made["cost"].currency) == (0.03 / 13, "USD")
 
 
 def test_a_share_s_interval_is_no_point_where_all_pass():
@@ -123,18 +128,37 @@ def test_without_probabilities_the_lean_is_read_from_flips():
     seconds = [probe("answer", 12 + number, (0.0, 1.0)) for number in range(4)]
     agreed = [probe("answer", 16 + number, (1.0, 1.0)) for number in range(30)]
     bias, noise, n = card.leaning([*firsts, *seconds, *agreed])
-    assert bias.value == pytest.approx(math.log(3) / 2)
+    assert bias.value == pytest.approx(math.log(12.5 / 4.5) / 2)
     assert bias.low < bias.value < bias.high
     assert (noise.value, n) == (None, 16)
-    assert card.leaning(firsts)[0].value is None  # all flips to one side have no odds
+    always = card.leaning(firsts)[0]
+    assert always.low > 0
+    assert always.high is None  # as far as can be told, without end
+    assert card.leaning(agreed)[0].value is None
+
+
+def test_a_stated_tie_is_a_flip_to_neither_side():
+    ties = [probe("answer", number, (0.5, 0.0)) for number in range(50)]
+    ties += [probe("answer", 50 + number, (0.5, 1.0)) for number in range(50)]
+    firsts = [probe("answer", 100 + number, (1.0, 0.0)) for number in range(10)]
+    bias, _, n = card.leaning([*ties, *firsts])
+    assert n == 10
+    assert bias.low > 0
+
+
+def test_noise_that_all_but_one_lack_has_no_interval():
+    same = [probe("answer", number, (0.75, 0.75)) for number in range(11)]
+    noise = card.leaning([*same, probe("answer", 11, (0.9, 0.75))])[1]
+    assert noise.value > 0
+    assert noise.low is None
 
 
 def test_agreement_with_people_stands_beside_its_floors():
     labels = []
     tried = []
-    for number in range(20):
+    for number in range(100):
         row = probe("judged by people", number, (0.9, 0.9), a="long, longer", b="short")
-        says = "a" if number < 12 else "b"
+        says = "a" if number < 60 else "b"
         tried.append(row)
         labels.append(
             make(
@@ -154,6 +178,8 @@ def test_agreement_with_people_stands_beside_its_floors():
     said = " ".join(trust.lines(list(made.values())))
     assert "agrees with people in 60 %" in said
     assert "nothing shows that it finds funny what people do" in said
+    few = trust.lines(list(figures(tried[:5], labels[:5]).values()))
+    assert "was compared with people on 5 pairs alone" in " ".join(few)
 
 
 def test_all_verdicts_failed_of_a_control_or_of_everything():
@@ -162,7 +188,7 @@ def test_all_verdicts_failed_of_a_control_or_of_everything():
     assert made["flips"].value is None
     assert made["failures"].value == 1.0
     said = trust.table(list(made.values()))
-    assert "prefer a joke to the bare sentence: no verdict" in said
+    assert "prefer a joke to the bare sentence" not in said.partition("judge  ")[0]
     assert "gave no verdict that tells whether the order sways it" in said
 
 
@@ -187,6 +213,8 @@ def test_controls_are_made_of_jokes():
     assert len(list(probes.controls(jokes, 2, "overall"))) < len(made)
     alone = {tried.probe for tried in probes.controls(jokes[:1], 9, "consistency")}
     assert alone == {"same joke", "shuffled words", "so funny"}
+    of_humor = {tried.probe for tried in probes.controls(jokes, 9, "humor")}
+    assert "another sentence" not in of_humor
 
 
 def test_answers_go_by_turns_and_no_literal_twice_while_there_are_others():
@@ -241,7 +269,7 @@ def test_what_is_planted_in_the_stand_in_is_found_again(cli, run):
     assert made["noise"]["value"] == pytest.approx(planted, rel=0.2)
     assert made["another sentence"]["value"] > 0.5  # its sentences are much alike
     assert "standin-judge can be trusted to " in said
-    assert "It was not compared with people" in said
+    assert "It was compared with people on none" in said
     assert "judge-card: whole" in cli("verify", "--run", "v1")
     assert "shuffled words" in cli("show", "--run", "v1", "--stage", "judge-card", "--limit", "400")
     assert "complete, nothing to do" in cli("judge-card", "--run", "v1")
@@ -284,7 +312,7 @@ def test_a_panel_people_and_what_a_dry_run_says(cli, run, tmp_path):
         "judge_card.people=25",
     )
     said = cli("judge-card", "--run", "v1", "--dry-run", *more)
-    asked = 2 * (10 + 5 * 5 + 2 * 25)
+    asked = 2 * (10 + 5 * 5 + 2 * 25)  # each is about a sentence of the run
     assert f"would ask standin-judge at standin: up to {asked} times" in said
     assert f"would ask standin-critic at standin: up to {asked} times" in said
     cli("judge-card", "--run", "v1", *more)
@@ -331,6 +359,51 @@ def test_a_judge_that_answers_nothing(cli, run, monkeypatch):
     monkeypatch.setattr("pipeline.standin.respond", silent)
     said = cli("judge-card", "--run", "v1", code=4)
     assert "400 of 400 verdicts failed" in said
+
+
+def test_another_judge_is_tried_on_a_run_before_it_judges_one(cli, run):
+    cli(
+        "judge-card",
+        "--run",
+        "other",
+        "--from",
+        "v1",
+        "--set",
+        "judge.endpoint.model=standin-critic",
+    )
+    made = rows(run.parent / "other/judge-card/card.jsonl")
+    assert {row["judge"] for row in made} == {"standin-critic"}
+    assert (run.parent / "other/evaluate").is_symlink()
+    assert "another recipe" in cli("evaluate", "--run", "other", code=4)
+
+
+def test_the_report_says_who_judged_whoever_was_tried_since(cli, run):
+    cli("judge-card", "--run", "v1", "--set", "judge.endpoint.model=standin-critic")
+    cli("report", "--run", "v1")
+    assert (
+        "Judged by standin-judge in both presentation orders" in (run / "report.html").read_text()
+    )
+
+
+def test_labels_beyond_those_that_are_asked_about_are_not_read(cli, run, tmp_path):
+    label = {"literal": "Snow fell.", "a": "So it did.", "b": "Again?", "label": "b"}
+    path = tmp_path / "labels.jsonl"
+    path.write_text(
+        "".join(json.dumps(one) + "\n" for one in (label, label, {**label, "a": "No."}))
+    )
+    flags = ["--set", f"agreement.labels={path}", "--set", "judge_card.people=1"]
+    cli("judge-card", "--run", "v1", *flags)
+    assert "judge-card: whole" in cli("verify", "--run", "v1")
+
+
+def test_a_key_that_is_missing_is_said_before_anybody_is_asked(cli, run, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    panel = "judge.panel=[{endpoint={base_url='https://x.example/v1',model='m',api_key_env='NO_SUCH_KEY'}}]"
+    assert "NO_SUCH_KEY" in cli("judge-card", "--run", "v1", "--set", panel, code=3)
+    assert (
+        not (run / "judge-card/records.jsonl.partial").exists()
+        or not (run / "judge-card/records.jsonl.partial").read_bytes()
+    )
 
 
 def test_before_an_evaluation_there_is_no_card(cli, data):

@@ -96,6 +96,16 @@ def test_judges_that_say_one_thing_always_have_no_kappa():
     assert panel.agreements(always)["x"] == panel.Agreement(agree=1.0)
 
 
+def test_kappa_is_of_the_pairs_of_judges_that_have_one():
+    steady = ["a"] * 6
+    agreed = panel.agreements(
+        {"x": judged("x", steady), "y": judged("y", steady), "z": judged("z", ["a", "b"] * 3)}
+    )
+    assert agreed["pooled"].agree == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert agreed["pooled"].kappa == 0.0
+    assert agreed["z"].kappa == 0.0
+
+
 def test_one_judge_or_a_judge_that_failed_agrees_with_nobody():
     assert panel.agreements({"x": judged("x", ["a"])})["x"] == panel.Agreement()
     nothing = {"x": judged("x", ["a", "b"]), "y": judged("y", [None, None])}
@@ -135,7 +145,7 @@ def test_a_panel_is_verified_shown_and_reported(cli, data):
     assert "evaluate: whole" in cli("verify", "--run", "v1")
     said = cli("report", "--run", "v1")
     page = (made.folder / "report.html").read_text()
-    assert "Judged by standin-judge; standin-critic, which is also the critic (pooled)" in page
+    assert "Judged by standin-judge; standin-critic, which is also the critic; pooled" in page
     assert "The same by each judge of the panel" in page
     assert page.count("test: two judges agree on ") == 1
     assert "agrees with the others" not in page
@@ -146,6 +156,11 @@ def test_a_panel_is_verified_shown_and_reported(cli, data):
     assert "round-1" in cli("diff", "v1", "v2")
     lines = (made.folder / "evaluate/metrics.jsonl").read_text()
     path = made.folder / "evaluate/metrics.jsonl"
+    alone = [line for line in lines.splitlines(keepends=True) if "pooled" not in line]
+    path.write_text("".join(alone))
+    assert "but verdicts of ['pooled', 'standin-critic', 'standin-judge']" in cli(
+        "verify", "--run", "v1", code=5
+    )
     path.write_text(re.sub('"wtr":0[.][0-9]+', '"wtr":0.01', lines))
     said = cli("verify", "--run", "v1", code=5)
     assert said.count("wtr is not the mean of the verdicts' scores") == 9  # three by three

@@ -66,6 +66,6 @@ def test_judging_that_failed_in_part_is_told_in_the_last_line_and_in_status(
 
 def test_a_step_without_any_usable_logprob_says_so_once(cli, config, mute):  # noqa: F811
     mute(10**9, logprobs=False)
-    assert judged(cli, config).count("no answer had log-probabilities") == 1
+    assert judged(cli, config).count("had log-probabilities that could") == 1
     said = judged(cli, config, "--set", "critic.endpoint.logprobs=false", "--force")
     assert "log-probabilities" not in said

@@ -162,7 +162,7 @@ def test_a_panel_judges_and_every_judge_has_a_card(inside):
     flags = ["--run", "panel", "--from", "v1", "--set", panel, "--set", "judge.sets=4"]
     said = run("evaluate", *flags)
     judges = {"standin-judge", "standin-critic"}
-    assert "judged by standin-judge; standin-critic, which is also the critic (pooled)" in said
+    assert "judged by standin-judge; standin-critic, which is also the critic; pooled" in said
     assert "test: two judges agree on " in said
     folder = inside / "runs/panel/evaluate"
     for name in ("records", "sets"):
@@ -177,7 +177,7 @@ def test_a_panel_judges_and_every_judge_has_a_card(inside):
         if judge == "pooled":
             own = [single[split, name, one] for one in judges]
             pooled = single[split, name, judge]
-            assert pooled["sets"] == sum(row["sets"] for row in own)
+            assert pooled["sets"] == own[0]["sets"] == own[1]["sets"]
             assert pooled["set_rate"] == pytest.approx(sum(row["set_rate"] for row in own) / 2)
     run("judge-card", "--run", "panel", "--set", "judge_card.controls=6")
     card = rows(inside / "runs/panel/judge-card/card.jsonl")
