@@ -66,7 +66,7 @@ def run(context: Context) -> Iterator[Vote]:
     authors = {a.id: a.author for a, _ in pairs}
     told = figures.told(votes, authors, splits, verdicts)
     context.facts["people"] = told.facts()
-    print("\n".join(words.table(told)))
+    print("\n".join(words.lines(told)))
 
 
 def _vote(ballot: Ballot, texts: Texts) -> Vote:

@@ -6,18 +6,18 @@ from typing import Any
 from pipeline.voting.figures import Rate, Told
 
 
-def table(told: Told) -> list[str]:
+def lines(told: Told) -> list[str]:
     """Everything that votes come to, as a person reads it."""
-    lines = [
+    said = [
         "",
         by_voters(told.votes, told.voters),
         "",
         f"{'split':<11} {'aspect':<12} {'contestant':<13} {'people':>6}  {'95 % interval':<15} "
         f"{'n':>5} {'votes':>5}  {'judge':>6}  {'both':>6}  {'95 % interval':<15}",
     ]
-    lines += [_rate_line(rate) for rate in told.rates]
-    lines += ["", *_worth(told.rates), *in_words(told.facts()), *told.one_sided, ""]
-    return lines
+    said += [_rate_line(rate) for rate in told.rates]
+    said += ["", *_worth(told.rates), *in_words(told.facts()), *told.one_sided, ""]
+    return said
 
 
 def _rate_line(rate: Rate) -> str:

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
+from pipeline.rows.records import Order, Verdict
 from pipeline.rows.row import make
 from pipeline.rows.vote import Vote
 from pipeline.runs.hashes import file_hash
 from pipeline.runs.manifest import seal
-from pipeline.voting import agreement, figures
+from pipeline.voting import agreement, figures, words
 from pipeline.voting.box import Box
 from pipeline.voting.turns import Given, Question, Turn, common, following
 from tests.conftest import rows
@@ -211,6 +212,58 @@ def test_a_voter_who_always_says_left_is_named():
         votes.append(vote("ann", number, draw.choice("ab"), shown))
     (line,) = agreement.one_sided(votes)
     assert line.startswith("lefty said left 30 of 30 times")
+
+
+def verdict(number, p_a):
+    orders = []
+    for shown, p in zip(("ab", "ba"), p_a, strict=True):
+        answer = "a" if p > 0.5 else "b"
+        orders.append(
+            Order(shown=shown, p_a=p, answer=answer, reason=None, raw=None, call=None, error=None)
+        )
+    return make(
+        Verdict,
+        literal_id=f"l_{number}",
+        literal="Rain.",
+        role="judge",
+        aspect="overall",
+        a=f"sft_{number}",
+        b="j_t",
+        a_text="Rain, again.",
+        b_text="Rain!",
+        orders=orders,
+        p_a=sum(p_a) / 2,
+        outcome="a",
+        judge="x",
+    )
+
+
+def test_the_judge_stands_between_its_floors_and_its_ceiling():
+    votes = []
+    for number, (ann, bob) in enumerate(["aa", "ab", "bb", "aa"]):
+        votes += [vote("ann", number, ann), vote("bob", number, bob)]
+    votes.append(vote("ann", 4, "alike"))
+    verdicts = [verdict(0, (0.9, 0.9)), verdict(1, (0.9, 0.9)), verdict(2, (0.9, 0.1))]
+    found = agreement.agreement(votes, verdicts)
+    assert found.judge.value == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert found.n == 6  # on three pairs that the judge has judged
+    assert found.constant == 0.5
+    assert found.longer == 0.5
+    assert (found.voters.value, found.pairs_of_voters) == (3 / 4, 4)
+
+
+def test_a_judge_below_its_floors_is_named():
+    votes = [vote("ann", number, "b") for number in range(8)]
+    verdicts = [verdict(number, (0.9, 0.9)) for number in range(8)]
+    authors = {one.a: "sft" for one in votes}
+    told = figures.told(votes, authors, {one.literal_id: "test" for one in votes}, verdicts)
+    assert words.below_floor(told.facts()).startswith(
+        "The judge agrees with people's votes in 0 % (0 to 0), and no more than one side always"
+    )
+    right = [verdict(number, (0.1, 0.1)) for number in range(8)]
+    told = figures.told(votes, authors, {one.literal_id: "test" for one in votes}, right)
+    assert words.below_floor(told.facts()) is not None  # as good as saying b always
+    assert "one side always would in 100 %" in " ".join(words.lines(told))
 
 
 # --- the command, without its page
