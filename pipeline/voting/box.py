@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import project
+from pipeline.errors import DataError
 from pipeline.judging.verdict import Pair
 from pipeline.rows.vote import Said, Vote
 from pipeline.vocabulary import ASPECTS
@@ -75,9 +76,15 @@ class Box:
         self._asked = set(questions)
         self.literals = literals
         self.connection = sqlite3.connect(path(), timeout=30, isolation_level=None)
-        self.connection.execute("PRAGMA journal_mode=WAL")
-        self.connection.execute("PRAGMA synchronous=FULL")
-        self.connection.execute(TABLE)
+        try:
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=FULL")
+            self.connection.execute(TABLE)
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{path()}: {error}. It is left as it is. Restore it, or move it away: each run's "
+                "vote/records.jsonl has its votes, and humor-distill vote takes them in again."
+            ) from None
 
     def close(self) -> None:
         self.connection.close()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from pipeline import project
+from pipeline.errors import ConfigError
 from pipeline.voting.box import SIDES, Box
 
 PAGE = project.TEMPLATES / "vote.html"
@@ -199,7 +200,13 @@ async def _serve(page: Page, port: int, opened: Callable[[str], None]) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(runner, page.host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(
+                f"--host {page.host} --port {port}: {error.strerror}. Choose another; --port 0 "
+                "takes any that is free."
+            ) from None
         bound = runner.addresses[0][1]
         named = f"[{page.host}]" if ":" in page.host else page.host
         opened(f"http://{named}:{bound}/?token={page.token}")

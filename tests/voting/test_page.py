@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,6 +168,17 @@ async def votes(address: str, voter: str, until: float | None = None) -> int:
         except aiohttp.ClientError:  # it was killed
             pass
     return kept
+
+
+def test_a_port_that_is_taken_is_named(cli, data):
+    make_run("v1", 120)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = cli("vote", "--run", "v1", "--no-browser", "--port", port, code=3)
+    assert f"--port {port}: " in said
+    assert "--port 0 takes any that is free" in said
 
 
 def test_two_voters_at_once_and_twenty_kills_lose_no_vote(data):

@@ -378,6 +378,16 @@ def test_a_file_of_votes_that_was_edited_by_hand_is_refused(cli, voted, tmp_path
     assert "it was edited by hand" in said
 
 
+def test_a_box_that_is_none_is_left_as_it_is(cli, voted, tmp_path):
+    path = voted.parent.parent / "cache/votes.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    said = cli("vote", "--run", "v1", "--import", str(empty), code=5)
+    assert "file is not a database. It is left as it is" in said
+    assert path.read_bytes().startswith(b"this is no database")
+
+
 def test_before_anybody_has_voted(cli, data, tmp_path):
     make_run("v1", 120)
     said = cli("vote", "--run", "v1", "--export", str(tmp_path / "labels.jsonl"), code=4)
