@@ -67,10 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _asked(config: Config, pairs: Sequence[Pair], args: argparse.Namespace) -> list[Question]:
-    """The questions: a sample of the pairs on the first split that is evaluated, by contestant.
-
-    Two texts that are the same are no question.
-    """
+    """The questions: a sample of the pairs on the first split that is evaluated, by contestant."""
     from pipeline.runs.literals import literals
 
     split = config.evaluate.splits[0]
@@ -82,10 +79,7 @@ def _asked(config: Config, pairs: Sequence[Pair], args: argparse.Namespace) -> l
             raise ConfigError(
                 f"--contestants {name}: there are {', '.join(known)}.{meant(name, known)}"
             )
-    chosen = []
-    for a, b in pairs:
-        if a.literal_id in inside and a.author in wanted and a.text != b.text:
-            chosen.append((a, b))
+    chosen = [pair for pair in pairs if pair[0].literal_id in inside and pair[0].author in wanted]
     questions = []
     for tried in probes.answers(chosen, args.pairs):
         a, b = tried.pair

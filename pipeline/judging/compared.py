@@ -9,15 +9,17 @@ from pipeline.rows.records import Joke, Verdict
 def pairs(
     answers: Iterable[Joke], teacher: Iterable[Joke], verdicts: Iterable[Verdict]
 ) -> list[Pair]:
-    """A contestant's answer and the teacher's joke, each pair once, without empty answers.
+    """A contestant's answer and the teacher's joke, each pair once, where there is a choice.
 
-    The untrained student's are there only where nobody else is.
+    There is none where the answer is empty, or the very joke. The untrained student's are there
+    only where nobody else is.
     """
     told = {joke.id: joke for joke in answers if joke.text}
     jokes = {joke.id: joke for joke in teacher}
     by_ids: dict[tuple[str, str], Pair] = {}
     for verdict in verdicts:
-        if verdict.a in told and verdict.b in jokes:
-            by_ids[verdict.a, verdict.b] = told[verdict.a], jokes[verdict.b]
+        pair = told.get(verdict.a), jokes.get(verdict.b)
+        if pair[0] and pair[1] and pair[0].text != pair[1].text:
+            by_ids[verdict.a, verdict.b] = pair[0], pair[1]
     trained = [pair for pair in by_ids.values() if pair[0].author != "base"]
     return trained or list(by_ids.values())
