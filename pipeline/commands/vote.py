@@ -4,7 +4,7 @@ import argparse
 import json
 import webbrowser
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline import SPOKEN_STAGE
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     box = Box(run.name, every_question(pairs), literals)
     kept = run.folder / str(VOTE) / RECORDS
     if kept.is_file():  # of a run that was copied here without the box
-        box.add(jsonl.load(kept, Vote))
+        box.add(_on(pairs, jsonl.load(kept, Vote)))
     if args.export:
         _export(run, box, pairs, args.export, args.aspect[0])
         return
@@ -128,19 +128,15 @@ def _export(run: Run, box: Box, pairs: Sequence[Pair], path: Path, aspect: Aspec
 
 def _import(box: Box, pairs: Sequence[Pair], path: Path) -> None:
     """Votes made elsewhere, on answers that this run has."""
-    texts = {(a.id, b.id): (a.literal, a.text, b.text) for a, b in pairs}
-    votes = []
-    other = 0
-    for vote in jsonl.load(path, Vote):
+    every = jsonl.load(path, Vote)
+    for vote in every:
         if vote.id != true_id(vote):
             raise DataError(
                 f"{path}: {vote.id} is not the id that its content gives: it was edited by hand. "
                 "Take the file as it was written."
             )
-        if texts.get((vote.a, vote.b)) == (vote.literal, vote.a_text, vote.b_text):
-            votes.append(vote)
-        else:
-            other += 1
+    votes = _on(pairs, every)
+    other = len(every) - len(votes)
     if other and not votes:
         raise DataError(
             f"{path}: none of its {other} votes is on an answer of this run: they were given on "
@@ -149,3 +145,14 @@ def _import(box: Box, pairs: Sequence[Pair], path: Path) -> None:
     added = box.add(votes)
     print(f"{path}: {added} votes added, {len(votes) - added} here already", end="")
     print(f"; {other} on answers that this run has not" if other else "")
+
+
+def _on(pairs: Sequence[Pair], votes: Iterable[Vote]) -> list[Vote]:
+    """The votes that are on these answers, word for word."""
+    known = {(a.id, b.id): (a.literal_id, a.literal, a.text, b.text) for a, b in pairs}
+    own = []
+    for vote in votes:
+        words = (vote.literal_id, vote.literal, vote.a_text, vote.b_text)
+        if known.get((vote.a, vote.b)) == words:
+            own.append(vote)
+    return own

@@ -1,11 +1,15 @@
 """What a person said of two answers."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from pipeline.rows.row import Row
 from pipeline.vocabulary import Aspect
 
 Said = Literal["a", "b", "alike", "skip"]
+LONGEST = 3_600_000
+"""Milliseconds that are recorded of one vote."""
 
 
 class Vote(Row):
@@ -29,7 +33,7 @@ class Vote(Row):
     voter: str
     again: bool
     """Whether the voter had been asked before, with the sides the other way round."""
-    ms: int
-    """Milliseconds that the voter took."""
+    ms: Annotated[int, Field(ge=0, le=LONGEST)]
+    """Milliseconds that the voter took, or LONGEST."""
     at: str
     """When, as UTC."""

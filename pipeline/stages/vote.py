@@ -18,7 +18,6 @@ from pipeline.runs.files import ANSWERS
 from pipeline.runs.step import Step
 from pipeline.voting import figures, words
 from pipeline.voting.box import Ballot, Box, every_question
-from pipeline.voting.page import Texts
 
 VERSION = 1
 
@@ -44,16 +43,16 @@ def run(context: Context) -> Iterator[Vote]:
     verdicts = context.rows("evaluate", Verdict)
     answers = jsonl.read(folder / ANSWERS, Joke)
     pairs = compared.pairs(answers, context.rows("teacher", Joke), verdicts)
-    by_ids = {(a.id, b.id): Texts(a.literal, a.text, b.text) for a, b in pairs}
+    by_ids = {(a.id, b.id): (a, b) for a, b in pairs}
     box = Box(context.run.name, every_question(pairs), {a.id: a.literal_id for a, _ in pairs})
     votes = []
     for ballot in box.ballots():
-        texts = by_ids.get((ballot.question.a, ballot.question.b))
-        if texts is None:
+        pair = by_ids.get((ballot.question.a, ballot.question.b))
+        if pair is None:
             literal = ballot.literal_id
             context.drop(literal, literal, "vote on an answer of before", ballot.voter)
             continue
-        vote = _vote(ballot, texts)
+        vote = _vote(ballot, *pair)
         votes.append(vote)
         yield vote
     box.close()
@@ -69,14 +68,14 @@ def run(context: Context) -> Iterator[Vote]:
     print("\n".join(words.lines(told)))
 
 
-def _vote(ballot: Ballot, texts: Texts) -> Vote:
+def _vote(ballot: Ballot, a: Joke, b: Joke) -> Vote:
     return make(
         Vote,
-        literal_id=ballot.literal_id,
-        literal=texts.literal,
+        literal_id=a.literal_id,
+        literal=a.literal,
         **ballot.question._asdict(),
-        a_text=texts.a,
-        b_text=texts.b,
+        a_text=a.text,
+        b_text=b.text,
         shown=ballot.shown,
         answer=ballot.answer,
         offensive=ballot.offensive,

@@ -20,14 +20,13 @@ from aiohttp import web
 
 from pipeline import project
 from pipeline.errors import ConfigError
+from pipeline.rows.vote import LONGEST
 from pipeline.voting.box import SIDES, Box
 
 PAGE = project.TEMPLATES / "vote.html"
 """What is in no other page: sentences and answers come as data, and are put into it as text."""
 LARGEST = 4096
 """Bytes of a request's body."""
-LONGEST = 3_600_000
-"""Milliseconds that are recorded of one vote."""
 NAME = re.compile(r"[\w][\w .@-]{0,39}")
 """A voter's name."""
 ASKED = {

@@ -388,6 +388,20 @@ def test_a_box_that_is_none_is_left_as_it_is(cli, voted, tmp_path):
     assert path.read_bytes().startswith(b"this is no database")
 
 
+def test_a_copied_run_s_votes_on_other_sentences_count_nowhere(cli, voted, tmp_path):
+    make_step(cli, tmp_path)
+    (voted.parent.parent / "cache/votes.sqlite").unlink()
+    path = voted / "vote/records.jsonl"
+    text = path.read_text()
+    first = rows(path)[0]
+    path.write_text(text.replace(first["literal_id"], "l_000000000000"))
+    make_step(cli, tmp_path)
+    assert 0 < len(rows(path)) < text.count("\n")
+    path.write_text(text.replace('"ms":500', f'"ms":{10**30}', 1))
+    empty = tmp_path / "none.jsonl"
+    assert "ms" in cli("vote", "--run", "v1", "--import", str(empty), code=5)
+
+
 def test_before_anybody_has_voted(cli, data, tmp_path):
     make_run("v1", 120)
     said = cli("vote", "--run", "v1", "--export", str(tmp_path / "labels.jsonl"), code=4)
