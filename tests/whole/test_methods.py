@@ -146,7 +146,7 @@ def test_an_objective_trains_on_rows_of_its_own(inside, student, name):
             greedy,
         ]
         sets = rows(inside / f"runs/{made}/evaluate/sets.jsonl")
-        assert {row["schema"] for row in sets} == {"set_verdict/1"}
+        assert {row["schema"] for row in sets} == {"set_verdict/2"}
         assert {len(row["literal_ids"]) for row in sets} == {3}
         judged = [row for row in sets if (row["contestant"], row["split"]) == ("round-1", "test")]
         assert single["round-1"]["sets"] == sum(row["outcome"] != "failed" for row in judged)
