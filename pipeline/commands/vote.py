@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import os
+import shutil
+import threading
 import webbrowser
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,11 +22,13 @@ from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import true_id
 from pipeline.rows.vote import Vote
 from pipeline.runs.files import ANSWERS, RECORDS
+from pipeline.runs.hashes import file_hash
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
 from pipeline.voting import agreement, page
 from pipeline.voting.box import Box, every_question
+from pipeline.voting.box import path as box_path
 from pipeline.voting.turns import Question
 from pipeline.writing import write_text
 
@@ -49,8 +54,11 @@ def run(args: argparse.Namespace) -> None:
     )
     literals = {a.id: a.literal_id for a, _ in pairs}
     box = Box(run.name, every_question(pairs), literals)
-    kept = run.folder / str(VOTE) / RECORDS
-    if kept.is_file():  # of a run that was copied here without the box
+    made = run.manifest(VOTE)
+    if made and not box.of_run():  # of a run that was copied here without the box
+        kept = run.folder / str(VOTE) / RECORDS
+        if file_hash(kept) != made["sha256"]:
+            raise DataError(f"{kept} is not what its stage wrote: restore it, or remove {VOTE}/.")
         box.add(_on(pairs, jsonl.load(kept, Vote)))
     if args.export:
         _export(run, box, pairs, args.export, args.aspect[0])
@@ -60,10 +68,13 @@ def run(args: argparse.Namespace) -> None:
     else:
         asked = _asked(config, pairs, args)
         _serve(Box(run.name, asked, literals), pairs, args)
+    folder = run.folder / str(VOTE)
     if not box.ballots():
-        raise StageError(f"vote: nobody has voted on run {run.name} yet, so nothing is written.")
+        if folder.is_dir() and not folder.is_symlink():  # all votes were taken back
+            shutil.rmtree(folder)
+        raise StageError(f"vote: there is no vote on run {run.name}, so nothing is written.")
     box.close()
-    execute(run, VOTE, config, force=run.manifest(VOTE) is not None)
+    execute(run, VOTE, config, force=folder.exists())
 
 
 def _asked(config: Config, pairs: Sequence[Pair], args: argparse.Namespace) -> list[Question]:
@@ -95,29 +106,39 @@ def _serve(box: Box, pairs: Sequence[Pair], args: argparse.Namespace) -> None:
     def opened(address: str) -> None:
         print(f"{len(box.questions)} questions: {address}")
         print("Ctrl-C here ends the vote; every vote is kept at once.", flush=True)
-        if not args.no_browser:
-            webbrowser.open(address)
+        if not args.no_browser:  # in a thread, as some browsers run in the terminal until closed
+            threading.Thread(target=_open, args=[address, leading], daemon=True).start()
 
-    page.serve(box, texts, args.host, args.port, opened)
-    box.close()
+    leading = box_path().with_name(f"vote-{os.getpid()}.html")
+    try:
+        page.serve(box, texts, args.host, args.port, opened)
+    finally:
+        leading.unlink(missing_ok=True)
+        box.close()
+
+
+def _open(address: str, leading: Path) -> None:
+    """Open the page by a file that nobody else can read, as all can read a program's arguments."""
+    leading.touch(mode=0o600)
+    leading.write_text(f'<meta http-equiv="refresh" content="0;url={address}">', "utf-8")
+    webbrowser.open(leading.as_uri())
 
 
 def _export(run: Run, box: Box, pairs: Sequence[Pair], path: Path, aspect: Aspect) -> None:
     """The pairs on which most voters prefer one side, as agreement.labels reads them."""
-    texts = {(a.id, b.id): (a, b) for a, b in pairs}
-    answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    texts = {(a.id, b.id): (a.literal, a.text, b.text) for a, b in pairs}
+    answers: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for ballot in box.ballots():
         pair = ballot.question.a, ballot.question.b
         counts = ballot.answer != "skip" and not ballot.again
         if counts and ballot.question.aspect == aspect and pair in texts:
-            answers[pair][ballot.answer] += 1
+            answers[texts[pair]][ballot.answer] += 1
     lines = []
-    for pair, tally in answers.items():
-        a, b = texts[pair]
+    for (literal, a, b), tally in answers.items():
         if tally["a"] != tally["b"] and tally["alike"] < tally.total() / 2:
             label = "a" if tally["a"] > tally["b"] else "b"
             said = {f"said_{name}": tally[name] for name in agreement.ANSWERS}
-            row = {"literal": a.literal, "a": a.text, "b": b.text, "label": label, **said}
+            row = {"literal": literal, "a": a, "b": b, "label": label, **said}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     if not lines:
         raise StageError(f"vote: no pair of run {run.name} has a side that most voters prefer.")

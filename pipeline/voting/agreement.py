@@ -30,23 +30,24 @@ class Agreement(NamedTuple):
     n: int
     """Votes that prefer a side, on pairs that the judge has judged."""
     constant: float | None
-    """What one side always would agree."""
+    """What one side always, the teacher's or the student's, would agree."""
     longer: float | None
     """What the longer answer always would."""
+    over: Estimate
+    """The judge less the better of the two, paired."""
     voters: Estimate
     """How often two voters who prefer a side prefer the same: the ceiling."""
     pairs_of_voters: int
 
 
 def agreement(votes: Sequence[Vote], verdicts: Sequence[Verdict]) -> Agreement:
-    """Of the judge with each vote that prefers a side, with percentile bootstrap over literals."""
+    """Of the judge with each vote that prefers a side; intervals are bootstrap over literals."""
     said: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.outcome != "failed":
             said[verdict.aspect, verdict.a, verdict.b].append(verdict)
+    judged = []
     agrees = []
-    longer = []
-    sides: Counter[str] = Counter()
     by_pair: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for vote in counted(votes):
         if vote.answer == "alike":
@@ -55,21 +56,31 @@ def agreement(votes: Sequence[Vote], verdicts: Sequence[Verdict]) -> Agreement:
         by_pair[pair][vote.answer] += 1
         own = [metrics.agrees(order, vote.answer) for one in said[pair] for order in one.orders]
         if own:
-            sides[vote.answer] += 1
-            agrees.append((vote.literal_id, sum(own) / len(own)))
-            lengths = len(vote.a_text) - len(vote.b_text)
-            longer.append(0.5 if not lengths else float((lengths > 0) == (vote.answer == "a")))
-    values = list(metrics.by_literal(agrees).values())
+            judged.append(vote)
+            agrees.append(sum(own) / len(own))
     same, pairs = _same_side(by_pair.values())
-    constant = max(sides.values()) / sides.total() if sides else None
+    floors = {"longer": [_longer(vote) for vote in judged]}
+    for side in ("a", "b"):
+        floors[side] = [float(vote.answer == side) for vote in judged]
+    means = {name: metrics.mean(values) for name, values in floors.items()}
+    literals = [vote.literal_id for vote in judged]
+    best = max(floors, key=lambda name: means[name] or 0.0)
+    over = [own - floor for own, floor in zip(agrees, floors[best], strict=True)]
     return Agreement(
-        Estimate(metrics.mean(values), *metrics.interval(values)),
-        sides.total(),
-        constant,
-        metrics.mean(longer),
+        Estimate(metrics.mean(agrees), *metrics.clustered(agrees, literals)),
+        len(judged),
+        max(means["a"] or 0.0, means["b"] or 0.0) if judged else None,
+        means["longer"],
+        Estimate(metrics.mean(over), *metrics.clustered(over, literals)),
         same,
         pairs,
     )
+
+
+def _longer(vote: Vote) -> float:
+    """Whether a vote prefers the longer answer; a half where they are as long."""
+    more = len(vote.a_text) - len(vote.b_text)
+    return 0.5 if not more else float((more > 0) == (vote.answer == "a"))
 
 
 def _same_side(counts: Iterable[Counter[str]]) -> tuple[Estimate, int]:

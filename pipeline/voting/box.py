@@ -71,6 +71,7 @@ class Box:
     def __init__(self, run: str, questions: Sequence[Question], literals: dict[str, str]) -> None:
         """`literals` are literal ids by the ids of answers."""
         path().parent.mkdir(parents=True, exist_ok=True)
+        path().touch(mode=0o600)
         self.run = run
         self.questions = questions
         self._asked = set(questions)
@@ -169,7 +170,7 @@ class Box:
     def progress(self, voter: str) -> tuple[int, int]:
         """How many of the questions the voter has answered, and how many there are."""
         met = {given.question for given in self._given(voter) if not given.again}
-        return len(met & self._asked), len(self.questions)
+        return len(met), len(self.questions)
 
     def ballots(self) -> list[Ballot]:
         """Every vote on the run's questions, and those that were given in the run, oldest first."""
@@ -198,14 +199,21 @@ class Box:
         return found
 
     def add(self, votes: Iterable[Vote]) -> int:
-        """Votes made elsewhere; how many were not here yet."""
+        """Votes made elsewhere; how many were not here yet.
+
+        A question that is open before the voter is answered by it; an answer that is here stays.
+        """
         added = 0
         with self._whole() as sql:
             for vote in votes:
                 added += sql.execute(
-                    "INSERT OR IGNORE INTO showings (id, aspect, a, b, voter, again, shown, run, "
+                    "INSERT INTO showings (id, aspect, a, b, voter, again, shown, run, "
                     "literal_id, answer, offensive, ms, at, place) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (aspect, a, b, voter, again) DO UPDATE SET "
+                    "shown = excluded.shown, answer = excluded.answer, ms = excluded.ms, "
+                    "offensive = excluded.offensive, at = excluded.at, place = excluded.place "
+                    "WHERE answer IS NULL",
                     [
                         vote.id,
                         vote.aspect,
@@ -225,13 +233,20 @@ class Box:
                 ).rowcount
         return added
 
+    def of_run(self) -> bool:
+        """Whether anything of this run's is here, be it what was taken back."""
+        row = self.connection.execute("SELECT 1 FROM showings WHERE run = ? LIMIT 1", [self.run])
+        return row.fetchone() is not None
+
     def _given(self, voter: str) -> list[Given]:
+        """The voter's answers to these questions, in whatever run."""
         rows = self.connection.execute(
             "SELECT aspect, a, b, again, answer FROM showings "
             "WHERE voter = ? AND answer IS NOT NULL ORDER BY place, rowid",
             [voter],
         )
-        return [Given(Question(*row[:3]), bool(row[3]), row[4] == "skip") for row in rows]
+        given = [Given(Question(*row[:3]), bool(row[3]), row[4] == "skip") for row in rows]
+        return [answer for answer in given if answer.question in self._asked]
 
     def _votes(self) -> Counter[Question]:
         rows = self.connection.execute(

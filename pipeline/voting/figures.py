@@ -128,6 +128,7 @@ class Told(NamedTuple):
                 "n": self.agreement.n,
                 "constant": self.agreement.constant,
                 "longer": self.agreement.longer,
+                **self.agreement.over.fields("over", "over_"),
                 **self.agreement.voters.fields("voters", "voters_"),
                 "pairs_of_voters": self.agreement.pairs_of_voters,
             },
@@ -145,7 +146,7 @@ def told(
     return Told(
         rates(votes, authors, splits, of_judge(verdicts, authors, splits)),
         len(counted(votes)),
-        len({vote.voter for vote in votes}),
+        len({vote.voter for vote in counted(votes)}),
         sum(vote.offensive for vote in votes),
         alpha(votes),
         same,

@@ -13,6 +13,7 @@ import json
 import re
 import secrets
 import signal
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from pipeline import project
 from pipeline.errors import ConfigError
+from pipeline.rows.row import writable
 from pipeline.rows.vote import LONGEST
 from pipeline.voting.box import SIDES, Box
 
@@ -27,8 +29,10 @@ PAGE = project.TEMPLATES / "vote.html"
 """What is in no other page: sentences and answers come as data, and are put into it as text."""
 LARGEST = 4096
 """Bytes of a request's body."""
-NAME = re.compile(r"[\w][\w .@-]{0,39}")
-"""A voter's name."""
+LONGEST_NAME = 40
+"""Characters of a voter's name."""
+ENDING = 2.0
+"""Seconds that a request under way has when the vote ends."""
 ASKED = {
     "overall": "Which one is more humorous and human-like, while staying true to the sentence?",
     "humor": "Which one is more humorous? Look only at the humor.",
@@ -84,7 +88,7 @@ class Page:
         if request.method == "POST" and origin != f"http://{request.host}":
             return False
         given = request.query.get("token") or request.headers.get("X-Token") or ""
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
 
     async def _shown(self, request: web.Request) -> web.Response:
         text, policy = html()
@@ -102,7 +106,9 @@ class Page:
         said = given.get("answer")
         showing = given.get("id")
         ms = given.get("ms")
-        if said not in (*SIDES, "alike", "skip") or not isinstance(showing, str):
+        if said not in (*SIDES, "alike", "skip"):
+            raise web.HTTPBadRequest(text="not a vote")
+        if not isinstance(showing, str) or not writable(showing):
             raise web.HTTPBadRequest(text="not a vote")
         if not isinstance(ms, int) or isinstance(ms, bool):
             raise web.HTTPBadRequest(text="not a vote")
@@ -136,7 +142,7 @@ class Page:
 async def _read(request: web.Request) -> dict[str, Any]:
     """The JSON object of a body."""
     try:
-        given = json.loads(await request.text())
+        given = json.loads(await request.read())
     except (ValueError, RecursionError):
         raise web.HTTPBadRequest(text="not JSON") from None
     if not isinstance(given, dict):
@@ -146,9 +152,11 @@ async def _read(request: web.Request) -> dict[str, Any]:
 
 def _voter(given: dict[str, Any]) -> str:
     name = given.get("voter")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise web.HTTPBadRequest(text="a voter's name has 1 to 40 letters, digits, or . @ - _")
-    return name
+    if isinstance(name, str):
+        name = unicodedata.normalize("NFC", name).strip()
+        if 0 < len(name) <= LONGEST_NAME and name.isprintable():
+            return name
+    raise web.HTTPBadRequest(text=f"a voter's name has 1 to {LONGEST_NAME} characters")
 
 
 def _is_here(asked: str, host: str) -> bool:
@@ -195,7 +203,7 @@ async def _serve(page: Page, port: int, opened: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         loop.add_signal_handler(getattr(signal, name), ended.set)
-    runner = web.AppRunner(page.application(), access_log=None)
+    runner = web.AppRunner(page.application(), access_log=None, shutdown_timeout=ENDING)
     await runner.setup()
     try:
         site = web.TCPSite(runner, page.host, port)

@@ -30,7 +30,9 @@ class Powered(NamedTuple):
 
 
 def rate(people: Mapping[str, float], judge: Mapping[str, float]) -> Powered | None:
-    """Of credits by literal; None where too few have people's votes, or no other a verdict.
+    """Of credits by literal.
+
+    None where too few have people's votes, all say the same, or no other has a verdict.
 
     With Y people's credit and f the judge's on the n sentences that both have, and f' the judge's
     on N others, the estimate is mean(Y - l f) + l mean(f'), and its variance
@@ -57,6 +59,8 @@ def rate(people: Mapping[str, float], judge: Mapping[str, float]) -> Powered | N
     value = float(rest.mean() + weight * there.mean())
     variance = float(rest.var(ddof=1)) / n + weight**2 * spread / number
     alone = float(said.var(ddof=1)) / n
+    if variance == 0:  # all say the same, and no interval is told
+        return None
     half = float(t.ppf(LEVEL, n - 1)) * variance**0.5
-    worth = 0.0 if variance == 0 else max(0.0, n * (alone / variance - 1))
+    worth = max(0.0, n * (alone / variance - 1))
     return Powered(value, max(0.0, value - half), min(1.0, value + half), weight, worth, n, number)

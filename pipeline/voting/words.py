@@ -5,6 +5,9 @@ from typing import Any
 
 from pipeline.voting.figures import Rate, Told
 
+FEWEST = 50
+"""Votes that prefer a side from which a judge is said to be no better than its floors."""
+
 
 def lines(told: Told) -> list[str]:
     """Everything that votes come to, as a person reads it."""
@@ -78,14 +81,15 @@ def in_words(facts: Mapping[str, Any]) -> list[str]:
 
 
 def below_floor(facts: Mapping[str, Any]) -> str | None:
-    """A warning where the judge agrees with people no more than what needs no judge."""
+    """A warning where the judge cannot be told from what needs no judge, or is worse."""
     judge = facts["judge"]
-    floor = max(judge["constant"] or 0.0, judge["longer"] or 0.0)
-    if judge["agreement"] is None or judge["agreement"] > floor:
+    if judge["n"] < FEWEST or judge["over_low"] > 0:
         return None
+    floor = max(judge["constant"], judge["longer"])
+    how = "is worse than" if judge["over_high"] < 0 else "cannot be told from"
     return (
-        f"The judge agrees with people's votes in {_percent(judge)}, and no more than one side "
-        f"always, or the longer answer, would ({100 * floor:.0f} %): its rates are not people's."
+        f"The judge agrees with people's votes in {_percent(judge)}, and {how} one side always, or "
+        f"the longer answer ({100 * floor:.0f} %): its rates need not be people's."
     )
 
 

@@ -93,11 +93,12 @@ def test_the_page_itself_needs_the_token_and_runs_its_own_script_alone(asked):
         b"oops",
         b"[" * 4000,
         [],
-        {"voter": "<b>"},
-        {"voter": ""},
+        {"voter": "a\nb"},
+        {"voter": " "},
         {"voter": "x" * 41},
         {"voter": "ann", "answer": "up", "id": "x", "ms": 1},
         {"voter": "ann", "answer": "left", "id": 5, "ms": 1},
+        {"voter": "ann", "answer": "left", "id": "\ud800", "ms": 1},
         {"voter": "ann", "answer": "left", "id": "x", "ms": "1"},
         {"voter": "ann", "answer": "left", "id": "x", "ms": True},
     ],
@@ -105,6 +106,21 @@ def test_the_page_itself_needs_the_token_and_runs_its_own_script_alone(asked):
 def test_what_is_no_vote_is_refused(asked, body):
     ((status, _, _),) = asked(("POST", "/vote", body, {}))
     assert status == 400
+
+
+@pytest.mark.parametrize("name", ["हिन्दी", "O'Brien", "Ann (mobile)", "<b>"])
+def test_any_printable_name_is_one(asked, name):
+    ((status, _, _),) = asked(("POST", "/next", {"voter": name}, {}))
+    assert status == 200
+
+
+def test_odd_encodings_are_no_faults_of_ours(asked):
+    odd = asked(
+        ("POST", "/next", {"voter": "ann"}, {"Content-Type": "application/json; charset=foo"}),
+        ("POST", "/next", b"\xff\xfe\xff", {}),
+        ("POST", "/next", {"voter": "ann"}, {"X-Token": "\udcff"}),
+    )
+    assert [status for status, _, _ in odd] == [200, 400, 403]
 
 
 def test_bodies_are_bounded(asked):
@@ -206,11 +222,10 @@ def test_two_voters_at_once_and_twenty_kills_lose_no_vote(data):
 
 
 @needs_chromium
-def test_fifty_votes_by_keys_in_a_browser(data, tmp_path):
+def test_fifty_votes_by_keys_in_a_browser(data, tmp_path, monkeypatch):
     """With an undo, a reload, a phone's width and the dark; and what a model wrote stays text."""
+    monkeypatch.setattr("tests.synthetic.ENDINGS", (NASTY, f"{NASTY} twice", "long " * 300))
     folder = make_run("v1", 1500)
-    answers = folder / "evaluate/answers.jsonl"
-    answers.write_text(answers.read_text().replace("broke again", json.dumps(NASTY)[1:-1]))
     voting = Voting("--pairs", "60")
     changed = "JSON.stringify([part('count').textContent, part('said').textContent, showing])"
     keys = ("ArrowLeft", "ArrowRight", "=", "ArrowRight", "s")

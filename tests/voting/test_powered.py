@@ -41,6 +41,10 @@ def test_a_judge_that_says_the_contrary_is_worth_nothing():
     assert (found.weight, found.worth, found.value) == (0.0, 0.0, 0.5)
 
 
+def test_votes_that_all_say_the_same_tell_no_interval():
+    assert powered.rate(credits([1] * 12), credits([1] * 30)) is None
+
+
 @pytest.mark.parametrize(
     ("people", "judge"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 
@@ -249,21 +250,52 @@ def test_the_judge_stands_between_its_floors_and_its_ceiling():
     assert found.n == 6  # on three pairs that the judge has judged
     assert found.constant == 0.5
     assert found.longer == 0.5
+    assert found.over.value == pytest.approx(found.judge.value - 0.5)
     assert (found.voters.value, found.pairs_of_voters) == (3 / 4, 4)
 
 
 def test_a_judge_below_its_floors_is_named():
-    votes = [vote("ann", number, "b") for number in range(8)]
-    verdicts = [verdict(number, (0.9, 0.9)) for number in range(8)]
+    votes = [vote("ann", number, "ab"[number % 2]) for number in range(80)]
     authors = {one.a: "sft" for one in votes}
-    told = figures.told(votes, authors, {one.literal_id: "test" for one in votes}, verdicts)
-    assert words.below_floor(told.facts()).startswith(
-        "The judge agrees with people's votes in 0 % (0 to 0), and no more than one side always"
-    )
-    right = [verdict(number, (0.1, 0.1)) for number in range(8)]
-    told = figures.told(votes, authors, {one.literal_id: "test" for one in votes}, right)
-    assert words.below_floor(told.facts()) is not None  # as good as saying b always
-    assert "one side always would in 100 %" in " ".join(words.lines(told))
+    splits = {one.literal_id: "test" for one in votes}
+
+    def warned(p_a):
+        verdicts = [verdict(number, p_a(number)) for number in range(80)]
+        return words.below_floor(figures.told(votes, authors, splits, verdicts).facts())
+
+    contrary = warned(lambda number: ((0.1, 0.1), (0.9, 0.9))[number % 2])
+    assert "in 0 % (0 to 0), and is worse than one side always" in contrary
+    assert "cannot be told from one side always" in warned(lambda number: (0.9, 0.9))
+    assert warned(lambda number: ((0.9, 0.9), (0.1, 0.1))[number % 2]) is None
+    few = figures.told(votes[:1], authors, splits, [verdict(0, (0.1, 0.1))])
+    assert words.below_floor(few.facts()) is None
+
+
+def test_a_voter_who_voted_on_other_questions_goes_on(box):
+    for _ in range(40):
+        box.answer("ann", box.next("ann").id, "left", offensive=False, ms=1)
+    fewer = Box("v2", QUESTIONS[100:160], {one.a: "l" for one in QUESTIONS[100:160]})
+    shown = []
+    while showing := fewer.next("ann"):
+        assert fewer.next("ann") == showing
+        shown.append(showing.question)
+        assert fewer.answer("ann", showing.id, "left", offensive=False, ms=1)
+    assert set(shown) <= set(QUESTIONS[100:160])
+    assert fewer.progress("ann") == (60, 60)
+    fewer.close()
+
+
+def test_an_import_answers_what_is_open_and_changes_no_answer(box):
+    showing = box.next("ann")
+    of_open = make_vote(showing.question, "alike")
+    assert box.add([of_open]) == 1
+    assert [ballot.answer for ballot in box.ballots()] == ["alike"]
+    assert box.add([make_vote(showing.question, "a")]) == 0
+    assert [ballot.answer for ballot in box.ballots()] == ["alike"]
+
+
+def make_vote(question, answer):
+    return vote("ann", 0, answer).model_copy(update={"a": question.a, "b": question.b})
 
 
 # --- the command, without its page
@@ -326,8 +358,7 @@ def test_votes_go_out_as_labels_and_come_in_elsewhere(cli, voted, tmp_path):
     votes = tmp_path / "votes.jsonl"
     votes.write_bytes((voted / "vote/records.jsonl").read_bytes())
     (voted.parent.parent / "cache/votes.sqlite").unlink()
-    (voted / "vote/records.jsonl").unlink()
-    (voted / "vote/manifest.json").unlink()
+    shutil.rmtree(voted / "vote")
     said = cli("vote", "--run", "v1", "--import", str(votes))
     assert f"{len(rows(votes))} votes added, 0 here already" in said
     assert len(rows(voted / "vote/records.jsonl")) == len(rows(votes))
@@ -394,12 +425,54 @@ def test_a_copied_run_s_votes_on_other_sentences_count_nowhere(cli, voted, tmp_p
     path = voted / "vote/records.jsonl"
     text = path.read_text()
     first = rows(path)[0]
-    path.write_text(text.replace(first["literal_id"], "l_000000000000"))
-    make_step(cli, tmp_path)
-    assert 0 < len(rows(path)) < text.count("\n")
-    path.write_text(text.replace('"ms":500', f'"ms":{10**30}', 1))
     empty = tmp_path / "none.jsonl"
-    assert "ms" in cli("vote", "--run", "v1", "--import", str(empty), code=5)
+    path.write_text(text.replace(first["literal_id"], "l_000000000000"))
+    said = cli("vote", "--run", "v1", "--import", str(empty), code=5)
+    assert "vote/records.jsonl is not what its stage wrote" in said
+    shutil.copy(path, tmp_path / "votes.jsonl")
+    shutil.rmtree(voted / "vote")
+    cli("vote", "--run", "v1", "--import", str(tmp_path / "votes.jsonl"))
+    assert 0 < len(rows(path)) < text.count("\n")
+    huge = tmp_path / "huge.jsonl"
+    huge.write_text(text.replace('"ms":500', f'"ms":{10**30}', 1))
+    assert "ms" in cli("vote", "--run", "v1", "--import", str(huge), code=5)
+
+
+def test_answers_whose_ids_are_forged_are_refused(cli, voted, tmp_path):
+    path = voted / "evaluate/answers.jsonl"
+    path.write_text(path.read_text().replace("broke again", "is EVIL"))
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    said = cli("vote", "--run", "v1", "--import", str(empty), code=5)
+    assert "the run was edited" in said
+
+
+def test_votes_that_were_taken_back_stay_so(cli, data, tmp_path):
+    folder = make_run("v1", 600)
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    answers = {row["id"]: row for row in rows(folder / "evaluate/answers.jsonl")}
+    verdicts = [
+        row
+        for row in rows(folder / "evaluate/records.jsonl")
+        if answers[row["a"]]["author"] == "sft"
+    ]
+    questions = [Question("overall", row["a"], row["b"]) for row in verdicts]
+    box = Box("v1", questions, {row["a"]: row["literal_id"] for row in verdicts})
+    for _ in range(2):
+        box.answer("ann", box.next("ann").id, "left", offensive=False, ms=1)
+    cli("vote", "--run", "v1", "--import", str(empty))
+    assert len(rows(folder / "vote/records.jsonl")) == 2
+    assert box.undo("ann")
+    assert box.undo("ann")
+    assert "there is no vote on run v1" in cli(
+        "vote", "--run", "v1", "--import", str(empty), code=4
+    )
+    assert not (folder / "vote").exists()
+    assert "there is no vote on run v1" in cli(
+        "vote", "--run", "v1", "--import", str(empty), code=4
+    )
+    box.close()
 
 
 def test_before_anybody_has_voted(cli, data, tmp_path):
@@ -408,7 +481,7 @@ def test_before_anybody_has_voted(cli, data, tmp_path):
     assert "no pair of run v1 has a side that most voters prefer" in said
     empty = tmp_path / "none.jsonl"
     empty.write_text("")
-    assert "nobody has voted on run v1" in cli(
+    assert "there is no vote on run v1" in cli(
         "vote", "--run", "v1", "--import", str(empty), code=4
     )
 
