@@ -15,7 +15,6 @@ from pipeline import ROUND_STAGES, SPOKEN_STAGE, STAGES
 from pipeline.console import WIDTH, Console, clean
 from pipeline.errors import ConfigError, StageError
 from pipeline.reading import lookup
-from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.life import Files, Life
 from pipeline.runs.files import ANSWERS, DROPPED, RECORDS
 from pipeline.runs.run import Run, existing
@@ -95,7 +94,7 @@ def _filter(args: argparse.Namespace, folder: Path) -> Callable[[dict[str, Any]]
     """Whether a row is what --outcome, --author and --dropped ask for."""
     answers = lookup.Source("", folder / ANSWERS)
     if folder.name in (SPOKEN_STAGE, "judge-card"):  # on what evaluate's contestants answered
-        answers = lookup.Source("", folder.parent / EVALUATE.stage / ANSWERS)
+        answers = lookup.Source("", folder.parent / "evaluate" / ANSWERS)
     author_of: dict[str, str] = {}
     if args.author and answers.path.exists():
         author_of = {row["id"]: row["author"] for row in answers.rows()}
