@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from pipeline import ROUND_STAGES, SPOKEN_STAGE, STAGES, __version__
+from pipeline.commands import import_flags
 from pipeline.commands.parser import Parser
-from pipeline.vocabulary import ASPECTS, OUTCOMES, SHARES, SPLITS
+from pipeline.vocabulary import ASPECTS, OUTCOMES
 
 STAGE_HELP = {
     "teacher": "the teacher writes jokes for every literal",
@@ -43,7 +44,7 @@ def parser() -> Parser:
         (_report, "report", "one HTML page that says how the run went"),
         (_try, "try", "type a sentence, and see every student's answer"),
         (_export, "export", "a student to keep, or the run's rows as a data set"),
-        (_import, "import", "bring your own sentences"),
+        (import_flags.add, "import", "bring your own sentences"),
         (_tables, "tables", "the paper's tables from finished runs, beside the paper's numbers"),
     ):
         add(commands.add_parser(name, help=text, description=text))
@@ -259,69 +260,4 @@ def _tables(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)"
-    )
-
-
-def _import(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "source", help="a .jsonl, .csv, .tsv or .txt file, or a data set's folder or Hub id"
-    )
-    command.add_argument(
-        "--out", type=Path, required=True, help="the JSONL file to write; name it in literals.files"
-    )
-    command.add_argument(
-        "--field", default="text", help="the column that holds the sentence (default: text)"
-    )
-    _import_splits(command)
-    _import_limits(command)
-    command.add_argument(
-        "--source-name", help="what to record as the rows' source (default: the file's name)"
-    )
-    command.add_argument(
-        "--licence",
-        default="unknown",
-        help="what to record as the rows' licence (default: unknown)",
-    )
-
-
-def _import_splits(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--split-field", help="the column that names each row's split; see --split-map"
-    )
-    command.add_argument("--split", choices=SPLITS, help="put every row into this split")
-    command.add_argument(
-        "--split-shares",
-        default="",
-        metavar="SPLIT=SHARE,...",
-        help=f"deal rows out by their content, e.g. {SHARES}: rows that are added at the end move "
-        "none, and near-duplicates go together",
-    )
-    command.add_argument(
-        "--split-map",
-        default="",
-        metavar="THEIRS=OURS,...",
-        help="what their split names mean, e.g. valid=validation",
-    )
-    command.add_argument(
-        "--hub-config",
-        metavar="NAME",
-        help="which configuration of a data set to read, where it has several",
-    )
-    command.add_argument(
-        "--hub-split", metavar="NAME", help="which split of a data set to read (default: train)"
-    )
-
-
-def _import_limits(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--limit",
-        default="",
-        metavar="SPLIT=N,...",
-        help="keep at most N rows of a split, e.g. train=2000,test=500",
-    )
-    command.add_argument(
-        "--min-words", type=int, default=3, help="shorter sentences are dropped (default: 3)"
-    )
-    command.add_argument(
-        "--max-words", type=int, default=40, help="longer sentences are dropped (default: 40)"
     )

@@ -4,8 +4,6 @@ It needs no network, and everything a model wrote is escaped.
 """
 
 import argparse
-import base64
-import hashlib
 import importlib.metadata
 import json
 from collections import defaultdict
@@ -15,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import project
+from pipeline import policy, project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
 from pipeline.judging import effects, panel
@@ -74,19 +72,10 @@ def page(values: dict[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     text = TEMPLATE.read_text("utf-8")
-    hashes = {name: _hash(_between(text, name)) for name in ("style", "script")}
+    hashes = {name: policy.hash_of(text, name) for name in ("style", "script")}
     return environment.from_string(text).render(
         **values, hashes=hashes, num=number, percent=percent
     )
-
-
-def _between(text: str, tag: str) -> str:
-    return text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-
-
-def _hash(text: str) -> str:
-    """What a content security policy calls an inline part that may be used."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _values(run: Run, against: Run | None) -> dict[str, Any]:

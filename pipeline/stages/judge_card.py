@@ -78,11 +78,12 @@ def run(context: Context) -> Iterator[Probe]:
     with Progress(str(context.step), 2 * len(tried) * len(judges), "calls") as progress:
         for name in judges:
             probed = []
+            calls: dict[str, None] = {}  # in order, and that of the same joke twice once
             for row in _probed(context, progress, name, tried):
                 probed.append(row)
+                calls |= {order.call: None for order in row.orders if order.call}
                 yield row
-            calls = [order.call for row in probed for order in row.orders if order.call]
-            spent = spent_on(cache_path(), list(dict.fromkeys(calls)))
+            spent = spent_on(cache_path(), list(calls))
             figures += card.figures(name, probed, judged_by_people, authors, spent)
     jsonl.write(context.folder / CARD, figures)
     context.files.append(context.folder / CARD)

@@ -5,8 +5,6 @@ of the address that was printed, and a Host that no other site's name can stand 
 """
 
 import asyncio
-import base64
-import hashlib
 import hmac
 import ipaddress
 import json
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from pipeline import project
+from pipeline import policy, project
 from pipeline.errors import ConfigError
 from pipeline.rows.row import writable
 from pipeline.rows.vote import LONGEST
@@ -91,9 +89,9 @@ class Page:
         return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
 
     async def _shown(self, request: web.Request) -> web.Response:
-        text, policy = html()
+        text, allowed = html()
         response = web.Response(text=text, content_type="text/html")
-        response.headers["Content-Security-Policy"] = policy
+        response.headers["Content-Security-Policy"] = allowed
         return response
 
     async def _next(self, request: web.Request) -> web.Response:
@@ -174,16 +172,12 @@ def _is_here(asked: str, host: str) -> bool:
 def html() -> tuple[str, str]:
     """The page, and the policy that lets its own script and style run and nothing else."""
     text = PAGE.read_text("utf-8")
-    hashes = {}
-    for tag in ("script", "style"):
-        inside = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-        digest = hashlib.sha256(inside.encode()).digest()
-        hashes[tag] = f"'sha256-{base64.b64encode(digest).decode()}'"
-    policy = (
-        f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    allowed = (
+        f"default-src 'none'; script-src '{policy.hash_of(text, 'script')}'; style-src "
+        f"'{policy.hash_of(text, 'style')}'; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     )
-    return text, policy
+    return text, allowed
 
 
 def serve(

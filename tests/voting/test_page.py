@@ -205,7 +205,7 @@ def test_two_voters_at_once_and_twenty_kills_lose_no_vote(data):
 
         async def both(voting=voting, number=number):
             asyncio.get_running_loop().call_later(
-                0.02 + 0.01 * number, os.kill, voting.process.pid, signal.SIGKILL
+                0.05 + 0.02 * number, os.kill, voting.process.pid, signal.SIGKILL
             )
             return await asyncio.gather(
                 votes(voting.address, "ann", 5.0), votes(voting.address, "bob", 5.0)
@@ -215,7 +215,7 @@ def test_two_voters_at_once_and_twenty_kills_lose_no_vote(data):
         voting.process.communicate(timeout=60)
     said = Voting("--pairs", "500").end()
     kept = rows(folder / "vote/records.jsonl")
-    assert confirmed > 5  # however slow the machine
+    assert confirmed > 20
     assert confirmed <= len(kept) <= confirmed + 40  # a vote may be kept and not confirmed
     assert "by 2 voters" in said
     assert "said left" in said
