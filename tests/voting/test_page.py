@@ -205,13 +205,14 @@ def test_two_voters_at_once_and_twenty_kills_lose_no_vote(data):
 
         async def both(voting=voting, number=number):
             asyncio.get_running_loop().call_later(
-                0.05 + 0.02 * number, os.kill, voting.process.pid, signal.SIGKILL
+                0.03 + 0.01 * number, os.kill, voting.process.pid, signal.SIGKILL
             )
             return await asyncio.gather(
                 votes(voting.address, "ann", 5.0), votes(voting.address, "bob", 5.0)
             )
 
         confirmed += sum(asyncio.run(both()))
+        voting.process.kill()  # where both had voted on everything before their time
         voting.process.communicate(timeout=60)
     said = Voting("--pairs", "500").end()
     kept = rows(folder / "vote/records.jsonl")
