@@ -10,6 +10,7 @@ Every step is resumable, and the table has what there is.
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import queue
@@ -30,6 +31,7 @@ from pipeline.runs.files import ANSWERS, RECORDS
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from tests import ROOT
+from tests.bench.variety import devices_of
 
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
 CONFIG, PORT, JOKES = ROOT / "tests/bench/logits.toml", 18417, 3
@@ -47,10 +49,10 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "KETCHUP, K = 8": ("llmr", {"llmr.k_step": 8}),
 }
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
-CHOICES = {"ft": (3e-4, 1e-3), "gkd": (3e-4, 1e-3), "llmr": (1e-4, 3e-4)}
 RATES = dict.fromkeys(METHODS, 3e-4)
-"""Learning rates: of CHOICES the best by the teacher's likelihood on the validation sentences
-(--choose); JS and TVD have GKD's."""
+CHOICES = {"learning rate": (1e-4, 3e-4), "entropy": (0.0, 0.1, 1.0)}
+"""What --choose tries, by the fresh rate and the teacher's likelihood on the validation
+sentences; an entropy only of methods that have a policy."""
 SAMPLED = Generation(temperature=1.0, top_p=1.0)
 TEACHER = "logits-teacher"
 
@@ -182,7 +184,9 @@ def serve(folder: Path) -> object:
     return server
 
 
-def train(method: str, seed: int, rate: float, name: str, *stages: str) -> None:
+def train(method: str, seed: int, rate: float, name: str, *stages: str, **more: object) -> None:
+    """The stages of a run that goes on by a method from the student of this seed; `more`: settings
+    with __ for a dot."""
     objective, settings = METHODS[method]
     keys = {key.replace(".", "__"): value for key, value in settings.items()}
     trainer = {
@@ -202,6 +206,7 @@ def train(method: str, seed: int, rate: float, name: str, *stages: str) -> None:
             CONFIG,
             **paths(),
             **keys,
+            **more,
             rounds=one,
             seed=seed,
         )
@@ -272,25 +277,26 @@ def bleu(answers: dict[str, str]) -> float:
     return sacrebleu.corpus_bleu(list(answers.values()), references).score
 
 
+def evaluated(run: str, who: str) -> tuple[dict[str, str], list[Verdict]]:
+    """A contestant's answers by literal, and the verdicts on them."""
+    folder = project.data() / f"runs/{run}/evaluate"
+    jokes = [joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == who]
+    ids = {joke.id for joke in jokes}
+    verdicts = [verdict for verdict in jsonl.load(folder / RECORDS, Verdict) if verdict.a in ids]
+    return {joke.literal_id: joke.text for joke in jokes}, verdicts
+
+
 def row(name: str, who: str, folders: list[Path], runs: list[str], teacher: object) -> str:
     """One line of the table, over as many runs as there are seeds."""
-    answers, judged = [], []
-    for folder in (project.data() / f"runs/{run}/evaluate" for run in runs):
-        jokes = [joke for joke in jsonl.load(folder / ANSWERS, Joke) if joke.author == who]
-        answers.append({joke.literal_id: joke.text for joke in jokes})
-        ids = {joke.id for joke in jokes}
-        scores = {
-            v.literal_id: metrics.score(v)
-            for v in jsonl.load(folder / RECORDS, Verdict)
-            if v.a in ids
-        }
-        judged.append({literal: score for literal, score in scores.items() if score is not None})
+    answers, judged = zip(*(evaluated(run, who) for run in runs), strict=True)
     cells = [
         pooled([likelihood(folder, "test", teacher) for folder in folders], "{:.3f}"),
         pooled([rouge(given) for given in answers], "{:.1f}", 100),
         spread([bleu(given) for given in answers], "{:.1f}"),
         spread([metrics.distinct(list(given.values()), 2) for given in answers], "{:.3f}"),
-        pooled(judged, "{:.1f}", 100),
+        pooled([metrics.credits(verdicts) for verdicts in judged], "{:.1f}", 100),
+        pooled([metrics.fresh_credits(verdicts) for verdicts in judged], "{:.1f}", 100),
+        devices_of([Run(run) for run in runs], who),
     ]
     return f"| {name} | " + " | ".join(cells) + f" | {len(runs)} |"
 
@@ -311,11 +317,14 @@ def table(seeds: int) -> str:
     teacher, _ = model_of(weights(TEACHER, "sft"))
     lines = [
         "| method | teacher's log-likelihood, per token | ROUGE-1 | BLEU | distinct-2 | WTR | "
-        "seeds |",
-        "|---|---|---|---|---|---|---|",
+        "fresh rate | devices | most common | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     own = likelihood(weights(TEACHER, "sft"), "test", teacher)
-    lines.append(f"| the teacher itself | {pooled([own], '{:.3f}')} | - | - | - | - | 1 |")
+    devices = devices_of([Run(run_name(next(iter(METHODS)), 0))], "teacher")
+    lines.append(
+        f"| the teacher itself | {pooled([own], '{:.3f}')} | - | - | - | - | - | {devices} | 1 |"
+    )
     for method in METHODS:
         runs = [
             name
@@ -339,14 +348,24 @@ def run_name(method: str, seed: int) -> str:
 
 
 def choose(methods: list[str]) -> None:
-    """The teacher's likelihood on the validation sentences for each learning rate."""
+    """What each choice gives on the validation sentences: a line of a table each."""
     teacher, _ = model_of(weights(TEACHER, "sft"))
+    print("| method | learning rate | entropy | WTR | fresh rate | teacher's log-likelihood |")
+    print("|---|---|---|---|---|---|", flush=True)
     for method in methods:
-        for rate in CHOICES[METHODS[method][0]]:
-            name = f"{run_name(method, 0)}-{rate}"
-            train(method, 0, rate, name, "dpo")
-            found = likelihood(weights(name, "round-1/dpo"), "validation", teacher)
-            print(f"{method}, learning rate {rate}: {mean(found.values()):.4f}", flush=True)
+        policy = METHODS[method][0] == "llmr"
+        entropies = CHOICES["entropy"] if policy else [0.0]
+        for rate, entropy in itertools.product(CHOICES["learning rate"], entropies):
+            name = f"{run_name(method, 0)}-{rate}-{entropy}"
+            more = {"llmr__entropy": entropy} if policy else {}
+            more |= {"evaluate__splits": '["validation"]'}
+            train(method, 0, rate, name, "dpo", "evaluate", **more)
+            _, verdicts = evaluated(name, "round-1")
+            rates = [metrics.credits(verdicts), metrics.fresh_credits(verdicts)]
+            cells = [f"{100 * mean(credits.values()):.1f}" for credits in rates]
+            logps = likelihood(weights(name, "round-1/dpo"), "validation", teacher)
+            cells.append(f"{mean(logps.values()):.3f}")
+            print(f"| {method} | {rate} | {entropy} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -358,7 +377,9 @@ def main() -> None:
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
     )
     parser.add_argument(
-        "--choose", action="store_true", help="try the learning rates on the validation sentences"
+        "--choose",
+        action="store_true",
+        help="try learning rates and entropies on the validation sentences",
     )
     args = parser.parse_args()
     if not (SHARED / "data/literals").is_dir():

@@ -92,7 +92,7 @@ def methods(seeds: int) -> str:
         runs = [Run(f"{names[tuple(settings)]}-{seed}") for seed in range(seeds)]
         lines.append(f"| {label} | {_line(runs, contestant)} |")
     runs = [Run(f"variety-0-{seed}") for seed in range(seeds)]
-    lines.append(f"| the teacher | - | - | - | - | {_devices(runs, 'teacher')} | {seeds} |")
+    lines.append(f"| the teacher | - | - | - | - | {devices_of(runs, 'teacher')} | {seeds} |")
     return "\n".join(lines)
 
 
@@ -108,7 +108,7 @@ def _line(runs: list[Run], contestant: str) -> str:
     cells.append("-" if contestant == "sft" else paired)
     shares = [row.set_rate for row in _rows(runs, contestant)]
     cells.append(f"{100 * sum(shares) / len(shares):.1f}")
-    return " | ".join([*cells, _devices(runs, contestant), str(len(runs))])
+    return " | ".join([*cells, devices_of(runs, contestant), str(len(runs))])
 
 
 def _gain(run: Run, own: list[Verdict]) -> dict[str, float]:
@@ -118,7 +118,7 @@ def _gain(run: Run, own: list[Verdict]) -> dict[str, float]:
     return {literal: fresh[literal] - sft[literal] for literal in fresh.keys() & sft.keys()}
 
 
-def _devices(runs: list[Run], contestant: str) -> str:
+def devices_of(runs: list[Run], contestant: str) -> str:
     rows = _rows(runs, contestant)
     numbers = [row.effective for row in rows]
     share = sum(row.device_share for row in rows) / len(rows)
