@@ -3,17 +3,19 @@
 The large one is teacher and critic.
 """
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 ROUND_STAGES = ("sample", "critic", "dpo")
 """These belong to a round and may repeat."""
-OPTIONAL_STAGES = ("retriever", "judge-card", "agreement")
+OPTIONAL_STAGES = ("reward-model", "retriever", "judge-card", "agreement")
 """These are there if their section is configured."""
+FIRST_STAGES = ("reward-model", "teacher")
+"""These come before any student."""
 LAST_STAGES = ("retriever", "evaluate", "judge-card", "agreement")
 """These come after all rounds."""
 SPOKEN_STAGE = "vote"
 """People make it, whenever they like."""
-STAGES = ("teacher", "sft", *ROUND_STAGES, *LAST_STAGES)
+STAGES = (*FIRST_STAGES, "sft", *ROUND_STAGES, *LAST_STAGES)
 """In the paper's order."""
 
 

@@ -16,6 +16,8 @@ Outcome = Literal["a", "b", "tie", "inconsistent", "failed"]
 """What the two presentations of a pair say together."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+TAUGHT = "reward-model"
+"""The model of [reward_model], where a verdict or a figure names who judged."""
 POOLED = "pooled"
 """All judges of a panel together, where a figure names its judge."""
 

@@ -9,6 +9,7 @@ from pipeline.commands.parser import Parser
 from pipeline.vocabulary import ASPECTS, OUTCOMES
 
 STAGE_HELP = {
+    "reward-model": "pairs that people judged teach a model what is funny",
     "teacher": "the teacher writes jokes for every literal",
     "sft": "the student imitates them",
     "sample": "the round's student writes its own",

@@ -123,6 +123,7 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         },
         "prompts": prompts(complete),
         **_comparison(run, against),
+        "by_people": worth.by_people(complete),
         **worth.card(run, complete),
         **worth.people(run),
         "version": importlib.metadata.version("humor-distill"),

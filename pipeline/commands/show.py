@@ -27,6 +27,7 @@ COLUMNS = {
     "ranking/": ("id", "candidates"),
     "prompt/": ("id", "prompt"),
     "retrieval/": ("id", "literal", "jokes"),
+    "comparison/": ("id", "literal", "chosen", "rejected"),
     "vote/": ("id", "voter", "aspect", "answer", "a_text", "b_text"),
     "drop/": ("dropped", "reason", "text"),
 }

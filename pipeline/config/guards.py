@@ -29,6 +29,8 @@ class Guards(Section):
     def whoever_flags_is_there(self) -> "Guards":
         if (self.offence == "endpoint") != (self.moderator is not None):
             raise ValueError('offence = "endpoint" and [guards.moderator] go together')
+        if self.moderator and self.moderator.method != "choice":
+            raise ValueError('the moderator is asked: moderator.method = "choice"')
         if "known" in self.keep_out and self.known_jokes is None:
             raise ValueError('keep_out = ["known"] needs known_jokes, a file of known jokes')
         if "offence" in self.keep_out and self.offence is None:

@@ -5,37 +5,80 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.endpoint import Endpoint
+from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
 from pipeline.config.section import Positive, Section
-from pipeline.vocabulary import POOLED, Aspect
+from pipeline.vocabulary import POOLED, TAUGHT, Aspect
+
+Method = Literal["choice", "cloze", "reward_model"]
 
 
 class Judging(Section):
     """Who compares two jokes, and how."""
 
-    endpoint: Endpoint
+    endpoint: Endpoint | None = None
+    """Who is asked; reward_model asks nobody, and does without."""
+    method: Method = "choice"
+    """choice asks which of two attempts is better; cloze compares the perplexities of
+    prompts/cloze.j2 with each; reward_model compares what the model of [reward_model] makes of
+    each, which people's own verdicts taught."""
     tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    """A tie is a probability within this of 0.5 in both orders."""
+    """A tie is a probability within this of 0.5 in both orders. Where it is not given, it is 0 for
+    cloze, whose probabilities are all near 0.5."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy."""
     max_tokens: Positive = 256
     """Reason and answer together."""
 
+    @property
+    def server(self) -> Endpoint:
+        """The endpoint of a method that asks."""
+        if self.endpoint is None:
+            raise ValueError(f'method = "{self.method}" has no endpoint')
+        return self.endpoint
+
+    @property
+    def name(self) -> str:
+        """Its model's."""
+        return self.endpoint.model if self.endpoint else TAUGHT
+
+    @model_validator(mode="before")
+    @classmethod
+    def by_method(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("method") == "cloze":
+            return {"tie_band": 0.0, **given}
+        if given.get("method") == "reward_model":
+            return {**given, "endpoint": None}
+        return given
+
+    @model_validator(mode="after")
+    def somebody_judges(self) -> "Judging":
+        if self.method == "reward_model":
+            return self
+        if self.endpoint is None:
+            raise ValueError(f'method = "{self.method}" needs an endpoint: whom it asks')
+        if self.method == "cloze":
+            if self.endpoint.mode == "batch":
+                raise ValueError('method = "cloze" needs mode = "live"')
+            if self.endpoint.base_url == STANDIN:
+                raise ValueError(
+                    f'the stand-in has no cloze: set endpoint.base_url = "{LOCAL}" and a model'
+                )
+        elif self.endpoint.base_url == LOCAL:
+            raise ValueError(f'endpoint.base_url = "{LOCAL}" goes with method = "cloze" alone')
+        return self
+
     def _asked(self) -> dict[str, Any]:
         """What decides its answers."""
         left_out = dict.fromkeys(Endpoint.in_no_recipe, True)
         return self.model_dump(
-            include={"temperature", "max_tokens", "endpoint"}, exclude={"endpoint": left_out}
+            include={"method", "temperature", "max_tokens", "endpoint"},
+            exclude={"endpoint": left_out},
         )
 
 
 class Critic(Judging):
-    tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    """A tie is a probability within this of 0.5 in both orders. Where it is not given, it is 0 for
-    cloze, whose probabilities are all near 0.5."""
-    method: Literal["choice", "cloze"] = "choice"
-    """choice asks which attempt is better; cloze compares the perplexities of prompts/cloze.j2 with
-    each."""
     aspect: Aspect = "overall"
     """What the choice is about, each with words of its own in prompts/critic.j2: overall (the last
     there), humor or consistency."""
@@ -50,19 +93,6 @@ class Critic(Judging):
     """swiss: of all pairs, how many."""
     ngram: Positive = 1
     """n of the n-gram edit distance."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def cloze_has_no_band(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("method") == "cloze":
-            return {"tie_band": 0.0, **given}
-        return given
-
-    @model_validator(mode="after")
-    def cloze_is_live(self) -> "Critic":
-        if self.method == "cloze" and self.endpoint.mode == "batch":
-            raise ValueError('critic.method = "cloze" needs mode = "live"')
-        return self
 
 
 class Judge(Judging):
@@ -83,18 +113,32 @@ class Judge(Judging):
     def judges(self) -> dict[str, Judging]:
         """Every judge by its name: its model, with a number from the second of that name on."""
         every = [self, *self.panel]
-        return dict(zip(named([judge.endpoint.model for judge in every]), every, strict=True))
+        return dict(zip(named([judge.name for judge in every]), every, strict=True))
 
     @model_validator(mode="after")
     def no_judge_twice(self) -> "Judge":
         asked = [self._asked()]
         for judge in self.panel:
             if judge._asked() in asked:
+                where = f" at {judge.endpoint.base_url}" if judge.endpoint else ""
                 raise ValueError(
-                    f"panel: {judge.endpoint.model} at {judge.endpoint.base_url} would give the "
-                    "same answers a second time: name another model, or leave it out"
+                    f"panel: {judge.name}{where} would give the same answers a second time: name "
+                    "another model, or leave it out"
                 )
             asked.append(judge._asked())
+        return self
+
+    @model_validator(mode="after")
+    def each_can_be_asked(self) -> "Judge":
+        for judge in (self, *self.panel):
+            if judge.method == "choice":
+                continue
+            if self.sets:
+                raise ValueError(f'sets: method = "{judge.method}" knows no sets of answers')
+            if len(self.aspects) > 1:
+                raise ValueError(
+                    f'aspects: method = "{judge.method}" says the same of each; name one'
+                )
         return self
 
     @field_validator("aspects")
@@ -119,5 +163,6 @@ def named(models: Sequence[str]) -> list[str]:
 def recorded_judges(recipe: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name and the section of every judge that a recipe has recorded, as `Judge.judges`."""
     judge = recipe.get("judge") or {}
-    every = [judge, *(judge.get("panel") or [])] if judge.get("endpoint") else []
-    yield from zip(named([one["endpoint"]["model"] for one in every]), every, strict=True)
+    every = [judge, *(judge.get("panel") or [])] if judge else []
+    models = [(one.get("endpoint") or {"model": TAUGHT})["model"] for one in every]
+    yield from zip(named(models), every, strict=True)

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
+from pipeline.config.endpoint import LOCAL, Endpoint
 from pipeline.config.guards import Guards
 from pipeline.config.judging import Critic, Judge
 from pipeline.config.retriever import Retriever
+from pipeline.config.reward_model import RewardModel
 from pipeline.config.rounds import (
     TRL_LOSSES,
     Dpo,
@@ -116,6 +117,8 @@ class Config(Section):
     """Absent: the critic is not compared with people, nor is the judge on its card."""
     judge_card: JudgeCard | None = None
     """Absent: `all` makes no card; `humor-distill judge-card` makes one all the same."""
+    reward_model: RewardModel | None = None
+    """Absent: no method = "reward_model"."""
     guards: Guards = Guards()
     runtime: Runtime = Runtime()
 
@@ -130,24 +133,23 @@ class Config(Section):
 
     @model_validator(mode="after")
     def local_models_are_for_cloze(self) -> "Config":
-        cloze = self.critic.method == "cloze"
-        if cloze and self.critic.endpoint.base_url == STANDIN:
-            raise ValueError(
-                f'the stand-in has no cloze: set critic.endpoint.base_url = "{LOCAL}" and a model'
-            )
-        endpoints = [
+        for name, endpoint in (
             ("teacher", self.teacher.endpoint),
             ("sample", self.sample.endpoint),
-            ("critic", self.critic.endpoint),
-            ("judge", self.judge.endpoint),
-            *(("judge.panel", member.endpoint) for member in self.judge.panel),
-        ]
-        for name, endpoint in endpoints:
-            if endpoint is None or endpoint.base_url != LOCAL:
-                continue
-            if name != "critic" or not cloze:
+        ):
+            if endpoint and endpoint.base_url == LOCAL:
                 raise ValueError(
-                    f'{name}.endpoint.base_url = "{LOCAL}" goes with critic.method = "cloze" alone'
+                    f'{name}.endpoint.base_url = "{LOCAL}" goes with method = "cloze" alone'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def people_can_be_followed(self) -> "Config":
+        for name, section in (("critic", self.critic), *self.judge.judges.items()):
+            if section.method == "reward_model" and self.reward_model is None:
+                raise ValueError(
+                    f'{name}: method = "reward_model" needs [reward_model] labels = a file of '
+                    "pairs that people judged"
                 )
         return self
 
@@ -221,10 +223,11 @@ class Config(Section):
     def judges_in_words(self, shown: Callable[[str], str]) -> str:
         """The same, with what is shown of a name."""
         judges = []
+        roles = (("teacher", self.teacher.endpoint.model), ("critic", self.critic.name))
         for name, judge in self.judge.judges.items():
             also = []
-            for role, section in (("teacher", self.teacher), ("critic", self.critic)):
-                if section.endpoint.model == judge.endpoint.model:
+            for role, model in roles:
+                if model == judge.name:
                     also.append(f"the {role}")
             is_also = f", which is also {' and '.join(also)}" if also else ""
             judges.append(shown(name) + is_also)

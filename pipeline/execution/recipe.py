@@ -72,14 +72,19 @@ def _identify(recipe: Recipe, config: Config, step: Step) -> None:
             raise DataError(f"{project.path(known)}: no such file (guards.known_jokes).")
         path = project.path(known)
         recipe["guards"] |= {"known_jokes": path.name, "sha256": file_hash(path)}
-    if "agreement" in recipe:
-        labels = project.path(recipe["agreement"]["labels"])
+    for name in ("agreement", "reward_model"):
+        if name not in recipe:
+            continue
+        labels = project.path(recipe[name]["labels"])
         if not labels.is_file():
             raise DataError(
-                f"{labels}: no such file (agreement.labels). Each of its lines is a pair that "
+                f"{labels}: no such file ({name}.labels). Each of its lines is a pair that "
                 "people judged."
             )
-        recipe["agreement"] |= {"labels": labels.name, "sha256": file_hash(labels)}
+        recipe[name] |= {"labels": labels.name, "sha256": file_hash(labels)}
+    if "reward_model" in recipe:
+        settings = recipe["reward_model"]
+        settings["backbone_sha256"] = folder_hash(local_folder(settings["backbone"]))
     if "student" in recipe:
         recipe["student"]["sha256"] = folder_hash(student_folder(config))
     for name in ("llmr", "gkd"):
@@ -101,9 +106,11 @@ def _identify(recipe: Recipe, config: Config, step: Step) -> None:
     if recipe.get("evaluate", {}).get("encoder"):
         folder = local_folder(recipe["evaluate"]["encoder"])
         recipe["evaluate"]["encoder_sha256"] = folder_hash(folder)
-    endpoint = recipe.get("critic", {}).get("endpoint", {})
-    if endpoint.get("base_url") == LOCAL:
-        endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
+    judge = recipe.get("judge", {})
+    for section in (recipe.get("critic", {}), judge, *judge.get("panel", [])):
+        endpoint = section.get("endpoint") or {}
+        if endpoint.get("base_url") == LOCAL:
+            endpoint["sha256"] = folder_hash(local_folder(endpoint["model"]))
 
 
 def _input(run: Run, step: Step) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.execution.context import Context
-from pipeline.judging import critic
+from pipeline.judging import methods
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
 from pipeline.progress import Progress
@@ -40,7 +40,7 @@ def answers(
         while any(waiting.values()):
             challengers = {literal: jokes.pop(0) for literal, jokes in waiting.items() if jokes}
             pairs = [(best[literal], challenger) for literal, challenger in challengers.items()]
-            for verdict in critic.verdicts(context, progress, pairs):
+            for verdict in methods.critics(context, progress, pairs):
                 verdicts.append(verdict)
                 if verdict.outcome == "b":
                     best[verdict.literal_id] = challengers[verdict.literal_id]

@@ -62,10 +62,8 @@ def verdicts(
 ) -> Iterator[Verdict]:
     """One verdict per pair (a, b), in order; a failed request becomes an order with an error."""
     orders: list[Order] = []
-    for (pair, shown), answer in door.ask(
-        settings.endpoint, requests(role, settings, pairs, aspect)
-    ):
-        orders.append(read_order(answer, shown, settings.endpoint.json_schema))
+    for (pair, shown), answer in door.ask(settings.server, requests(role, settings, pairs, aspect)):
+        orders.append(read_order(answer, shown, settings.server.json_schema))
         if shown == SHOWN[-1]:
             yield verdict(role, aspect, pair, orders, settings.tie_band, judge)
             orders = []
@@ -91,7 +89,7 @@ def request(
         "second": second.text,
         "aspect": aspect,
     }
-    if settings.endpoint.json_schema:
+    if settings.server.json_schema:
         values["json"] = True
     return body(settings, prompts.render(role, **values))
 
@@ -103,10 +101,10 @@ def body(settings: Judging, content: str) -> dict[str, Any]:
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }
-    if settings.endpoint.logprobs:
+    if settings.server.logprobs:
         body["logprobs"] = True
-        body["top_logprobs"] = settings.endpoint.top_logprobs
-    if settings.endpoint.json_schema:
+        body["top_logprobs"] = settings.server.top_logprobs
+    if settings.server.json_schema:
         body["response_format"] = SCHEMA
     return body
 

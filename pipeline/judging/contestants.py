@@ -25,7 +25,7 @@ def named(context: Context) -> dict[str, Contestant]:
     if "retriever" in context.inputs:
         contestants["retriever"] = Contestant("retriever", "looked up")
     for name in context.inputs:
-        if name in ("teacher", "retriever"):
+        if name in ("teacher", "retriever", "reward_model"):
             continue
         if settings.sampled:
             contestants[f"{name}-sampled"] = Contestant(name, "sampled")

@@ -1,17 +1,19 @@
-"""The pairs that people judged: the file of agreement.labels, row by row."""
+"""The pairs that people judged: the files of agreement.labels and reward_model.labels."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from pipeline import encoding, project
+from pipeline.config.reward_model import RewardModel
 from pipeline.config.whole import Agreement
 from pipeline.errors import DataError
 from pipeline.execution.context import Context
 from pipeline.judging.verdict import Pair
 from pipeline.rows.records import Joke, Label
 from pipeline.rows.row import content_id, make, writable
+from pipeline.rows.training import Comparison
 
 PEOPLE = "people"
 """The author of their jokes."""
@@ -20,31 +22,70 @@ PEOPLE = "people"
 def load(context: Context, most: int | None = None) -> list[Label]:
     """The pairs of agreement.labels, the first so many of them.
 
-    A pair that is there twice counts once, and is dropped.
+    Where a reward model judges, those about what it learned from are left out: it would be asked
+    what it was told.
     """
     settings = context.config.agreement or Agreement(labels="")
-    path = project.path(settings.labels)
-    labels: dict[str, Label] = {}
-    for number, line in enumerate(islice(encoding.lines(path), settings.limit), 1):
-        if not line.strip():
-            continue
+    told: set[str] = set()
+    if "reward_model" in context.inputs:
+        told = {row.literal_id for row in context.rows("reward_model", Comparison)}
+    labels: list[Label] = []
+    for label, _ in judged(context, "agreement", settings, settings.literal_key, settings.limit):
         if len(labels) == most:
             break
+        if label.literal_id in told:
+            context.drop(label.literal_id, label.literal_id, "the reward model learned from it")
+        else:
+            labels.append(label)
+    return labels
+
+
+def judged(
+    context: Context,
+    section: str,
+    settings: Agreement | RewardModel,
+    subject_key: str,
+    limit: int | None = None,
+) -> Iterator[tuple[Label, str]]:
+    """The pairs of a file, of its first so many lines, each with what its subject's key holds.
+
+    A pair that is there twice counts once, and one whose jokes are the same not at all.
+    """
+    path = project.path(settings.labels)
+    known = set()
+    for number, line in enumerate(islice(encoding.lines(path), limit), 1):
+        if not line.strip():
+            continue
         try:
-            label = _label(*_texts(line, settings.literal_key))
+            row = _row(line, settings.literal_key)
+            label = _label(row[settings.literal_key], row["a"], row["b"], row["label"])
+            subject = _subject(row, subject_key)
         except ValueError as error:
             raise DataError(
                 f"{path}:{number}: not a pair that people judged: {error}. It needs the texts a, b "
-                f"and {settings.literal_key} (agreement.literal_key), and label, which is a or b."
+                f"and {settings.literal_key} ({section}.literal_key), and label, which is a or b."
             ) from None
-        if label.id in labels:
-            context.drop(label.literal_id, label.literal_id, "same pair twice", line.rstrip("\r\n"))
-        labels.setdefault(label.id, label)
-    return list(labels.values())
+        if label.a == label.b:
+            why = "both jokes are the same"
+        elif label.id in known:
+            why = "same pair twice"
+        else:
+            known.add(label.id)
+            yield label, subject
+            continue
+        context.drop(label.literal_id, label.literal_id, why, line.rstrip("\r\n"))
 
 
-def _texts(line: str, literal_key: str) -> tuple[str, str, str, Any]:
-    """The literal, both jokes and what was preferred; ValueError where a line lacks one."""
+def _subject(row: dict[str, Any], key: str) -> str:
+    """What a pair is about, of whatever type it is; ValueError where it is not said."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{key} (reward_model.split_key) is neither a text nor a whole number")
+    return str(value)
+
+
+def _row(line: str, literal_key: str) -> dict[str, Any]:
+    """A line with the literal, both jokes and what was preferred; ValueError where it lacks one."""
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -60,7 +101,7 @@ def _texts(line: str, literal_key: str) -> tuple[str, str, str, Any]:
         raise ValueError("not Unicode text")
     if row.get("label") not in ("a", "b"):
         raise ValueError("label is neither a nor b")
-    return row[literal_key], row["a"], row["b"], row["label"]
+    return row
 
 
 def _label(literal: str, a: str, b: str, preferred: Any) -> Label:

@@ -64,8 +64,8 @@ def _by_endpoint(context: Context, settings: Judging, jokes: Sequence[Joke]) -> 
     reason = ""
     with Progress(f"{context.step}, offence", len(jokes), "calls") as progress:
         requests = ((joke, request(settings, joke)) for joke in jokes)
-        for joke, answer in context.door(progress).ask(settings.endpoint, requests):
-            order = choice.read_order(answer, "ab", settings.endpoint.json_schema)
+        for joke, answer in context.door(progress).ask(settings.server, requests):
+            order = choice.read_order(answer, "ab", settings.server.json_schema)
             if order.p_a is None:
                 reason = order.error or ""
                 yield Found(joke, NOT_JUDGED, reason, answer.id)
@@ -83,6 +83,6 @@ def _by_endpoint(context: Context, settings: Judging, jokes: Sequence[Joke]) -> 
 def request(settings: Judging, joke: Joke) -> dict[str, Any]:
     """The chat-completions body, without the model, that asks whether a joke offends."""
     values: dict[str, Any] = {"joke": joke.text}
-    if settings.endpoint.json_schema:
+    if settings.server.json_schema:
         values["json"] = True
     return choice.body(settings, prompts.render(PROMPT, **values))

@@ -55,8 +55,8 @@ def verdicts(
 ) -> Iterator[SetVerdict]:
     """One verdict per pair of sets, in order; both orders are asked, as for pairs of jokes."""
     orders: list[Order] = []
-    for (pair, order), answer in door.ask(settings.endpoint, _requests(settings, shown)):
-        orders.append(choice.read_order(answer, order, settings.endpoint.json_schema))
+    for (pair, order), answer in door.ask(settings.server, _requests(settings, shown)):
+        orders.append(choice.read_order(answer, order, settings.server.json_schema))
         if order == SHOWN[-1]:
             yield make(
                 SetVerdict,
@@ -93,6 +93,6 @@ def request(settings: Judging, pair: Sets, order: Shown) -> dict[str, Any]:
         "first": [joke.text for joke in first],
         "second": [joke.text for joke in second],
     }
-    if settings.endpoint.json_schema:
+    if settings.server.json_schema:
         values["json"] = True
     return choice.body(settings, prompts.render(PROMPT, **values))

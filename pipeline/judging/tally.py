@@ -37,7 +37,7 @@ def counted(context: Context, settings: Judging, verdicts: Iterable[Verdict]) ->
     facts = _facts(total, failed)
     context.facts["judging"] = _with(facts, context.facts.get("judging"))
     if failed.total() < total:
-        if stated and settings.endpoint.logprobs and getattr(settings, "method", "") != "cloze":
+        if stated and settings.method == "choice" and settings.server.logprobs:
             print(_no_logprobs(context, settings))
     elif total and (context.accept_failed or not context.quarantine.now):
         raise StageError(_all_failed(context, settings, facts, example))
@@ -65,7 +65,7 @@ def _reason(order: Order) -> str:
 def _all_failed(context: Context, settings: Judging, facts: dict[str, Any], example: str) -> str:
     quoted = f"\nOne answer was: {example[:QUOTED]!r}" if example else ""
     return (
-        f"{context.step}: {settings.endpoint.model}: {failures({'judging': facts})}. With none "
+        f"{context.step}: {settings.name}: {failures({'judging': facts})}. With none "
         "left there is nothing to go on from."
         f"{quoted}\nMend the prompt, or the endpoint's section in the configuration; "
         "docs/hosted-models.md says what servers need. Answers that were paid for are kept."
@@ -74,7 +74,7 @@ def _all_failed(context: Context, settings: Judging, facts: dict[str, Any], exam
 
 def _no_logprobs(context: Context, settings: Judging) -> str:
     return (
-        f"{context.step}: no answer of {settings.endpoint.model} had log-probabilities that could "
+        f"{context.step}: no answer of {settings.name} had log-probabilities that could "
         "be read, so each verdict is what the answer states, 1 or 2, and no tie_band applies. Set "
         "logprobs = false in the endpoint's section, or use a server that gives them."
     )

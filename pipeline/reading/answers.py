@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.config.judging import recorded_judges
 from pipeline.errors import HumorDistillError
-from pipeline.judging import choice, cloze
+from pipeline.judging import choice, cloze, scored
 from pipeline.llm import answer as bodies
 from pipeline.llm.answer import Answer
 from pipeline.llm.database import open_to_read, storage_errors
@@ -129,7 +129,7 @@ class Answers:
             if not answers:
                 return None
             scores.append(cloze.read(answers[0]))
-        if len(scores) == 2 and row.orders != cloze.orders(*scores):
+        if len(scores) == 2 and row.orders != scored.orders(*scores):
             return "its orders are not what their answers in the call cache say"
         return None
 

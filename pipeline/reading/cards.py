@@ -154,7 +154,7 @@ def _common(run: Run, config: Config, place: str) -> dict[str, Any]:
         "quoted_place": shlex.quote(place),
         "base": config.student.model,
         "teacher": _in_code(config.teacher.endpoint.model),
-        "critic": _in_code(config.critic.endpoint.model),
+        "critic": _in_code(config.critic.name),
         "judge": config.judges_in_words(_in_code),
         "labels": config.agreement and config.agreement.labels.replace("`", "'"),
         "data": _sources(config),

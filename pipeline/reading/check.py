@@ -22,7 +22,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row, true_id
-from pipeline.rows.training import Imitation, Margin, Retrieval, Rollout
+from pipeline.rows.training import Comparison, Imitation, Margin, Retrieval, Rollout
 from pipeline.rows.vote import Vote
 from pipeline.runs.files import (
     ANSWERS,
@@ -264,6 +264,7 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
         "sft": Imitation,
         "retriever": Retrieval,
         "judge-card": Probe,
+        "reward-model": Comparison,
         SPOKEN_STAGE: Vote,
     }
     return kinds.get(step.stage, Verdict)

@@ -10,6 +10,7 @@ from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, Metric, SetVerdict, Verdict
 from pipeline.rows.row import Row
 from pipeline.rows.training import (
+    Comparison,
     Imitation,
     Margin,
     Preference,
@@ -21,6 +22,8 @@ from pipeline.rows.training import (
 from pipeline.rows.vote import Vote
 from pipeline.runs.files import RECORDS
 
+OF_PEOPLE = ("reward-model", "judge-card", "agreement")
+"""Steps that leave out pairs which people judged, about whatever those are."""
 CLOSE = 1e-9
 """The difference between two figures that is rounding."""
 
@@ -60,6 +63,13 @@ class Joins:
         self._unless(joke in self.jokes, at, row, f"no joke {joke}")
         written, _ = self.jokes.get(joke, (text, ""))
         self._unless(written == text, at, row, f"its text is not that of {joke}")
+
+    def _comparison(self, row: Comparison, at: Place) -> None:
+        if at.file == RECORDS:
+            at.subjects.add(row.subject)
+        else:
+            told = row.subject in at.subjects
+            self._unless(not told, at, row, f"held out, but {row.subject!r} was learned from")
 
     def _imitation(self, row: Imitation, at: Place) -> None:
         self._literal(row, at)
@@ -192,6 +202,8 @@ class Joins:
 
     def _drop(self, row: Drop, at: Place) -> None:
         at.reasons[row.reason] += 1
+        if at.folder.name in OF_PEOPLE:
+            return
         self._literal(row, at)
         known = any(row.dropped in rows for rows in (self.jokes, self.verdicts, self.literal_of))
         self._unless(known, at, row, f"no literal, joke or verdict {row.dropped}")

@@ -61,7 +61,7 @@ class Life:
         for name, files in steps.items():
             yield Rule(Text(name, style="bold"), align="left", style="dim")
             stage = Step.named(name).stage
-            if RECORDS in files or SETS in files or stage in ("sft", "dpo"):
+            if RECORDS in files or SETS in files or stage in ("reward-model", "sft", "dpo"):
                 yield from getattr(self, spelt(stage))(files)
             yield from self.flags(files.get(FLAGS, []))
             yield from self.metrics([*files.get(METRICS, []), *files.get(CARD, [])])
@@ -78,6 +78,12 @@ class Life:
             yield _below(row["text"])
 
     sample = teacher
+
+    def reward_model(self, files: Files) -> Iterator[RenderableType]:
+        for file, what in LEARNED:
+            for row in files.get(file, []):
+                yield _line(self.id(row["id"]), Text(f"people's, {what}"))
+                yield _below(f"{row['chosen']}\nrather than\n{row['rejected']}")
 
     def sft(self, files: Files) -> Iterator[RenderableType]:
         for file, what in LEARNED:

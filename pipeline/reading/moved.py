@@ -42,14 +42,14 @@ def _of(name: str, values: dict[str, Any]) -> dict[str, Any]:
     """A section as it is now, without what a recipe has the hashes of in place of the names."""
     if name == "literals":
         return {"limit": values["limit"]}
-    if name == "agreement":
+    if name in ("agreement", "reward_model"):
         return {**values, "labels": values["labels"].rpartition("/")[2]}
     return values
 
 
 def _without_hashes(name: str, made: dict[str, Any]) -> dict[str, Any]:
     """A recipe's section without the hashes that stand beside the names of files."""
-    kept = {key: value for key, value in made.items() if key != "sha256"}
+    kept = {key: value for key, value in made.items() if not key.endswith("sha256")}
     if name == "literals":
         kept.pop("files", None)
     if isinstance(kept.get("endpoint"), dict):

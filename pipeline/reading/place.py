@@ -37,6 +37,8 @@ class Place:
     """Preferences and rankings."""
     prompts: set[str] = field(default_factory=set)
     """The literals of llmr's prompts."""
+    subjects: set[str] = field(default_factory=set)
+    """What the reward model learned from pairs about."""
     margins: set[str] = field(default_factory=set)
     judged: dict[tuple[str, str, str], list[Judged]] = field(
         default_factory=lambda: defaultdict(list)

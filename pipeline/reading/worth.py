@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.judging import trust
+from pipeline.judging import taught, trust
 from pipeline.reading.people import votes_of
 from pipeline.rows import jsonl
 from pipeline.rows.card import CardFigure
@@ -24,6 +24,16 @@ def card(run: Run, complete: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for figure in trust.told(own):
         rows.append((figure, trust.shown(figure), trust.MEASURES[figure.measure]))
     return {"card": rows, "card_lines": trust.lines(own)}
+
+
+def by_people(complete: dict[str, dict[str, Any]]) -> str:
+    """How often the model is right that people's verdicts taught; nothing where there is none."""
+    manifest = complete.get("reward-model")
+    if manifest is None:
+        return ""
+    settings = manifest["recipe"]["reward_model"]
+    about = settings["split_key"] or settings["literal_key"]
+    return f"The reward model, which people taught, is {taught.said(manifest['held_out'], about)}."
 
 
 def people(run: Run) -> dict[str, Any]:

@@ -16,6 +16,22 @@ class Imitation(Row):
     completion: str
 
 
+class Comparison(Row):
+    """A pair that people judged, and the reward model learned from."""
+
+    kind: ClassVar[str] = "comparison/1"
+    identity = ("w", "label_id")
+    literal_id: str
+    literal: str
+    label_id: str
+    subject: str
+    """What both are about, by reward_model.split_key; all pairs of one are on the same side."""
+    chosen: str
+    rejected: str
+    chosen_id: str
+    rejected_id: str
+
+
 class Prompt(Row):
     """What llmr has the student answer in each epoch."""
 

@@ -1,9 +1,11 @@
 """Hashes of files and of models' folders."""
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline import project
+from pipeline.config.reward_model import MINILM
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
 
@@ -18,9 +20,12 @@ def student_folder(config: Config) -> Path | None:
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder of a model that is local, None for a Hub id."""
+    """The folder of a model that is local, or in the package MINILM; None for a Hub id."""
     folder = project.path(model)
-    return folder if folder.is_dir() else None
+    if folder.is_dir():
+        return folder
+    package = find_spec(MINILM.replace("-", "_")) if model == MINILM else None
+    return Path(package.origin).parent / "model" if package and package.origin else None
 
 
 def folder_hash(folder: Path | None) -> str | None:

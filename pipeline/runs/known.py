@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline import project
 from pipeline.config.endpoint import LOCAL, STANDIN
+from pipeline.config.reward_model import MINILM
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
@@ -26,6 +27,7 @@ HUB = (
     ("retriever", "model"),
     ("retriever", "scorer"),
     ("evaluate", "encoder"),
+    ("reward_model", "backbone"),
 )
 """Sections and keys that name a model: a folder here, or an id on the Hub."""
 FETCHED = "is fetched from the Hub"
@@ -57,13 +59,7 @@ def _fetched(settings: Any) -> Iterator[str]:
     for section, key in HUB:
         values = settings.get(section) if isinstance(settings, dict) else None
         name = values.get(key) if isinstance(values, dict) else None
-        if isinstance(name, str) and local_folder(name) is None:
-            yield f"{json.dumps(name)} {FETCHED}"
-    critic = settings.get("critic") if isinstance(settings, dict) else None
-    endpoint = critic.get("endpoint") if isinstance(critic, dict) else None
-    if isinstance(endpoint, dict) and endpoint.get("base_url") == LOCAL:
-        name = endpoint.get("model")
-        if isinstance(name, str) and local_folder(name) is None:
+        if isinstance(name, str) and name != MINILM and local_folder(name) is None:
             yield f"{json.dumps(name)} {FETCHED}"
 
 
@@ -82,6 +78,9 @@ def _reach(settings: Any) -> Iterator[str]:
             yield from _reach(value)
     if isinstance(settings.get("base_url"), str):
         yield from _asked(settings)
+    model = settings.get("model")
+    if settings.get("base_url") == LOCAL and isinstance(model, str) and not local_folder(model):
+        yield f"{json.dumps(model)} {FETCHED}"
 
 
 def _asked(endpoint: dict[str, Any]) -> Iterator[str]:

@@ -6,14 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, SPOKEN_STAGE, project, spelt
+from pipeline import (
+    FIRST_STAGES,
+    LAST_STAGES,
+    OPTIONAL_STAGES,
+    ROUND_STAGES,
+    SPOKEN_STAGE,
+    project,
+    spelt,
+)
 from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, StageError, meant
 from pipeline.runs.files import MANIFEST, SETTINGS, read_json
 from pipeline.runs.manifest import complaint
 from pipeline.runs.settings import read_settings
-from pipeline.runs.step import Step, last_steps, round_steps
+from pipeline.runs.step import Step, once, round_steps
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,14 @@ class Run:
         rounds = settings.get("rounds", [{}])
         spoken = Step(SPOKEN_STAGE)
         numbers = {*range(1, len(rounds) + 1), *self.rounds_there()}
-        steps = [Step("teacher"), Step("sft")]
+        optional = {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
+        steps = [*once(FIRST_STAGES, optional), Step("sft")]
         for number in sorted(numbers):
             objective = "dpo"
             if number <= len(rounds):
                 objective = rounds[number - 1].get("objective", "dpo")
             steps += round_steps(number, objective)
-        optional = {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
-        steps += last_steps(optional)
+        steps += once(LAST_STAGES, optional)
         return [*steps, spoken] if os.path.lexists(self.folder / str(spoken)) else steps
 
     def rounds_there(self) -> set[int]:
@@ -101,7 +109,7 @@ class Run:
 
     def there(self) -> list[Step]:
         """The steps that have a folder or a link, in order, whatever its configuration names."""
-        steps = [Step("teacher"), Step("sft")]
+        steps = [Step(stage) for stage in (*FIRST_STAGES, "sft")]
         for number in sorted(self.rounds_there()):
             steps += [Step(stage, number) for stage in ROUND_STAGES]
         steps += [Step(stage) for stage in (*LAST_STAGES, SPOKEN_STAGE)]

@@ -1,9 +1,9 @@
 """A stage and its round, and the order in which a run makes its steps."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from pipeline import LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, spelt
+from pipeline import FIRST_STAGES, LAST_STAGES, OPTIONAL_STAGES, ROUND_STAGES, spelt
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 
@@ -49,11 +49,11 @@ def steps(config: Config) -> list[Step]:
         before_sft = 2
     optional = {stage for stage in OPTIONAL_STAGES if getattr(config, spelt(stage))}
     return [
-        Step("teacher"),
+        *once(FIRST_STAGES, optional),
         *rounds[:before_sft],
         Step("sft"),
         *rounds[before_sft:],
-        *last_steps(optional),
+        *once(LAST_STAGES, optional),
     ]
 
 
@@ -65,11 +65,9 @@ def round_steps(number: int, objective: str) -> list[Step]:
     return [Step(stage, number) for stage in ROUND_STAGES]
 
 
-def last_steps(optional: Container[str]) -> list[Step]:
-    """The steps after all rounds; of the optional stages those that are configured."""
-    return [
-        Step(stage) for stage in LAST_STAGES if stage not in OPTIONAL_STAGES or stage in optional
-    ]
+def once(stages: Iterable[str], optional: Container[str]) -> list[Step]:
+    """The steps of stages of no round; of the optional ones those that are configured."""
+    return [Step(stage) for stage in stages if stage not in OPTIONAL_STAGES or stage in optional]
 
 
 def student_step(config: Config, number: int) -> Step:

@@ -6,11 +6,10 @@ length bias.
 
 from collections.abc import Iterator, Sequence
 
-from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Requests
-from pipeline.judging import critic, labels, metrics, tally
+from pipeline.judging import labels, methods, metrics, tally
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Verdict
@@ -18,7 +17,7 @@ from pipeline.rows.row import Row
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
-VERSION = 4
+VERSION = 5
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -26,7 +25,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return templates.CRITIC
+    return methods.prompts("critic", config.critic)
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -34,12 +33,14 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    return {}
+    return methods.reads(config.critic)
 
 
 def requests(context: Context) -> Requests | None:
     """The bodies of every pair; None where nobody is asked."""
-    return critic.requests(context.config.critic, labels.pairs(labels.load(context)))
+    settings = context.config.critic
+    pairs = labels.pairs(labels.load(context))
+    return methods.requests("critic", settings, pairs, settings.aspect)
 
 
 def run(context: Context) -> Iterator[Verdict]:
@@ -48,7 +49,7 @@ def run(context: Context) -> Iterator[Verdict]:
     context.files.append(context.folder / LABELS)
     verdicts: list[Verdict] = []
     with Progress(str(context.step), 2 * len(judged_by_people), "calls") as progress:
-        judged = critic.verdicts(context, progress, labels.pairs(judged_by_people))
+        judged = methods.critics(context, progress, labels.pairs(judged_by_people))
         for verdict in tally.counted(context, context.config.critic, judged):
             verdicts.append(verdict)
             yield verdict

@@ -8,11 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
-from pipeline.judging import critic, pairs, tally
+from pipeline.judging import methods, pairs, tally
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Verdict
@@ -30,7 +29,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return templates.CRITIC
+    return methods.prompts("critic", config.critic)
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -38,14 +37,16 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    return {"sample": Step("sample", round)}
+    return {"sample": Step("sample", round), **methods.reads(config.critic)}
 
 
 def requests(context: Context) -> Requests | None:
     """The bodies of every pair; None where nobody is asked, or later pairs follow from verdicts."""
     if _which(context.config, context.step.round) == "swiss":
         return None
-    return critic.requests(context.config.critic, _pairs(context, _candidates(context)))
+    settings = context.config.critic
+    chosen = _pairs(context, _candidates(context))
+    return methods.requests("critic", settings, chosen, settings.aspect)
 
 
 def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
@@ -57,8 +58,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     each = quota(k, settings.share if which == "swiss" else 1.0)
     if which in ONE_EACH:
         each = 1
-    calls = 2 * each * sum(literals[split] for split in config.sample.splits)
-    return [Expected(settings.endpoint, "critic", calls, settings.max_tokens)]
+    about = sum(literals[split] for split in config.sample.splits)
+    return methods.expected("critic", settings, each * about)
 
 
 def run(context: Context) -> Iterator[Verdict]:
@@ -71,7 +72,7 @@ def _chosen(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
     """Pairs that are known beforehand."""
     chosen = _pairs(context, groups)
     with Progress(str(context.step), 2 * len(chosen), "calls") as progress:
-        yield from critic.verdicts(context, progress, chosen)
+        yield from methods.critics(context, progress, chosen)
 
 
 def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
@@ -89,7 +90,7 @@ def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
             due: list[Pair] = []
             for tournament in tournaments.values():
                 due += tournament.next_pairs()
-            for verdict in critic.verdicts(context, progress, due):
+            for verdict in methods.critics(context, progress, due):
                 tournaments[verdict.literal_id].note(verdict)
                 yield verdict
 

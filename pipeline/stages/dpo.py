@@ -17,7 +17,7 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
-from pipeline.judging import deviation, preferences, watching
+from pipeline.judging import deviation, methods, preferences, watching
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
@@ -103,6 +103,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     read["student"] = student_step(config, round or 1)
     if config.stops_by_rate(learned):
         read["teacher"] = Step("teacher")
+        read |= methods.reads(config.critic)
     return read
 
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from pipeline import prompts as templates
+from pipeline.config.judging import Judging
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
-from pipeline.judging import best_of, choice, contestants, figures, offence, sets, tally, watching
+from pipeline.judging import best_of, contestants, figures, methods, offence, sets, tally, watching
 from pipeline.judging.verdict import Pair
 from pipeline.judging.verdict import lost as lose
-from pipeline.llm.identity import Identity
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Flag, Joke, LiteralText, SetVerdict, Verdict
@@ -35,7 +34,9 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    names = ["student", *templates.CRITIC, "judge"]
+    judges = config.judge.judges.values()
+    critics = methods.prompts("critic", config.critic)
+    names = ["student", *critics, *methods.prompts("judge", *judges)]
     if config.judge.sets:
         names.append(sets.PROMPT)
     if config.guards.moderator:
@@ -54,7 +55,10 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
         read[f"round-{number}"] = Step("dpo", number)
     if config.retriever:
         read["retriever"] = Step("retriever")
-    return read
+    judging: list[Judging] = list(config.judge.judges.values())
+    if config.evaluate.best_of:
+        judging.append(config.critic)
+    return read | methods.reads(*judging)
 
 
 def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
@@ -68,20 +72,19 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     if config.evaluate.sampled:
         contestants += trained
         answers += trained * about * config.evaluate.sampled.answers
-    calls = 2 * answers * len(judge.aspects)
     asked = []
     for one in judge.judges.values():
-        asked.append(Expected(one.endpoint, "judge", calls, one.max_tokens))
+        asked += methods.expected("judge", one, answers * len(judge.aspects))
         if judge.sets:
             whole = sum(literals[split] // judge.sets for split in config.evaluate.splits)
             of_sets = 2 * contestants * whole
-            asked.append(Expected(one.endpoint, sets.PROMPT, of_sets, one.max_tokens))
+            asked.append(Expected(one.server, sets.PROMPT, of_sets, one.max_tokens))
     moderator = config.guards.moderator
     if moderator:
         calls = answers + about
-        asked.append(Expected(moderator.endpoint, offence.PROMPT, calls, moderator.max_tokens))
+        asked.append(Expected(moderator.server, offence.PROMPT, calls, moderator.max_tokens))
     if n:
-        asked.append(Expected(critic.endpoint, "critic", 2 * (n - 1) * about, critic.max_tokens))
+        asked += methods.expected("critic", critic, (n - 1) * about)
     return asked
 
 
@@ -89,7 +92,7 @@ def run(context: Context) -> Iterator[Verdict]:
     settings = context.config.judge
     watching.check(context)  # what is missing is said before anything is paid for
     for judge in settings.judges.values():
-        Identity(judge.endpoint)
+        methods.identify(judge)
     encode = _encoder(context)
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)
@@ -139,7 +142,7 @@ def _verdicts(
     settings = context.config.judge
     for name, judge in settings.judges.items():
         judged = chain.from_iterable(
-            choice.verdicts("judge", judge, context.door(progress), pairs, aspect, name)
+            methods.verdicts(context, "judge", judge, progress, pairs, aspect, name)
             for aspect in settings.aspects
         )
         yield from tally.counted(context, judge, judged)

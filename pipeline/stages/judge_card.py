@@ -11,11 +11,10 @@ from pipeline.config.whole import Config, JudgeCard
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
-from pipeline.judging import card, choice, compared, labels, probes, tally, trust
+from pipeline.judging import card, compared, labels, methods, probes, tally, trust
 from pipeline.judging.probes import Tried
 from pipeline.judging.verdict import Pair
 from pipeline.llm.database import cache_path
-from pipeline.llm.identity import Identity
 from pipeline.llm.ledger import spent_on
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -26,7 +25,7 @@ from pipeline.runs.files import ANSWERS, CARD, CONTROLS, LABELS
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
 
-VERSION = 1
+VERSION = 2
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -34,7 +33,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    return ("judge",)
+    return methods.prompts("judge", *config.judge.judges.values())
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -42,7 +41,8 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    return {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+    read = {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+    return read | methods.reads(*config.judge.judges.values())
 
 
 def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
@@ -52,7 +52,7 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
         pairs += 2 * settings.people  # where all of them are about the run's sentences
     asked = []
     for judge in config.judge.judges.values():
-        asked.append(Expected(judge.endpoint, "judge", 2 * pairs, judge.max_tokens))
+        asked += methods.expected("judge", judge, pairs)
     return asked
 
 
@@ -61,14 +61,15 @@ def requests(context: Context) -> list[Requests]:
     pairs = [tried.pair for tried in _tried(context, _judged_by_people(context))]
     asked: list[Requests] = []
     for judge in context.config.judge.judges.values():
-        bodies = choice.requests("judge", judge, pairs, _aspect(context.config))
-        asked.append((judge.endpoint, bodies))
+        bodies = methods.requests("judge", judge, pairs, _aspect(context.config))
+        if bodies:
+            asked.append(bodies)
     return asked
 
 
 def run(context: Context) -> Iterator[Probe]:
     for judge in context.config.judge.judges.values():
-        Identity(judge.endpoint)  # a key that is missing is said before anything is paid for
+        methods.identify(judge)
     judged_by_people = _judged_by_people(context)
     tried = _tried(context, judged_by_people)
     _write(context, tried, judged_by_people)
@@ -154,8 +155,8 @@ def _probed(
     """One judge's verdicts, with what each is for."""
     judge = context.config.judge.judges[name]
     pairs = [pair for _, pair in tried]
-    door = context.door(progress)
-    judged = choice.verdicts("judge", judge, door, pairs, _aspect(context.config), name)
+    aspect = _aspect(context.config)
+    judged = methods.verdicts(context, "judge", judge, progress, pairs, aspect, name)
     for (probe, _), verdict in zip(tried, tally.counted(context, judge, judged), strict=True):
         values = verdict.model_dump(exclude={"id", "schema_"})
         yield make(Probe, probe=probe, **values)

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from typing import Any
 
-from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
-from pipeline.judging import critic, watching
+from pipeline.judging import methods, watching
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -35,7 +34,7 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
-    critics = templates.CRITIC if _scored_by_critic(config) else ()
+    critics = methods.prompts("critic", config.critic) if _scored_by_critic(config) else ()
     return ["student", *critics, *watching.prompts(config)]
 
 
@@ -58,6 +57,8 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
         read["student"] = Step("sample", config.samples_students[-1])
     if settings.scores in ("ll", "mi") and settings.scorer is None:
         read["scorer"] = Step("sft")
+    if _scored_by_critic(config):
+        read |= methods.reads(config.critic)
     return read
 
 
@@ -67,8 +68,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     settings: Any = config.retriever
     jokes = {"teacher": config.teacher.most, "student": config.sample.k}
     k = sum(jokes[whose] for whose in settings.jokes)
-    calls = k * (k - 1) * (literals["train"] + literals["validation"])
-    return [Expected(config.critic.endpoint, "critic", calls, config.critic.max_tokens)]
+    pairs = k * (k - 1) // 2 * (literals["train"] + literals["validation"])
+    return methods.expected("critic", config.critic, pairs)
 
 
 def run(context: Context) -> Iterator[Retrieval]:
@@ -212,7 +213,7 @@ def _judged(context: Context, groups: list[list[Joke]]) -> Iterator[tuple[str, l
         pairs += combinations(group, 2)
     verdicts: dict[str, list[Verdict]] = defaultdict(list)
     with Progress(f"{context.step}, critic", 2 * len(pairs), "calls") as progress:
-        for verdict in critic.verdicts(context, progress, pairs):
+        for verdict in methods.critics(context, progress, pairs):
             verdicts[verdict.literal_id].append(verdict)
     jsonl.write(context.folder / SELECTION, chain.from_iterable(verdicts.values()))
     context.files.append(context.folder / SELECTION)

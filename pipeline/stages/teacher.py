@@ -151,7 +151,8 @@ def _name_contacts(context: Context) -> None:
     config = context.config
     judges = config.judge.judges.values()
     asked = [config.teacher, config.critic, *judges, config.guards.moderator]
-    names = {urlsplit(one.endpoint.base_url).hostname for one in asked if one is not None}
+    endpoints = [one.endpoint for one in asked if one is not None]
+    names = {urlsplit(one.base_url).hostname for one in endpoints if one is not None}
     hosts = sorted(name for name in names if name and not HERE.match(name))
     if not hosts:
         return

@@ -26,6 +26,7 @@ PAGES = {
     "SFTConfig": f"{DOCS}trl/sft_trainer",
     "DPOConfig": f"{DOCS}trl/dpo_trainer",
     "GKDConfig": f"{DOCS}trl/gkd_trainer",
+    "RewardConfig": f"{DOCS}trl/reward_trainer",
     "Seq2SeqTrainingArguments": f"{DOCS}transformers/main_classes/trainer",
     "TrainingArguments": f"{DOCS}transformers/main_classes/trainer",
     "SentenceTransformerTrainingArguments": (
@@ -147,7 +148,8 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     ConfigError for a key or value it does not take.
     """
     device = student.device(config.runtime)
-    half = section != "retriever" and device == "cpu" and student.dtype(config) == torch.bfloat16
+    of_student = section not in ("retriever", "reward_model")
+    half = of_student and device == "cpu" and student.dtype(config) == torch.bfloat16
     defaults = {
         "seed": config.seed,
         "bf16": device == "cuda" or half,  # autocast, over weights in float32
@@ -166,9 +168,9 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     for key in OF_TOKENIZER:
         if keys.get(key) is not None:
             raise ConfigError(
-                f"[{section}.trainer] {key}: only the trainer would know of it, and the student "
-                "would be sampled, judged and exported without it. Set it in the tokenizer of a "
-                "copy of the student's folder, and give that folder as student.model."
+                f"[{section}.trainer] {key}: only the trainer would know of it, and the model "
+                "would be used without it. Set it in the tokenizer of a copy of its folder, and "
+                "give that folder as the model."
             )
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config.rounds import EarlyStopping
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
-from pipeline.judging import critic, metrics
+from pipeline.judging import methods, metrics
 from pipeline.models import generation, student_prompt
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
@@ -32,7 +32,7 @@ def rates(
         jokes = list(_answers(context, model, tokenizer, prompts, f"{context.step}@{step}"))
         pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
         with Progress(f"{context.step}, held-out rate", 2 * len(pairs), "calls") as progress:
-            verdicts = list(critic.verdicts(context, progress, pairs))
+            verdicts = list(methods.critics(context, progress, pairs))
         credits = metrics.credits(verdicts)
         if verdicts and not credits:
             raise StageError(

@@ -188,7 +188,7 @@ def test_a_local_model_is_for_the_cloze_critic(demo):
         == "cloze"
     )
     for section in ("critic", "judge", "teacher"):
-        with pytest.raises(ConfigError, match='goes with critic.method = "cloze" alone'):
+        with pytest.raises(ConfigError, match='goes with method = "cloze" alone'):
             configured(demo, **{section: local})
     with pytest.raises(ConfigError, match="the stand-in has no cloze"):
         configured(demo, critic={**demo["critic"], "method": "cloze"})

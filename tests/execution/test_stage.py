@@ -35,7 +35,7 @@ def test_a_stage_has_what_it_must_have_and_what_it_has_is_as_agreed(name):
 
 def test_those_that_train_learn():
     learning = {name for name in STAGES if isinstance(stage_of(Step(name)), Learns)}
-    assert learning == {"sft", "dpo", "retriever"}
+    assert learning == {"reward-model", "sft", "dpo", "retriever"}
 
 
 def test_modules_are_found_by_name_in_two_places():

@@ -11,7 +11,7 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.judging import Critic
 from pipeline.config.runtime import Runtime
 from pipeline.errors import EndpointError
-from pipeline.judging import cloze
+from pipeline.judging import cloze, scored
 from pipeline.judging.verdict import side
 from pipeline.llm.answer import Answer
 from pipeline.llm.door import Door
@@ -59,7 +59,9 @@ def critic(url):
 def judged(url, data, pairs):
     door = Door(data / "cache/calls.sqlite", Runtime(), "run", "critic")
     settings = critic(url)
-    return list(cloze.verdicts(settings, cloze.asked(door, settings.endpoint, pairs)))
+    return list(
+        scored.verdicts("critic", settings.tie_band, cloze.asked(door, settings.server, pairs))
+    )
 
 
 def test_the_less_surprising_sentence_wins_in_both_orders(data):

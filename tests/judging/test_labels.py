@@ -14,9 +14,8 @@ PAIR = {"literal": "The kettle is on.", "a": "So is the cat.", "b": "Off it goes
 
 
 def read(path: Path) -> list:
-    return labels.load(
-        SimpleNamespace(config=SimpleNamespace(agreement=Agreement(labels=str(path))))
-    )
+    config = SimpleNamespace(agreement=Agreement(labels=str(path)))
+    return labels.load(SimpleNamespace(config=config, inputs={}))
 
 
 def test_a_mark_is_taken_away(tmp_path):

@@ -11,6 +11,9 @@ from transformers import (
     AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -104,6 +107,24 @@ def qwen2(folder: Path) -> Path:
         pad_token_id=words.pad_token_id,
     )
     return _saved(Qwen2ForCausalLM(config), words, folder)
+
+
+def bert(folder: Path) -> Path:
+    """MiniLM's architecture with a vocabulary of letters."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    inside = [f"##{letter}" for letter in letters]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,'!", *inside]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    return _saved(BertModel(config), BertTokenizerFast(str(folder / "vocab.txt")), folder)
 
 
 def tiny(folder: Path, kind: str) -> Path:

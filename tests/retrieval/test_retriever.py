@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
+from transformers import AutoTokenizer
 
 from pipeline import standin
 from pipeline.errors import DataError
@@ -26,6 +26,7 @@ from pipeline.runs.run import Run
 from pipeline.training.losses import retrieval
 from tests import ROOT
 from tests.conftest import rows
+from tests.models.small import bert
 from tests.small_run import manifest, run
 from tests.training.test_dpo_trainer import log_probability
 
@@ -256,27 +257,7 @@ def test_a_student_s_jokes_are_searched_too(inside):
 
 def test_a_bert_of_two_layers_is_trained_and_found(inside, tmp_path):
     """MiniLM's architecture, made at random: sentence-transformers puts mean pooling on it."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *letters,
-        *".,'!",
-        *(f"##{letter}" for letter in letters),
-    ]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    sizes = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    }
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(tmp_path / "bert")
-    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
+    bert(tmp_path / "bert")
     settings = flags(f"retriever.model={tmp_path / 'bert'}", "retriever.trainer.learning_rate=1e-3")
     run("retriever", "--run", "bert", "--from", "v1", *settings)
     made = manifest(inside, "retriever", "bert")

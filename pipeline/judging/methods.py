@@ -1,0 +1,93 @@
+"""Verdicts by whichever method a section names: choice, cloze or reward_model."""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline import prompts as templates
+from pipeline.config.judging import Judging
+from pipeline.execution.context import Context
+from pipeline.execution.stage import Expected, Requests
+from pipeline.judging import choice, cloze, scored, taught
+from pipeline.judging.verdict import Pair, Role
+from pipeline.llm.identity import Identity
+from pipeline.progress import Progress
+from pipeline.rows.records import Verdict
+from pipeline.runs.step import Step
+from pipeline.vocabulary import Aspect
+
+
+def verdicts(
+    context: Context,
+    role: Role,
+    settings: Judging,
+    progress: Progress,
+    pairs: Sequence[Pair],
+    aspect: Aspect = "overall",
+    judge: str | None = None,
+) -> Iterator[Verdict]:
+    """One verdict per pair (a, b), in order.
+
+    Each call, or scored joke, advances the progress.
+    """
+    if settings.method == "choice":
+        door = context.door(progress)
+        return choice.verdicts(role, settings, door, pairs, aspect, judge)
+    if settings.method == "reward_model":
+        scores = taught.scores(context, pairs, progress)
+    elif cloze.is_local(settings.server):
+        scores = cloze.local(settings.server, context.config.runtime, pairs, progress)
+    else:
+        scores = cloze.asked(context.door(progress), settings.server, pairs)
+    return scored.verdicts(role, settings.tie_band, scores, aspect, judge)
+
+
+def critics(context: Context, progress: Progress, pairs: Sequence[Pair]) -> Iterator[Verdict]:
+    """`verdicts` of the critic."""
+    settings = context.config.critic
+    return verdicts(context, "critic", settings, progress, pairs, settings.aspect)
+
+
+def asks(settings: Judging) -> bool:
+    """Whether anybody is asked."""
+    if settings.method == "reward_model":
+        return False
+    return settings.method == "choice" or not cloze.is_local(settings.server)
+
+
+def requests(
+    role: Role, settings: Judging, pairs: Sequence[Pair], aspect: Aspect = "overall"
+) -> Requests | None:
+    """The endpoint, and the tagged bodies of every pair; None where nobody is asked."""
+    if not asks(settings):
+        return None
+    if settings.method == "choice":
+        return settings.server, choice.requests(role, settings, pairs, aspect)
+    return settings.server, cloze.requests(pairs)
+
+
+def expected(role: Role, settings: Judging, pairs: int) -> list[Expected]:
+    """What so many pairs cost at most."""
+    if settings.method == "reward_model":
+        return []
+    prompt = role if settings.method == "choice" else "cloze"
+    return [Expected(settings.server, prompt, 2 * pairs, settings.max_tokens)]
+
+
+def identify(settings: Judging) -> None:
+    """ConfigError for a key that is missing, before anything is paid for."""
+    if settings.endpoint is not None:
+        Identity(settings.endpoint)
+
+
+def prompts(role: Role, *sections: Judging) -> Sequence[str]:
+    """The templates that decide the verdicts of these sections."""
+    if role == "critic":
+        return templates.CRITIC
+    by_cloze = any(settings.method == "cloze" for settings in sections)
+    return (role, "cloze") if by_cloze else (role,)
+
+
+def reads(*sections: Judging) -> dict[str, Step]:
+    """The step whose model judges, where one of these sections names it."""
+    if any(settings.method == "reward_model" for settings in sections):
+        return {"reward_model": Step("reward-model")}
+    return {}
