@@ -31,6 +31,7 @@ TRAINER = {
     "learning_rate": 1e-4,
     "warmup_steps": 20,
     "save_steps": 50,
+    "weight_decay": 0.1,
     "disable_dropout": False,
     "bf16": True,
 }
