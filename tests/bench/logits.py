@@ -50,7 +50,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
 RATES = dict.fromkeys(METHODS, 3e-4)
-CHOICES = {"learning rate": (1e-4, 3e-4), "entropy": (0.0, 0.1, 1.0)}
+CHOICES = {"learning rate": (1e-4, 3e-4), "entropy": (0.0, 0.01, 0.03, 0.1)}
 """What --choose tries, by the fresh rate and the teacher's likelihood on the validation
 sentences; an entropy only of methods that have a policy."""
 SAMPLED = Generation(temperature=1.0, top_p=1.0)
