@@ -32,6 +32,10 @@ MEASURES = {
     "constant": "what one answer always would agree",
     "longer": "what the longer one always would agree",
     "agreement less longer": "the difference, paired",
+    "votes": "votes on the run's answers that it agrees with",
+    "one side of votes": "what the teacher's, or the student's, always would agree",
+    "longer of votes": "what the longer answer always would agree",
+    "two voters": "what two voters agree with each other: the ceiling",
     "failures": "verdicts that failed",
     "tokens": "of a verdict, both orders",
     "cost": "of a verdict, both orders",
@@ -168,13 +172,13 @@ def _with_interval(figure: CardFigure) -> str:
     return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
 
 
-def table(figures: Sequence[CardFigure]) -> str:
-    """The words, and every figure below them, as a person reads them."""
+def table(figures: Sequence[CardFigure], votes: Sequence[CardFigure] = ()) -> str:
+    """The words, and every figure below them, those of votes last, as a person reads them."""
     text = ["", *lines(figures), ""]
     text.append(
         f"{'judge':<18} {'measure':<22} {'value':>10}  {'95 % interval':<18} {'n':>5}  failed"
     )
-    for figure in told(figures):
+    for figure in told([*figures, *votes]):
         value, low, high = shown(figure)
         interval = f"{low} - {high}" if low != "-" else "-"
         text.append(

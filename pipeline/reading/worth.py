@@ -11,6 +11,7 @@ from pipeline.runs.files import CARD
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from pipeline.voting import words
+from pipeline.voting.card import figures
 
 CARD_STEP = Step("judge-card")
 
@@ -20,8 +21,10 @@ def card(run: Run, complete: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if str(CARD_STEP) not in complete:
         return {"card": [], "card_lines": []}
     own = jsonl.load(run.at(CARD_STEP) / CARD, CardFigure)
+    judges = list(dict.fromkeys(figure.judge for figure in own))
+    votes = list(figures(votes_of(run), judges, own[0].aspect))
     rows = []
-    for figure in trust.told(own):
+    for figure in trust.told([*own, *votes]):
         rows.append((figure, trust.shown(figure), trust.MEASURES[figure.measure]))
     return {"card": rows, "card_lines": trust.lines(own)}
 

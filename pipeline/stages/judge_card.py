@@ -7,6 +7,7 @@ people; by calls of its own, the same for every judge of a panel.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline import SPOKEN_STAGE
 from pipeline.config.whole import Config, JudgeCard
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
@@ -24,6 +25,7 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CARD, CONTROLS, LABELS
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
+from pipeline.voting import card as voting
 
 VERSION = 2
 
@@ -89,7 +91,9 @@ def run(context: Context) -> Iterator[Probe]:
     jsonl.write(context.folder / CARD, figures)
     context.files.append(context.folder / CARD)
     print(f"The card of {context.config.judge_in_words}")
-    print(trust.table(figures))
+    people = (context.run.manifest(Step(SPOKEN_STAGE)) or {}).get("people")
+    votes = voting.figures(people, list(judges), _aspect(context.config))
+    print(trust.table(figures, list(votes)))
 
 
 def _settings(config: Config) -> JudgeCard:

@@ -347,6 +347,19 @@ def test_votes_become_a_step_of_the_run(cli, voted, tmp_path):
     assert rows(voted / "vote/records.jsonl")[0] == first
 
 
+def test_the_judge_s_card_has_its_agreement_with_votes(cli, voted, tmp_path):
+    make_step(cli, tmp_path)
+    said = cli("judge-card", "--run", "v1", "--set", "judge_card.controls=2")
+    judge = json.loads((voted / "vote/manifest.json").read_text())["people"]["judge"]
+    [line] = [line for line in said.splitlines() if line.split()[1:2] == ["votes"]]
+    shown = [f"{judge[key]:.3f}" for key in ("agreement", "agreement_low", "agreement_high")]
+    assert line.split()[2:6] == [shown[0], shown[1], "-", shown[2]]
+    assert line.split()[6] == str(judge["n"])
+    assert "what two voters agree with each other: the ceiling" in said
+    cli("report", "--run", "v1")
+    assert "two voters</th>" in (voted / "report.html").read_text()
+
+
 def test_votes_go_out_as_labels_and_come_in_elsewhere(cli, voted, tmp_path):
     make_step(cli, tmp_path)
     labels = tmp_path / "labels.jsonl"
