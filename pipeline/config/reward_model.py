@@ -20,7 +20,8 @@ class RewardModel(Section):
     """The key of what one does not want to learn by heart, such as a contest: the pairs of each of
     its values are all learned from, or all held out; none: the literal's."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """The share of those values that is held out, to tell how often it is right."""
+    """The share of those values that is held out, to tell how often it is right; which ones, the
+    seed says."""
     backbone: str = MINILM
     """What is trained: a folder, the id of a model on the Hub, or this PyPI package, with any
     architecture that transformers classifies sequences with."""

@@ -33,12 +33,14 @@ def comparisons(context: Context) -> Iterator[Comparison]:
         )
 
 
-def held_out(subjects: Iterable[str], share: float) -> set[str]:
+def held_out(subjects: Iterable[str], share: float, seed: int) -> set[str]:
     """The subjects that nothing is learned of: this share of them, at least one and not all.
 
-    Which ones, their content decides, so that it is the same in every run.
+    Which ones, the seed and they themselves decide, and no order in which they come.
     """
-    drawn = sorted(set(subjects), key=lambda subject: hashlib.sha256(subject.encode()).digest())
+    drawn = sorted(
+        set(subjects), key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()
+    )
     most = len(drawn) - 1
     return set(drawn[: max(1, min(most, round(share * len(drawn))))])
 
@@ -68,15 +70,20 @@ def rewards(model: Any, texts: Sequence[tuple[str, str]]) -> Iterator[float | No
         yield from model.rewards(texts[start : start + BATCH])
 
 
-def accuracy(rows: Sequence[Comparison], model: Any) -> dict[str, Any]:
-    """How often the joke that people preferred has the higher reward, and how often it is longer.
-
-    Alike is half. Intervals are percentile bootstrap over subjects, with all their pairs.
-    """
+def credits(rows: Sequence[Comparison], model: Any) -> list[float]:
+    """Of each row 1 where the joke that people preferred has the higher reward; alike is half."""
     texts = [(row.literal, row.chosen) for row in rows]
     texts += [(row.literal, row.rejected) for row in rows]
     values: Any = list(rewards(model, texts))  # none is longer than what was trained on
-    right = [_higher(*pair) for pair in zip(values[: len(rows)], values[len(rows) :], strict=True)]
+    pairs = zip(values[: len(rows)], values[len(rows) :], strict=True)
+    return [_higher(chosen, rejected) for chosen, rejected in pairs]
+
+
+def accuracy(rows: Sequence[Comparison], right: Sequence[float]) -> dict[str, Any]:
+    """How often a model is right, by `credits`, and how often the longer joke would be.
+
+    Intervals are percentile bootstrap over subjects, with all their pairs.
+    """
     longer = [_higher(len(row.chosen), len(row.rejected)) for row in rows]
     subjects = [row.subject for row in rows]
     low, high = metrics.clustered(right, subjects)

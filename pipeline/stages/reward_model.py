@@ -59,7 +59,7 @@ def run(context: Context) -> Iterator[Comparison]:
             f"{settings.split_key or settings.literal_key}: some have to be held out, to tell how "
             "often it is right about others. Name another reward_model.split_key, or give more."
         )
-    out = taught.held_out(subjects, settings.held_out)
+    out = taught.held_out(subjects, settings.held_out, context.config.seed)
     yield from (row for row in rows if row.subject not in out)
     context.hold_out([row for row in rows if row.subject in out])
 
@@ -72,7 +72,7 @@ def learn(context: Context) -> None:
     held_out = jsonl.load(context.folder / HELD_OUT, Comparison)
     training.train(context, rows, held_out, reward.load_tokenizer(context.config))
     model = reward.judge(context.folder / WEIGHTS, context.config.runtime)
-    figures = taught.accuracy(held_out, model)
+    figures = taught.accuracy(held_out, taught.credits(held_out, model))
     context.facts["held_out"] = figures
     settings: Any = context.config.reward_model
     about = settings.split_key or settings.literal_key

@@ -7,17 +7,21 @@ is resumable.
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from pipeline import project
 from pipeline.__main__ import main as distil
-from pipeline.judging import trust
+from pipeline.config.runtime import Runtime
+from pipeline.judging import taught, trust
+from pipeline.models import reward
 from pipeline.rows import jsonl
 from pipeline.rows.card import CardFigure
-from pipeline.rows.records import Metric
+from pipeline.rows.records import Metric, Verdict
 from pipeline.rows.training import Comparison
-from pipeline.runs.files import CARD, HELD_OUT, METRICS
+from pipeline.runs.files import CARD, HELD_OUT, METRICS, RECORDS, WEIGHTS
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 from pipeline.vocabulary import TAUGHT
@@ -60,36 +64,55 @@ def run(*argv: str) -> None:
 
 
 def accuracy() -> list[str]:
-    """The table of who is right how often about the held-out contests."""
-    lines = ["| who | right about people's pairs |", "|---|---|"]
+    """The table of who is right how often about contests that were held out.
+
+    Each seed holds out others: a pair's credit is the mean over the seeds that held it out.
+    """
+    rights: dict[str, list[float]] = defaultdict(list)
+    rows: dict[str, Comparison] = {}
+    lines = ["| who | right about people's pairs | pairs | contests |", "|---|---|---|---|"]
     for seed in range(SEEDS):
         name = f"people-{seed}"
         config = ["--config", str(ROOT / "configs/demo.toml")]
         run("reward-model", "--run", name, *config, *settings(seed=seed))
-        found = (Run(name).manifest(STEP) or {})["held_out"]
-        shown = f"{100 * found['right']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
-        lines.append(f"| the reward model, seed {seed} | {shown} |")
-    lines.append(f"| the longer joke | {100 * found['longer_right']:.1f} |")
-    lines.append(f"| the stand-in | {_standin()} |")
-    lines.append(f"| pairs, contests | {found['pairs']}, {found['subjects']} |")
-    return lines
+        folder = Run(name).at(STEP)
+        held_out = jsonl.load(folder / HELD_OUT, Comparison)
+        model = reward.judge(folder / WEIGHTS, Runtime())
+        right = taught.credits(held_out, model)
+        lines.append(_line(f"the reward model, seed {seed}", held_out, right))
+        for row, credit in zip(held_out, right, strict=True):
+            rights[row.label_id].append(credit)
+            rows[row.label_id] = row
+    every = list(rows.values())
+    means = [mean(rights[row.label_id]) for row in every]
+    lines.append(_line("the reward model, all seeds", every, means))
+    longer = [float(len(row.chosen) > len(row.rejected)) for row in every]
+    lines.append(_line("the longer joke", every, longer))
+    return [*lines, _line("the stand-in", every, _standin(every))]
 
 
-def _standin() -> str:
-    """The stand-in critic on the same pairs, by the stage `agreement`."""
-    held_out = jsonl.load(Run(PEOPLE).at(STEP) / HELD_OUT, Comparison)
+def _line(who: str, rows: Sequence[Comparison], right: Sequence[float]) -> str:
+    found = taught.accuracy(rows, right)
+    shown = f"{100 * found['right']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    return f"| {who} | {shown} | {found['pairs']} | {found['subjects']} |"
+
+
+def _standin(rows: Sequence[Comparison]) -> list[float]:
+    """The stand-in critic on the same pairs, by the stage `agreement`; one that failed is half."""
     path = project.data() / "people-held-out.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for number, row in enumerate(held_out):
-            sides = (row.chosen, row.rejected) if number % 2 else (row.rejected, row.chosen)
-            label = "a" if number % 2 else "b"
-            pair = {"literal": row.literal, "a": sides[0], "b": sides[1], "label": label}
+        for row in rows:
+            pair = {"literal": row.literal, "a": row.chosen, "b": row.rejected, "label": "a"}
             file.write(json.dumps(pair) + "\n")
     config = ["--config", str(ROOT / "configs/demo.toml"), "--set", f"agreement.labels={path}"]
     run("agreement", "--run", "people-agreement", *config)
-    found = (Run("people-agreement").manifest(Step("agreement")) or {})["agreement"]
-    low, high = found["agreement_low"], found["agreement_high"]
-    return f"{100 * found['agreement']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    verdicts = jsonl.load(Run("people-agreement").at(Step("agreement")) / RECORDS, Verdict)
+    prefers = {(verdict.literal_id, verdict.a, verdict.b): verdict.p_a for verdict in verdicts}
+    right = []
+    for row in rows:
+        p_a = prefers.get((row.literal_id, row.chosen_id, row.rejected_id))
+        right.append(0.5 if p_a in (None, 0.5) else float(p_a > 0.5))
+    return right
 
 
 def learned() -> list[str]:

@@ -271,22 +271,24 @@ def test_shares_by_hand():
 
     said = {"long": 1.0, "s": 2.0, "tie": 2.0}
     model = SimpleNamespace(rewards=lambda texts: [said[joke] for _, joke in texts])
-    found = taught.accuracy(
-        [row("1", "s", "long"), row("1", "s", "tie"), row("2", "long", "s")], model
-    )
+    every = [row("1", "s", "long"), row("1", "s", "tie"), row("2", "long", "s")]
+    right = taught.credits(every, model)
+    assert right == [1, 0.5, 0]
+    found = taught.accuracy(every, right)
     assert found["right"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert found["longer_right"] == pytest.approx((0 + 0 + 1) / 3)
     assert (found["pairs"], found["subjects"]) == (3, 2)
     assert (found["low"], found["high"]) == (0.0, 0.75)  # of the second subject alone, of the first
 
 
-def test_who_is_held_out_is_the_same_in_every_run():
+def test_who_is_held_out_the_seed_says():
     subjects = [str(number) for number in range(50)]
-    out = taught.held_out(subjects, 0.2)
+    out = taught.held_out(subjects, 0.2, 0)
     assert len(out) == 10
-    assert out == taught.held_out(subjects[::-1], 0.2)
-    assert len(taught.held_out(["a", "b"], 0.01)) == 1
-    assert len(taught.held_out(["a", "b"], 0.99)) == 1
+    assert out == taught.held_out(subjects[::-1], 0.2, 0)
+    assert out != taught.held_out(subjects, 0.2, 1)
+    assert len(taught.held_out(["a", "b"], 0.01, 0)) == 1
+    assert len(taught.held_out(["a", "b"], 0.99, 0)) == 1
 
 
 def test_scores_to_a_verdict_by_hand():
