@@ -72,8 +72,9 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
         return Text(f"No row of {step} in run {run.name} is like that.")
     table = _table(rows)
     more = sum(1 for _ in passing)
+    limited = "; more with --limit" if more else ""
     rest = Text(
-        f"{len(rows)} of {len(rows) + more} rows; more with --limit. One row's life: show ID --run "
+        f"{len(rows)} of {len(rows) + more} rows{limited}. One row's life: show ID --run "
         f"{run.name}",
         style="dim",
     )

@@ -2,16 +2,20 @@
 
 import argparse
 import shlex
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import project
+from pipeline.config.endpoint import Endpoint
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError
 from pipeline.execution import linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
-from pipeline.execution.stage import Learns, stage_of
+from pipeline.execution.stage import Expects, Learns, stage_of
+from pipeline.llm.identity import Identity
 from pipeline.reading import headline
 from pipeline.reading.comparison import EVALUATE
 from pipeline.rows import jsonl
@@ -38,8 +42,10 @@ def run(args: argparse.Namespace) -> None:
         known.note(run.name, config)
     if args.source:
         run = _borrowing(run, planned, chosen, config, args)
-    if args.command == "all" and not args.dry_run:
+    _check_keys(run, chosen, config)
+    if args.command == "all":
         _check_splits(config)
+    if args.command == "all" or args.dry_run:  # a stage that trains says it itself, at once
         _check_training(run, chosen, config)
     dry = Dry() if args.dry_run else None
     if dry is None:
@@ -134,9 +140,32 @@ def _check_splits(config: Config) -> None:
     if missing:
         raise DataError(
             f"{', '.join(config.literals.files)}: no literal of split "
-            f"{', '.join(sorted(missing))}, which sft or evaluate needs. Splits there are: "
-            f"{', '.join(sorted(splits))}."
+            f"{', '.join(sorted(missing))}, which sft (train) or evaluate (evaluate.splits) needs. "
+            f"Splits there are: {', '.join(sorted(splits))}. Evaluate on those alone, --set "
+            "evaluate.splits='[\"test\"]', or deal the sentences out anew: humor-distill import "
+            "FILE --split-shares train=80,validation=5,test=15"
         )
+
+
+def _check_keys(run: Run, chosen: list[Step], config: Config) -> None:
+    """ConfigError where a step is to ask somebody whose key is not there."""
+    for step in chosen:
+        if run.manifest(step) is None:
+            for endpoint in _asked(config, step):
+                Identity(endpoint)
+
+
+def _asked(config: Config, step: Step) -> Iterator[Endpoint]:
+    """Whom a step asks."""
+    stage = stage_of(step)
+    if isinstance(stage, Expects):
+        for expected in stage.expected(config, step.round, Counter()):
+            yield expected.endpoint
+        return
+    for name in stage.sections(config, step.round):
+        endpoint = getattr(getattr(config, name), "endpoint", None)
+        if endpoint is not None:
+            yield endpoint
 
 
 def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
@@ -147,6 +176,10 @@ def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
     from pipeline.models import student
     from pipeline.training import arguments
 
+    if config.reward_model:
+        from pipeline.training import reward
+
+        reward.arguments(config, run.folder)
     arguments.of_sft(config, run.folder)
     for learned in config.rounds:
         arguments.of_round(config, learned, run.folder)

@@ -3,6 +3,7 @@
 A ConfigError names every key at fault.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -82,6 +83,9 @@ def _complaint(error: Any) -> str:
     if error["type"] == "literal_error":
         known = re.findall("'(.*?)'", error["ctx"]["expected"])
         return f"{name}: {error['msg']}.{meant(str(error['input']), known)}"
+    if error["type"] == "list_type":
+        given = json.dumps([error["input"]])
+        return f"{name}: {error['msg']}, such as {given}; --set {name}='{given}'"
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg']}"
     section: Any = Config

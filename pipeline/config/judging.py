@@ -72,10 +72,10 @@ class Judging(Section):
     def _asked(self) -> dict[str, Any]:
         """What decides its answers."""
         left_out = dict.fromkeys(Endpoint.in_no_recipe, True)
-        return self.model_dump(
-            include={"method", "temperature", "max_tokens", "endpoint"},
-            exclude={"endpoint": left_out},
-        )
+        decides = {"method", "endpoint"}
+        if self.method == "choice":
+            decides |= {"temperature", "max_tokens"}
+        return self.model_dump(include=decides, exclude={"endpoint": left_out})
 
 
 class Critic(Judging):

@@ -26,18 +26,23 @@ def load(context: Context, most: int | None = None) -> list[Label]:
     what it was told.
     """
     settings = context.config.agreement or Agreement(labels="")
-    told: set[str] = set()
-    if "reward_model" in context.inputs:
-        told = {row.literal_id for row in context.rows("reward_model", Comparison)}
+    told = learned(context)
     labels: list[Label] = []
     for label, _ in judged(context, "agreement", settings, settings.literal_key, settings.limit):
-        if len(labels) == most:
-            break
         if label.literal_id in told:
             context.drop(label.literal_id, label.literal_id, "the reward model learned from it")
-        else:
-            labels.append(label)
+            continue
+        labels.append(label)
+        if len(labels) == most:
+            break
     return labels
+
+
+def learned(context: Context) -> set[str]:
+    """The literals whose pairs taught the model that judges; none where none does."""
+    if "reward_model" not in context.inputs:
+        return set()
+    return {row.literal_id for row in context.rows("reward_model", Comparison)}
 
 
 def judged(
@@ -49,10 +54,11 @@ def judged(
 ) -> Iterator[tuple[Label, str]]:
     """The pairs of a file, of its first so many lines, each with what its subject's key holds.
 
-    A pair that is there twice counts once, and one whose jokes are the same not at all.
+    A pair that is there twice counts once, whichever joke stands first; one whose jokes are the
+    same not at all.
     """
     path = project.path(settings.labels)
-    known = set()
+    preferred: dict[frozenset[str], str] = {}
     for number, line in enumerate(islice(encoding.lines(path), limit), 1):
         if not line.strip():
             continue
@@ -65,14 +71,18 @@ def judged(
                 f"{path}:{number}: not a pair that people judged: {error}. It needs the texts a, b "
                 f"and {settings.literal_key} ({section}.literal_key), and label, which is a or b."
             ) from None
+        pair = frozenset((label.a, label.b))
+        better = label.a if label.label == "a" else label.b
         if label.a == label.b:
             why = "both jokes are the same"
-        elif label.id in known:
-            why = "same pair twice"
-        else:
-            known.add(label.id)
+        elif pair not in preferred:
+            preferred[pair] = better
             yield label, subject
             continue
+        elif preferred[pair] == better:
+            why = "same pair twice"
+        else:
+            why = "same pair twice, and judged otherwise"
         context.drop(label.literal_id, label.literal_id, why, line.rstrip("\r\n"))
 
 
@@ -81,6 +91,8 @@ def _subject(row: dict[str, Any], key: str) -> str:
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{key} (reward_model.split_key) is neither a text nor a whole number")
+    if not writable(str(value)):
+        raise ValueError(f"{key} is not Unicode text")
     return str(value)
 
 

@@ -8,7 +8,6 @@ from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
 from pipeline.judging import choice, cloze, scored, taught
 from pipeline.judging.verdict import Pair, Role
-from pipeline.llm.identity import Identity
 from pipeline.progress import Progress
 from pipeline.rows.records import Verdict
 from pipeline.runs.step import Step
@@ -72,18 +71,13 @@ def expected(role: Role, settings: Judging, pairs: int) -> list[Expected]:
     return [Expected(settings.server, prompt, 2 * pairs, settings.max_tokens)]
 
 
-def identify(settings: Judging) -> None:
-    """ConfigError for a key that is missing, before anything is paid for."""
-    if settings.endpoint is not None:
-        Identity(settings.endpoint)
-
-
 def prompts(role: Role, *sections: Judging) -> Sequence[str]:
     """The templates that decide the verdicts of these sections."""
-    if role == "critic":
+    named = {settings.method for settings in sections}
+    if role == "critic" and named != {"reward_model"}:
         return templates.CRITIC
-    by_cloze = any(settings.method == "cloze" for settings in sections)
-    return (role, "cloze") if by_cloze else (role,)
+    names = {"choice": role, "cloze": "cloze"}
+    return [name for method, name in names.items() if method in named]
 
 
 def reads(*sections: Judging) -> dict[str, Step]:

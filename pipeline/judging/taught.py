@@ -53,15 +53,19 @@ def scores(
 
     step = context.inputs["reward_model"]
     model = reward.judge(student.weights(context.run, step), context.config.runtime)
-    texts = list({(joke.literal, joke.text): None for _, joke in scored.jokes(pairs)})
-    by_text = dict(zip(texts, rewards(model, texts), strict=True))
-    for tag, joke in scored.jokes(pairs):
-        value = by_text[joke.literal, joke.text]
-        if value is None:
-            yield tag, Score(None, error=f"longer than the {model.room} tokens it reads")
-        else:
-            yield tag, scored.number(value, "the reward is")
-        progress.advance()
+    by_text: dict[tuple[str, str], float | None] = {}
+    for start in range(0, len(pairs), BATCH):
+        block = list(scored.jokes(pairs[start : start + BATCH]))
+        texts = {(joke.literal, joke.text): None for _, joke in block}
+        new = [text for text in texts if text not in by_text]
+        by_text |= zip(new, rewards(model, new), strict=True)
+        for tag, joke in block:
+            value = by_text[joke.literal, joke.text]
+            if value is None:
+                yield tag, Score(None, error=f"longer than the {model.room} tokens it reads")
+            else:
+                yield tag, scored.number(value, "the reward is")
+        progress.advance(rows=len(block))
 
 
 def rewards(model: Any, texts: Sequence[tuple[str, str]]) -> Iterator[float | None]:

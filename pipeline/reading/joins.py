@@ -65,11 +65,12 @@ class Joins:
         self._unless(written == text, at, row, f"its text is not that of {joke}")
 
     def _comparison(self, row: Comparison, at: Place) -> None:
+        about = {row.subject, row.literal_id}
         if at.file == RECORDS:
-            at.subjects.add(row.subject)
+            at.subjects |= about
         else:
-            told = row.subject in at.subjects
-            self._unless(not told, at, row, f"held out, but {row.subject!r} was learned from")
+            told = sorted(about & at.subjects)
+            self._unless(not told, at, row, f"held out, but {told} was learned from")
 
     def _imitation(self, row: Imitation, at: Place) -> None:
         self._literal(row, at)

@@ -6,6 +6,7 @@ from pipeline.config.file import validate
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
 from pipeline.runs.files import SETTINGS
+from pipeline.runs.recipes import without_hashes
 from pipeline.runs.run import Run
 from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step
@@ -58,15 +59,11 @@ def _section(made: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
     What no recipe has (price, key) stays, for the same endpoint.
     """
-    section = _without_hash(made)
+    section: dict[str, Any] = without_hashes(made)
     if section.get("endpoint"):
-        endpoint = _without_hash(section["endpoint"])
+        endpoint = section["endpoint"]
         current = now.get("endpoint") or {}
         if all(endpoint[key] == current.get(key) for key in ("base_url", "model")):
             endpoint = {**current, **endpoint}
         section["endpoint"] = endpoint
     return section
-
-
-def _without_hash(section: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key != "sha256"}

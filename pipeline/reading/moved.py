@@ -7,7 +7,7 @@ from pipeline.config.rounds import Round
 from pipeline.config.whole import Config
 from pipeline.execution.recipe import recorded
 from pipeline.runs.manifest import Recipe
-from pipeline.runs.recipes import difference
+from pipeline.runs.recipes import difference, without_hashes
 from pipeline.runs.step import Step
 
 
@@ -26,7 +26,9 @@ def moved(config: Config, step: Step, recipe: Recipe, linked: bool) -> list[str]
         field = Config.model_fields.get(name)
         section = section_of(field.annotation) if field else None
         if section is not None and isinstance(made, dict):
-            had[name] = _without_hashes(name, made)
+            had[name] = without_hashes(made)
+            if name == "literals":
+                had[name] = {key: value for key, value in made.items() if key != "files"}
             values = whole[name]
             now[name] = None if values is None else _of(name, recorded(values, section))
     if "round" in recipe and step.round and step.round <= len(config.rounds):
@@ -45,15 +47,3 @@ def _of(name: str, values: dict[str, Any]) -> dict[str, Any]:
     if name in ("agreement", "reward_model"):
         return {**values, "labels": values["labels"].rpartition("/")[2]}
     return values
-
-
-def _without_hashes(name: str, made: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's section without the hashes that stand beside the names of files."""
-    kept = {key: value for key, value in made.items() if not key.endswith("sha256")}
-    if name == "literals":
-        kept.pop("files", None)
-    if isinstance(kept.get("endpoint"), dict):
-        kept["endpoint"] = {
-            key: value for key, value in kept["endpoint"].items() if key != "sha256"
-        }
-    return kept

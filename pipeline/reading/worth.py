@@ -36,7 +36,12 @@ def by_people(complete: dict[str, dict[str, Any]]) -> str:
         return ""
     settings = manifest["recipe"]["reward_model"]
     about = settings["split_key"] or settings["literal_key"]
-    return f"The reward model, which people taught, is {taught.said(manifest['held_out'], about)}."
+    said = f"The reward model, which people taught, is {taught.said(manifest['held_out'], about)}."
+    told = complete["evaluate"].get("learned_from")
+    if told:
+        said += f" It learned from pairs about {told} of the sentences here, too: of those it says "
+        said += "what it was told."
+    return said
 
 
 def people(run: Run) -> dict[str, Any]:

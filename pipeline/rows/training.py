@@ -17,7 +17,7 @@ class Imitation(Row):
 
 
 class Comparison(Row):
-    """A pair that people judged, and the reward model learned from."""
+    """A pair that people judged: the reward model learned from it, or it is held out."""
 
     kind: ClassVar[str] = "comparison/1"
     identity = ("w", "label_id")

@@ -59,7 +59,8 @@ def _fetched(settings: Any) -> Iterator[str]:
     for section, key in HUB:
         values = settings.get(section) if isinstance(settings, dict) else None
         name = values.get(key) if isinstance(values, dict) else None
-        if isinstance(name, str) and name != MINILM and local_folder(name) is None:
+        refused = (section, name) == ("reward_model", MINILM)  # the Hub is not asked for it
+        if isinstance(name, str) and not refused and local_folder(name) is None:
             yield f"{json.dumps(name)} {FETCHED}"
 
 

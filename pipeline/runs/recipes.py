@@ -51,6 +51,16 @@ def same(had: Recipe, wanted: Recipe) -> bool:
     return {**left, "version": None} == {**right, "version": None}
 
 
+def without_hashes(made: Any) -> Any:
+    """A section of a recipe without the hashes that stand beside the names of files and models."""
+    if isinstance(made, list):
+        return [without_hashes(part) for part in made]
+    if not isinstance(made, dict):
+        return made
+    kept = {key: value for key, value in made.items() if not key.endswith("sha256")}
+    return {key: without_hashes(value) for key, value in kept.items()}
+
+
 def same_but_seed(had: Recipe, wanted: Recipe) -> bool:
     return same({**had, "seed": None}, {**wanted, "seed": None})
 

@@ -88,7 +88,11 @@ class Run:
         rounds = settings.get("rounds", [{}])
         spoken = Step(SPOKEN_STAGE)
         numbers = {*range(1, len(rounds) + 1), *self.rounds_there()}
-        optional = {stage for stage in OPTIONAL_STAGES if settings.get(spelt(stage))}
+        optional = {
+            stage
+            for stage in OPTIONAL_STAGES
+            if settings.get(spelt(stage)) or os.path.lexists(self.folder / stage)
+        }
         steps = [*once(FIRST_STAGES, optional), Step("sft")]
         for number in sorted(numbers):
             objective = "dpo"

@@ -14,7 +14,17 @@ from pipeline.config.judging import Judging
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected
-from pipeline.judging import best_of, contestants, figures, methods, offence, sets, tally, watching
+from pipeline.judging import (
+    best_of,
+    contestants,
+    figures,
+    labels,
+    methods,
+    offence,
+    sets,
+    tally,
+    watching,
+)
 from pipeline.judging.verdict import Pair
 from pipeline.judging.verdict import lost as lose
 from pipeline.progress import Progress
@@ -91,12 +101,11 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
 def run(context: Context) -> Iterator[Verdict]:
     settings = context.config.judge
     watching.check(context)  # what is missing is said before anything is paid for
-    for judge in settings.judges.values():
-        methods.identify(judge)
     encode = _encoder(context)
     literals = context.literals(*context.config.evaluate.splits)
     teacher = context.rows("teacher", Joke)
     reference = {joke.literal_id: joke for joke in teacher if joke.index == 0}
+    _note_learned(context, literals)
     answers = _answers(context, [literal for literal in literals if literal.id in reference])
     pairs = [(joke, reference[joke.literal_id]) for joke in answers if joke.text]
     empty = [(joke, reference[joke.literal_id]) for joke in answers if not joke.text]
@@ -133,6 +142,17 @@ def run(context: Context) -> Iterator[Verdict]:
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
     print(figures.table(rows, context.config.judge_in_words))
+
+
+def _note_learned(context: Context, literals: Sequence[LiteralText]) -> None:
+    """Say where a reward model has learned from pairs about what it judges here."""
+    told = labels.learned(context) & {literal.id for literal in literals}
+    if told:
+        context.facts["learned_from"] = len(told)
+        print(
+            f"{context.step}: the reward model learned from pairs about {len(told)} of "
+            f"{len(literals)} sentences that it judges: of those it says what it was told."
+        )
 
 
 def _verdicts(

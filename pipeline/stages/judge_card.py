@@ -70,8 +70,6 @@ def requests(context: Context) -> list[Requests]:
 
 
 def run(context: Context) -> Iterator[Probe]:
-    for judge in context.config.judge.judges.values():
-        methods.identify(judge)
     judged_by_people = _judged_by_people(context)
     tried = _tried(context, judged_by_people)
     _write(context, tried, judged_by_people)

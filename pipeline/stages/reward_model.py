@@ -42,26 +42,41 @@ def run(context: Context) -> Iterator[Comparison]:
 
     arguments = training.arguments(context.config, context.folder)
     tokenizer = reward.load_tokenizer(context.config)
-    architecture = reward.architecture(context.config)
-    room = reward.room(tokenizer, architecture, arguments.max_length)
+    fits = reward.measure(context.config, tokenizer, arguments.max_length)
     rows = []
     for row in taught.comparisons(context):
-        both = (row.chosen, row.rejected)
-        if max(len(reward.tokens(tokenizer, row.literal, joke)) for joke in both) > room:
-            context.drop(row.literal_id, row.label_id, "longer than max_length")
-        else:
+        if fits(row.literal, row.chosen) and fits(row.literal, row.rejected):
             rows.append(row)
+        else:
+            context.drop(row.literal_id, row.label_id, "longer than max_length")
     subjects = {row.subject for row in rows}
     settings: Any = context.config.reward_model
     if len(subjects) < 2:
+        left_out = [f"{count} {reason}" for reason, count in context.drops.reasons.items()]
         raise StageError(
             f"{context.step}: {settings.labels} has {len(rows)} pairs about {len(subjects)} "
             f"{settings.split_key or settings.literal_key}: some have to be held out, to tell how "
-            "often it is right about others. Name another reward_model.split_key, or give more."
+            "often it is right about others. Name another reward_model.split_key, or give more. "
+            f"Dropped: {', '.join(left_out) or 'none'}."
         )
     out = taught.held_out(subjects, settings.held_out, context.config.seed)
-    yield from (row for row in rows if row.subject not in out)
-    context.hold_out([row for row in rows if row.subject in out])
+    learned = [row for row in rows if row.subject not in out]
+    yield from learned
+    told = {row.literal_id for row in learned}
+    held_out = []
+    for row in rows:
+        if row.subject not in out:
+            continue
+        if row.literal_id in told:
+            context.drop(row.literal_id, row.label_id, "held out, but its literal is learned from")
+        else:
+            held_out.append(row)
+    if not held_out:
+        raise StageError(
+            f"{context.step}: every pair that could be held out is about what others are learned "
+            "from. Name a reward_model.split_key that is wider than the literal."
+        )
+    context.hold_out(held_out)
 
 
 def learn(context: Context) -> None:

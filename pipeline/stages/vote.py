@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.config.whole import Config
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
-from pipeline.judging import compared
+from pipeline.judging import compared, labels, methods
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row, make
@@ -35,7 +35,8 @@ def writes(config: Config, round: int | None) -> type[Row]:
 
 
 def reads(config: Config, round: int | None) -> dict[str, Step]:
-    return {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+    read = {"teacher": Step("teacher"), "evaluate": Step("evaluate")}
+    return read | methods.reads(*config.judge.judges.values())
 
 
 def run(context: Context) -> Iterator[Vote]:
@@ -63,9 +64,20 @@ def run(context: Context) -> Iterator[Vote]:
         )
     splits = {literal.id: literal.split for literal in context.literals()}
     authors = {a.id: a.author for a, _ in pairs}
-    told = figures.told(votes, authors, splits, verdicts)
+    told = figures.told(votes, authors, splits, _of_strangers(context, verdicts))
     context.facts["people"] = told.facts()
     print("\n".join(words.lines(told)))
+
+
+def _of_strangers(context: Context, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Without those of a judge that people taught on the sentences that they taught it by."""
+    told = labels.learned(context)
+    taught = {
+        name
+        for name, judge in context.config.judge.judges.items()
+        if judge.method == "reward_model"
+    }
+    return [row for row in verdicts if row.judge not in taught or row.literal_id not in told]
 
 
 def _vote(ballot: Ballot, a: Joke, b: Joke) -> Vote:

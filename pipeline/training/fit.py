@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 from transformers import PrinterCallback, TrainerState
 
+from pipeline import spelt
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
 from pipeline.models import casting, student
@@ -90,7 +91,7 @@ def finite(context: Context, *values: float) -> None:
     """StudentError for a loss or a log-probability that is not finite."""
     if all(map(math.isfinite, values)):
         return
-    section = context.step.stage
+    section = spelt(context.step.stage)
     if section == "dpo":
         section = context.round.learning.trainer
     raise StudentError(

@@ -22,6 +22,7 @@ REFUSED = {
         "the held-out pairs tell how often it is right, and would tell too much of a step that "
         "they had chosen."
     ),
+    "train_sampling_strategy": "a row is a pair, which has no one length to group by.",
     "model_init_kwargs": "the backbone is loaded as [reward_model] says.",
 }
 """Keys of TRL's that its trainer cannot have here."""

@@ -338,3 +338,17 @@ def test_status_of_an_interrupted_step_shows_what_it_has_paid(cli, config, data)
     (folder / "records.jsonl").rename(folder / "records.jsonl.partial")
     assert cli("status", "--run", "v1").splitlines()[1].split()[1:4] == ["incomplete", "114", "40"]
     cli("status", "--run", "../runs/v1", code=3)
+
+
+@pytest.mark.parametrize("command", ["teacher", "evaluate", "all"])
+def test_a_key_that_is_missing_is_said_by_a_dry_run_too(cli, config, data, command):
+    step = {"teacher": "teacher", "evaluate": "judge", "all": "judge"}[command]
+    flag = ["--set", f"{step}.endpoint.api_key_env=NO_SUCH_KEY"]
+    said = cli(command, "--run", "v1", "--config", config, "--dry-run", *flag, code=3)
+    assert "export NO_SUCH_KEY=" in said
+    assert not (data / "runs/v1").exists()
+
+
+def test_a_list_is_shown_where_one_is_wanted(cli, config):
+    said = cli("teacher", "--run", "v1", "--config", config, "--set", "literals.files=x", code=3)
+    assert """such as ["x"]; --set literals.files='["x"]'""" in said

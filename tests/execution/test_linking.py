@@ -21,7 +21,7 @@ def test_a_dry_run_reads_from_the_other_run_and_links_nothing(cli, config, data)
     assert f"reads teacher: {data}/runs/v1/teacher/records.jsonl" in said
     assert "sft: would run" in said
     assert "evaluate: would run after sft, round-1/dpo" in cli(
-        "all", "--run", "v2", "--from", "v1", "--dry-run"
+        "evaluate", "--run", "v2", "--from", "v1", "--dry-run"
     )
     assert not (data / "runs/v2").exists()
 

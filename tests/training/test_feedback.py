@@ -308,3 +308,14 @@ def test_the_student_section_decides_what_is_trained(demo):
     config = validate({**demo, "student": {**demo["student"], "lora": {"r": 2}}}, "test")
     assert imitation._lora(config, encoder_decoder=False).r == 2
     assert imitation._lora(validate(demo | {"student": {"model": "x"}}, "test"), False) is None
+
+
+@pytest.mark.parametrize("command", ["all", "dpo", "sft"])
+def test_a_dry_run_refuses_what_no_trainer_knows(small, inside, command, cli):
+    """And a model that is not there."""
+    flags = ["--run", "dry", "--config", small, "--dry-run"]
+    said = cli(command, *flags, "--set", "dpo.trainer.loss_tpye=x", code=3)
+    assert "[dpo.trainer]: unknown key 'loss_tpye'. Did you mean 'loss_type'?" in said
+    said = cli(command, *flags, "--set", "student.model=data/students/mikro", code=8)
+    assert "student.model = 'data/students/mikro'" in said
+    assert not (inside / "runs/dry").exists()

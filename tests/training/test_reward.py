@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline.config.file import load, validate
 from pipeline.config.runtime import Runtime
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StudentError
 from pipeline.judging import scored, taught
 from pipeline.models import reward
 from pipeline.rows.row import make
@@ -66,6 +66,14 @@ def flags(people, *settings, labels="labels.jsonl", backbone="bert"):
         *settings,
     ]
     return [part for setting in own for part in ("--set", setting)]
+
+
+def config_of(folder):
+    return SimpleNamespace(
+        reward_model=SimpleNamespace(backbone=str(folder), revision=None),
+        seed=0,
+        runtime=Runtime(device="cpu"),
+    )
 
 
 PANEL = "judge.panel=[{method='reward_model'}]"
@@ -232,11 +240,7 @@ def test_a_package_s_model_is_a_folder(tmp_path, monkeypatch):
 def test_any_architecture_reads_the_literal_with_the_joke(tmp_path):
     """A decoder's tokenizer knows no pairs; what a joke spells is no token of the model's."""
     models.qwen2(tmp_path / "qwen2")
-    config = SimpleNamespace(
-        reward_model=SimpleNamespace(backbone=str(tmp_path / "qwen2"), revision=None),
-        seed=0,
-        runtime=Runtime(device="cpu"),
-    )
+    config = config_of(tmp_path / "qwen2")
     tokenizer = reward.load_tokenizer(config)
     ids = reward.tokens(tokenizer, "Rain again.", "The clouds are on overtime.")
     assert tokenizer.decode(ids) == "Rain again.\nThe clouds are on overtime.<|end|>"
@@ -340,3 +344,103 @@ def test_a_trainer_s_key_that_cannot_be(people, cli, key):
         "reward-model", "--run", "k", *flags(people, f"reward_model.trainer.{key}=true"), code=3
     )
     assert key in said
+
+
+def test_a_pair_swapped_or_judged_otherwise_is_one_pair(people, cli, tmp_path, data):
+    """And no literal is on both sides, whatever split_key says."""
+    first = pairs()[0]
+    swapped = {**first, "a": first["b"], "b": first["a"], "label": "a", "group": 5}
+    other = {**first, "label": "a", "group": 6}
+    again = {**pairs()[1], "a": "something else", "group": 7}
+    write(tmp_path / "labels.jsonl", [*pairs(), swapped, other, again])
+    shutil.copytree(people / "bert", tmp_path / "bert")
+    cli("reward-model", "--run", "odd", *flags(tmp_path))
+    made = json.loads((data / "runs/odd/reward-model/manifest.json").read_text())
+    assert made["dropped"]["same pair twice"] == 1
+    assert made["dropped"]["same pair twice, and judged otherwise"] == 1
+    sides = [
+        {row["literal_id"] for row in rows(data / f"runs/odd/reward-model/{name}.jsonl")}
+        for name in ("records", "validation")
+    ]
+    assert not sides[0] & sides[1]
+    assert "reward-model: whole" in cli("verify", "--run", "odd")
+
+
+@pytest.mark.parametrize("odd", ["link", "adapter", "config", "gone"])
+def test_weights_that_no_stage_wrote(judged, apart, cli, odd):
+    weights = apart / "runs/people/reward-model/weights"
+    if odd == "link":
+        shutil.move(weights / "model.safetensors", apart / "elsewhere")
+        (weights / "model.safetensors").symlink_to(apart / "elsewhere")
+    elif odd == "adapter":
+        (weights / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/base"}')
+    elif odd == "config":
+        (weights / "config.json").write_text('{"auto_map": {"AutoConfig": "evil.C"}}')
+    else:
+        (weights / "model.safetensors").unlink()
+    with pytest.raises(StudentError):
+        reward.judge(weights, Runtime(device="cpu"))
+    assert "reward-model" in cli("agreement", "--run", "people", "--force", code=8)
+
+
+def test_a_head_of_three_outputs_gives_way(tmp_path):
+    models.bert(tmp_path / "bert")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "bert", num_labels=3)
+    model.save_pretrained(tmp_path / "bert")
+    loaded = reward.load(
+        config_of(tmp_path / "bert"), reward.load_tokenizer(config_of(tmp_path / "bert"))
+    )
+    assert loaded.classifier.out_features == 1
+
+
+def test_positions_are_counted_as_the_model_counts_them(tmp_path):
+    """RoBERTa's begin after its pad."""
+    from transformers import RobertaConfig, RobertaModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = RobertaConfig(
+        vocab_size=70, intermediate_size=16, max_position_embeddings=34, pad_token_id=0, **sizes
+    )
+    models.bert(tmp_path / "roberta")
+    (tmp_path / "roberta/config.json").unlink()
+    RobertaModel(config).save_pretrained(tmp_path / "roberta")
+    own = config_of(tmp_path / "roberta")
+    tokenizer = reward.load_tokenizer(own)
+    model = reward.load(own, tokenizer)
+    room = reward.room(tokenizer, model.config)
+    assert room == 33
+    model(input_ids=torch.full((1, room), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, room + 1), 5))
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path):
+    models.bert(tmp_path / "bert")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "bert")
+    tokenizer.add_tokens(["kettle"])
+    tokenizer.save_pretrained(tmp_path / "bert")
+    own = config_of(tmp_path / "bert")
+    fits = reward.measure(own, reward.load_tokenizer(own), None)
+    assert fits("Tea.", "no water")
+    with pytest.raises(StudentError, match="beyond the model's 61 embeddings"):
+        fits("Tea.", "a kettle")
+
+
+def test_a_judge_that_votes_taught_is_no_stranger_to_them(judged, inside, tmp_path):
+    """Where its labels are about the run's own sentences, that is said, and votes leave them out."""
+    answers = rows(inside / "runs/v1/evaluate/answers.jsonl")
+    told = {row["literal_id"]: row for row in answers if row["author"] == "sft"}
+    lines = []
+    for row in list(told.values())[:12]:
+        better = {"literal": row["literal"], "a": f"{row['text']} {FUNNY}", "b": row["text"]}
+        lines.append({**better, "label": "a"})
+    write(tmp_path / "labels.jsonl", lines)
+    models.bert(tmp_path / "bert")
+    settings = flags(tmp_path, "reward_model.split_key=literal", "judge.method=reward_model")
+    run("reward-model", "--run", "votes", "--from", "v1", *settings)
+    said = run("evaluate", "--run", "votes", "--from", "v1", *settings)
+    learned = rows(inside / "runs/votes/reward-model/records.jsonl")
+    assert f"learned from pairs about {len(learned)} of" in said
+    assert manifest(inside, "evaluate", "votes")["learned_from"] == len(learned)
+    run("report", "--run", "votes")
+    assert "of those it says what it was told" in (inside / "runs/votes/report.html").read_text()
