@@ -108,9 +108,9 @@ def named(text: str) -> list[Named]:
 
 
 def tracked() -> list[str]:
-    """The repository's files, and those that would be added to it."""
+    """The repository's files: what a person keeps beside them is their own."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
+        ["git", "ls-files"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -444,3 +444,16 @@ def test_a_judge_that_votes_taught_is_no_stranger_to_them(judged, inside, tmp_pa
     assert manifest(inside, "evaluate", "votes")["learned_from"] == len(learned)
     run("report", "--run", "votes")
     assert "of those it says what it was told" in (inside / "runs/votes/report.html").read_text()
+
+
+def test_a_step_is_known_by_its_folder_where_no_configuration_names_it(judged, apart, cli):
+    path = apart / "runs/people/config.json"
+    settings = json.loads(path.read_text())
+    settings["reward_model"] = None
+    settings["critic"] |= {"method": "choice", "endpoint": settings["teacher"]["endpoint"]}
+    settings["judge"]["panel"] = []
+    path.write_text(json.dumps(settings))
+    lines = cli("status", "--run", "people").splitlines()
+    [own] = [line for line in lines if line.startswith("reward-model")]
+    assert " complete " in own
+    assert not [line for line in lines if " stale " in line]
