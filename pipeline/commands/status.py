@@ -3,24 +3,65 @@
 import argparse
 from typing import Any
 
+from pipeline.errors import HumorDistillError
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import usage
-from pipeline.runs.files import MANIFEST, PARTIAL, RECORDS, STARTED, read_json
+from pipeline.reading.comparison import EVALUATE
+from pipeline.rows import jsonl
+from pipeline.rows.records import Metric, ruling
+from pipeline.runs.files import MANIFEST, METRICS, PARTIAL, RECORDS, SETTINGS, STARTED, read_json
 from pipeline.runs.manifest import Manifest, complaint, failures, misshapen, stale
 from pipeline.runs.run import Run, existing, run_names
+from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table of one run, or the names of all."""
+    """Print the table of one run, or a line for each."""
     print(show(args.run))
 
 
 def show(name: str | None) -> str:
-    """The table of one run, or the names of all."""
-    if name is None:
-        return "\n".join(run_names()) or "No runs yet. Start one: make demo"
-    return "\n".join(lines(existing(name)))
+    """The table of one run, or a line for each."""
+    if name is not None:
+        return "\n".join(lines(existing(name)))
+    names = run_names()
+    if not names:
+        return "No runs yet. Start one: make demo"
+    head = f"{'run':<18} {'steps':>8}  {'last finished':<16}  {'student':<28} last student's rate"
+    return "\n".join([head, *(_glance(Run(name)) for name in names)])
+
+
+def _glance(run: Run) -> str:
+    """A run in one line: how much of it is complete, since when, of which student, how good."""
+    try:
+        steps = run.steps()
+        manifests = run.manifests()
+        settings = read_settings(run.folder / SETTINGS) or {}
+        rate = _rate(run)
+    except HumorDistillError as error:
+        return f"{run.name:<18} {'damaged':>8}  {str(error).splitlines()[0]}"
+    finished = max((manifest["finished"] for manifest in manifests.values()), default="-")
+    complete = f"{len(manifests)} of {len(steps)}"
+    student = str(settings.get("student", {}).get("model", "-"))
+    line = f"{run.name:<18} {complete:>8}  {finished[:16].replace('T', ' '):<16}  {student:<28}"
+    return f"{line} {rate}".rstrip()
+
+
+def _rate(run: Run) -> str:
+    """WTR and fresh rate of the last student on the first of the splits; nothing before that."""
+    path = run.at(EVALUATE) / METRICS
+    if run.manifest(EVALUATE) is None or not path.exists():
+        return ""
+    rows = ruling(jsonl.load(path, Metric))
+    own = [row for row in rows if row.vs is None and row.view == rows[0].view]
+    last = own[-1]
+    if last.wtr is None:
+        return ""
+    said = f"{last.contestant} {100 * last.wtr:.1f} % on {last.view}"
+    if last.fresh_wtr is not None:
+        said += f", fresh {100 * last.fresh_wtr:.1f} %"
+    return said
 
 
 def lines(run: Run) -> list[str]:
