@@ -2,6 +2,8 @@
 
 import json
 
+from tests.conftest import rows
+
 
 def test_every_run_has_a_line(inside, cli):
     said = cli("status").splitlines()
@@ -11,7 +13,7 @@ def test_every_run_has_a_line(inside, cli):
     assert f"6 of 6  {finished[:16].replace('T', ' ')}  data/students/micro" in line
     [row] = [
         row
-        for row in map(json.loads, (inside / "runs/v1/evaluate/metrics.jsonl").open())
+        for row in rows(inside / "runs/v1/evaluate/metrics.jsonl")
         if (row["contestant"], row["split"], row["vs"]) == ("round-1", "test", None)
     ]
     rates = f"round-1 {100 * row['wtr']:.1f} % on test, fresh {100 * row['fresh_wtr']:.1f} %"
