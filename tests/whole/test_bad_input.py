@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline import standin
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import make
 from tests import ROOT
 from tests.conftest import rows
 from tests.synthetic import make_run
@@ -196,7 +198,22 @@ def test_literals_that_were_replaced_are_named(cli, data):
     assert f"run v1 judged {gone}" in cli("diff", "v1", "v1", code=5)
 
 
+def with_every_split(config):
+    """Sentences to evaluate on, beside those to train on."""
+    with (config.parent / "literals.jsonl").open("a", encoding="utf-8") as file:
+        for split in ("test", "ood"):
+            row = make(
+                LiteralText,
+                text=f"The kettle of the {split} split is on.",
+                split=split,
+                source="made",
+                licence="none",
+            )
+            file.write(row.model_dump_json(by_alias=True) + "\n")
+
+
 def test_a_dry_run_compares_recipes_with_the_run_it_would_link_from(cli, config, data):
+    with_every_split(config)
     cli("teacher", "--run", "v1", "--config", config)
     cli("sample", "--run", "v1")
     said = cli("all", "--run", "v2", "--from", "v1", "--dry-run")
@@ -233,6 +250,7 @@ def test_a_new_run_and_a_mistyped_source_are_said(cli, config, data):
 
 
 def test_a_dry_run_says_what_the_real_run_would_do(cli, config, data):
+    with_every_split(config)
     cli("teacher", "--run", "v1", "--config", config)
     for stage in ("sample", "critic"):
         cli(stage, "--run", "v1")
