@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> None:
     if args.command == "all":
         _check_splits(config)
     if args.command == "all" or args.dry_run:  # a stage that trains says it itself, at once
-        _check_training(run, chosen, config)
+        strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
+        if not (args.dry_run and strange):  # of a run that was copied here no model is looked up
+            _check_training(run, chosen, config)
     dry = Dry() if args.dry_run else None
     if dry is None:
         run = linking.link(run, config)

@@ -141,7 +141,7 @@ def test_two_jokes_instead_of_three_are_kept_and_counted(cli, config, data, monk
 def test_status(cli, config, data):
     assert "No runs yet" in cli("status")
     cli("teacher", "--run", "v1", "--config", config)
-    assert cli("status").split() == ["v1"]
+    assert [line.split()[0] for line in cli("status").splitlines()] == ["run", "v1"]
     said = cli("status", "--run", "v1")
     assert [line.split()[:2] for line in said.splitlines()[1:3]] == [
         ["teacher", "complete"],

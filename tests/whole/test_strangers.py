@@ -84,7 +84,10 @@ def talkative(data, monkeypatch):
     headers = []
     with served(lambda body, _: reply("1. a b c\n2. b c d\n3. c d e"), headers=headers) as (url, _):
         settings = {
-            "literals": {"files": ["data/literals/train.jsonl"], "limit": 4},
+            "literals": {
+                "files": [f"data/literals/{split}.jsonl" for split in ("train", "test", "ood")],
+                "limit": 4,
+            },
             "teacher": {
                 "endpoint": {
                     "base_url": url,
@@ -102,7 +105,7 @@ def talkative(data, monkeypatch):
         yield url, headers
 
 
-def test_a_run_that_was_copied_here_says_whom_it_would_talk_to(talkative, data, cli):
+def test_a_run_that_was_copied_here_says_whom_it_would_talk_to(talkative, data, cli, monkeypatch):
     url, headers = talkative
     for command in ("teacher", "all"):
         said = cli(*command.split(), "--run", "v1", code=4)
@@ -111,11 +114,12 @@ def test_a_run_that_was_copied_here_says_whom_it_would_talk_to(talkative, data, 
             f"others:\n  {url} is asked, with the value of HOME and MY_KEY\n"
         ) in said
         assert "--adopt" in said
+    monkeypatch.setattr("pipeline.models.student.load_tokenizer", None)  # no model is looked up
     assert "teacher" in cli("all", "--run", "v1", "--dry-run")
     cli("teacher", "--run", "v2", "--from", "v1", code=4)
     assert headers == []
     cli("teacher", "--run", "v1", "--adopt")
-    assert len(headers) == 4
+    assert len(headers) == 12
     cli("teacher", "--run", "v1", "--force")  # from here on it is known
 
 
