@@ -29,22 +29,23 @@ def show(name: str | None) -> str:
     if not names:
         return "No runs yet. Start one: make demo"
     head = f"{'run':<18} {'steps':>8}  {'last finished':<16}  {'student':<28} last student's rate"
-    return "\n".join([head, *(_glance(Run(name)) for name in names)])
+    return "\n".join([head, *(_glance(name) for name in names)])
 
 
-def _glance(run: Run) -> str:
+def _glance(name: str) -> str:
     """A run in one line: how much of it is complete, since when, of which student, how good."""
     try:
+        run = Run(name)
         steps = run.steps()
         manifests = run.manifests()
         settings = read_settings(run.folder / SETTINGS) or {}
         rate = _rate(run)
     except HumorDistillError as error:
-        return f"{run.name:<18} {'damaged':>8}  {str(error).splitlines()[0]}"
+        return f"{name:<18} {'damaged':>8}  {str(error).splitlines()[0]}"
     finished = max((manifest["finished"] for manifest in manifests.values()), default="-")
     complete = f"{len(manifests)} of {len(steps)}"
     student = str(settings.get("student", {}).get("model", "-"))
-    line = f"{run.name:<18} {complete:>8}  {finished[:16].replace('T', ' '):<16}  {student:<28}"
+    line = f"{name:<18} {complete:>8}  {finished[:16].replace('T', ' '):<16}  {student:<28}"
     return f"{line} {rate}".rstrip()
 
 
