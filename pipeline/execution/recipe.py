@@ -12,7 +12,8 @@ from pipeline.config.rounds import Round
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
-from pipeline.execution.stage import Coded, OfRound, stage_of
+from pipeline.execution.stage import Decides, OfRound, OwnLosses, stage_of
+from pipeline.execution.syntax import folder_hash as folder_syntax_hash
 from pipeline.execution.syntax import syntax_hash
 from pipeline.runs.files import INDEX
 from pipeline.runs.hashes import file_hash, folder_hash, local_folder, student_folder
@@ -42,15 +43,30 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
     if isinstance(stage, OfRound):
         settings = recorded(whole["rounds"][(step.round or 1) - 1], Round)
         recipe["round"] = {key: settings[key] for key in stage.ROUND_KEYS}
-    if isinstance(stage, Coded):
-        code = stage.code(config, step.round)
-        if code:
-            path = project.PACKAGE / code.file
-            recipe["losses"] = {name: syntax_hash(path, name) for name in code.functions}
+    if isinstance(stage, OwnLosses):
+        losses = stage.losses(config, step.round)
+        if losses:
+            path = project.PACKAGE / losses.file
+            recipe["losses"] = {name: syntax_hash(path, name) for name in losses.functions}
+    recipe["code"] = code_of(step, config)
     _identify(recipe, config, step)
     recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}
     recipe["inputs"] = {name: _input(run, read) for name, read in inputs.items()}
     return recipe
+
+
+def code_of(step: Step, config: Config) -> dict[str, str | None]:
+    """Our own rules by which a step's rows follow from what it reads: `file:function` and hash."""
+    stage = stage_of(step)
+    hashes: dict[str, str | None] = {}
+    if isinstance(stage, Decides):
+        for code in stage.decides(config, step.round):
+            path = project.PACKAGE / code.file
+            if not code.functions:
+                hashes[code.file] = folder_syntax_hash(path)
+            for name in code.functions:
+                hashes[f"{code.file}:{name}"] = syntax_hash(path, name)
+    return hashes
 
 
 def prompt_texts(step: Step, config: Config) -> dict[str, str]:

@@ -33,11 +33,12 @@ class Expected(NamedTuple):
 
 
 class Code(NamedTuple):
-    """Functions of ours that decide weights."""
+    """Functions of ours that decide rows or weights."""
 
     file: str
     """In pipeline/."""
-    functions: Sequence[str]
+    functions: Sequence[str] = ()
+    """None are named of a folder, all of which counts."""
 
 
 class Stage(Protocol):
@@ -73,11 +74,21 @@ class OfRound(Protocol):
 
 
 @runtime_checkable
-class Coded(Protocol):
-    """A stage for which code of ours decides weights, beside the configuration."""
+class Decides(Protocol):
+    """A stage whose rows follow from answers or other rows by rules of ours."""
 
-    def code(self, config: Config, round: int | None) -> Code | None:
-        """The functions; what they do is part of the recipe. None where a library alone decides."""
+    def decides(self, config: Config, round: int | None) -> Sequence[Code]:
+        """The functions that are those rules; what they do is part of the recipe, so that a step
+        made by other rules is told from one that was damaged."""
+
+
+@runtime_checkable
+class OwnLosses(Protocol):
+    """A stage that trains by losses of ours."""
+
+    def losses(self, config: Config, round: int | None) -> Code | None:
+        """Their functions; what they do is part of the recipe. None where a library alone
+        decides."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """What a function does, as a hash of its syntax: words, types and other functions may change."""
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ def syntax_hash(path: Path, name: str) -> str | None:
 
     Imports, comments, docstrings and annotations are left out. None where it is not there.
     """
-    units = dict(_units(ast.parse(path.read_text("utf-8"))))
+    units = _units_of(path, path.stat().st_mtime_ns)
     if name not in units:
         return None
     used = {name: _syntax(units[name])}
@@ -23,7 +24,26 @@ def syntax_hash(path: Path, name: str) -> str | None:
         if other in units and other not in used:
             used[other] = _syntax(units[other])
             waiting += _names(units[other])
+    return _digest(used)
+
+
+def folder_hash(folder: Path) -> str:
+    """The same of every function in the files of a folder."""
+    used = {}
+    for path in sorted(folder.glob("*.py")):
+        for name, unit in _units_of(path, path.stat().st_mtime_ns).items():
+            used[f"{path.name}:{name}"] = _syntax(unit)
+    return _digest(used)
+
+
+def _digest(used: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=64)
+def _units_of(path: Path, changed: int) -> dict[str, ast.AST]:
+    """The units of a file as it was at some time."""
+    return dict(_units(ast.parse(path.read_text("utf-8"))))
 
 
 def _units(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:

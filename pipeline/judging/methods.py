@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from pipeline import prompts as templates
 from pipeline.config.judging import Judging
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected, Requests
+from pipeline.execution.stage import Code, Expected, Requests
 from pipeline.judging import choice, cloze, scored, taught
 from pipeline.judging.verdict import Pair, Role
 from pipeline.progress import Progress
 from pipeline.rows.records import Verdict
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
+
+VERDICT = Code("judging/verdict.py", ("outcome", "mean"))
+"""Orders to a verdict."""
 
 
 def verdicts(
@@ -78,6 +81,17 @@ def prompts(role: Role, *sections: Judging) -> Sequence[str]:
         return templates.CRITIC
     names = {"choice": role, "cloze": "cloze"}
     return [name for method, name in names.items() if method in named]
+
+
+def decides(*sections: Judging) -> Sequence[Code]:
+    """The rules by which their answers become verdicts."""
+    rules = [VERDICT]
+    named = {settings.method for settings in sections}
+    if "choice" in named:
+        rules += [Code("judging/choice.py", ("read_order",)), Code("parsing")]
+    if named - {"choice"}:
+        rules.append(Code("judging/scored.py", ("orders",)))
+    return rules
 
 
 def reads(*sections: Judging) -> dict[str, Step]:

@@ -11,6 +11,7 @@ from pipeline.config.judging import recorded_judges
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.errors import DataError, StageError
+from pipeline.execution.recipe import code_of
 from pipeline.execution.stage import stage_of
 from pipeline.reading import folders, lookup
 from pipeline.reading.answers import Answers
@@ -204,8 +205,9 @@ class Checker:
                 self.joins.check(row, at)
                 differs = self.answers.fault(row, recipe) if compared else None
                 if differs:
-                    self.found.faults.append(f"{folder / name}: {row.id}: {differs}")
+                    at.other_rules.append(f"{folder / name}: {row.id}: {differs}")
         self.found.faults += at.faults
+        self._rules(step, recipe, at.other_rules)
         if note := self.answers.note():
             self.found.notes.append(note)
         if rows != manifest["rows"]:
@@ -219,6 +221,31 @@ class Checker:
             self.found.faults.append(f"{folder / METRICS}: {what}")
         if at.margins and at.margins != at.learned:
             self.found.faults.append(f"{folder / MARGINS}: not one row for each preference")
+
+    def _rules(self, step: Step, recipe: Recipe, differing: list[str]) -> None:
+        """What today's rules would have decided otherwise: no fault where others made the step."""
+        other = self._other_rules(step, recipe)
+        if not other:
+            self.found.faults += differing
+        elif differing:
+            self.found.notes.append(
+                f"made by {other}: today's would decide {len(differing)} rows or figures "
+                f"otherwise. To make it again: {step.command(self.run.name)} --force"
+            )
+
+    def _other_rules(self, step: Step, recipe: Recipe) -> str:
+        """Which rules made the step, where today's are others; empty where they are the same."""
+        if "code" not in recipe:
+            same = version_of(recipe) == stage_of(step).VERSION
+            return "" if same else f"version {version_of(recipe)} of {step.stage}"
+        if (step.round or 0) > len(self.config.rounds):
+            return ""
+        now = code_of(step, self.config)
+        changed = []
+        for name, made_by in recipe["code"].items():
+            if name in now and now[name] != made_by:
+                changed.append(name)
+        return f"other code ({', '.join(changed)})" if changed else ""
 
     def _compared(self, step: Step, recipe: Recipe) -> bool:
         """Whether the step's rows are compared with their answers.

@@ -47,6 +47,11 @@ class Joins:
         if not true:
             at.faults.append(f"{at.folder / at.file}: {row.id}: {fault}")
 
+    def _ruled(self, true: bool, at: Place, row: Row, fault: str) -> None:
+        """Like `_unless`, where rules of ours made the row of what it is compared with."""
+        if not true:
+            at.other_rules.append(f"{at.folder / at.file}: {row.id}: {fault}")
+
     def _joke(self, row: Joke, at: Place) -> None:
         self._literal(row, at, row.literal)
         self.jokes[row.id] = row.text, row.author
@@ -101,8 +106,8 @@ class Joins:
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
         outcome = verdict.outcome(row.orders, at.tie_band(row.role, row.judge))
-        self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
-        self._unless(
+        self._ruled(row.outcome == outcome, at, row, "its orders give another outcome")
+        self._ruled(
             _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
         )
         self.verdicts[row.id] = row.a, row.b, row.outcome
@@ -141,7 +146,7 @@ class Joins:
         elif row.measure != "failures":
             return
         same = (row.n, row.failed) == (n, failed) and _close(row.value, value)
-        self._unless(same, at, row, "not what the verdicts say")
+        self._ruled(same, at, row, "not what the verdicts say")
 
     def _setverdict(self, row: SetVerdict, at: Place) -> None:
         lists = (row.literal_ids, row.literals, row.a, row.b, row.a_texts, row.b_texts)
@@ -159,8 +164,8 @@ class Joins:
         authors = {self.jokes.get(joke, ("", ""))[1] for joke in row.a}
         self._unless(authors == {row.contestant}, at, row, "another contestant's answers")
         outcome = verdict.outcome(row.orders, at.tie_band("judge", row.judge))
-        self._unless(row.outcome == outcome, at, row, "its orders give another outcome")
-        self._unless(
+        self._ruled(row.outcome == outcome, at, row, "its orders give another outcome")
+        self._ruled(
             _close(row.p_a, verdict.mean(row.orders)), at, row, "p_a is not the mean of its orders"
         )
         score = metrics.score(row)
@@ -181,7 +186,7 @@ class Joins:
             if row.tie:
                 orders = {"tie": (a, b), "inconsistent": (a, b)}
             same = (row.chosen_id, row.rejected_id) == orders.get(outcome, ("", ""))
-            self._unless(same, at, row, f"not what {row.verdict_id} says")
+            self._ruled(same, at, row, f"not what {row.verdict_id} says")
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 
@@ -191,7 +196,7 @@ class Joins:
         for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
             self._has_joke(row, at, joke, text)
         in_order = row.scores == sorted(row.scores, reverse=True)
-        self._unless(in_order, at, row, "not in the order of its scores")
+        self._ruled(in_order, at, row, "not in the order of its scores")
 
     def _label(self, row: Label, at: Place) -> None:
         self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
@@ -230,17 +235,17 @@ class Joins:
             and row.inconsistent == counts["inconsistent"]
             and row.failed == counts["failed"]
         )
-        self._unless(same, at, row, f"the verdicts say {dict(counts)}")
+        self._ruled(same, at, row, f"the verdicts say {dict(counts)}")
         credits = _credits(judged)
-        self._unless(
+        self._ruled(
             row.n == len(credits), at, row, f"n is not {len(credits)}, as the verdicts say"
         )
         mean = metrics.mean(list(credits.values()))
-        self._unless(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
+        self._ruled(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
         if row.schema_ != "metric/1":
             fresh = metrics.mean(list(_fresh_credits(judged).values()))
             same = _close(row.fresh_wtr, fresh)
-            self._unless(same, at, row, "fresh_wtr is not what the verdicts and answers give")
+            self._ruled(same, at, row, "fresh_wtr is not what the verdicts and answers give")
         if row.sets is not None:
             scores = []
             for judge, first, score in at.sets[row.split, row.contestant]:
@@ -248,14 +253,14 @@ class Joins:
                     scores.append((first, score))
             by_set = list(metrics.by_literal(scores).values())
             same = row.sets == len(by_set) and _close(row.set_rate, metrics.mean(by_set))
-            self._unless(same, at, row, "set_rate is not the mean of the sets' scores")
+            self._ruled(same, at, row, "set_rate is not the mean of the sets' scores")
 
     def _difference(self, row: Metric, baseline: str, at: Place) -> None:
         ours = _credits(at.of(row, row.contestant))
         theirs = _credits(at.of(row, baseline))
         deltas = [ours[literal] - theirs[literal] for literal in ours.keys() & theirs.keys()]
         same = _close(row.delta, metrics.mean(deltas))
-        self._unless(same, at, row, "delta is not the mean difference of the verdicts' scores")
+        self._ruled(same, at, row, "delta is not the mean difference of the verdicts' scores")
 
 
 def _credits(judged: Sequence[Judged]) -> dict[str, float]:

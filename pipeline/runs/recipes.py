@@ -99,6 +99,8 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
         field = Config.model_fields.get(name)
         if name not in recipe and field is not None and not field.is_required():
             now[name] = to_jsonable_python(field.get_default(call_default_factory=True))
+    if "code" not in other or version_of(recipe) != version_of(other):
+        now.pop("code", None)  # older recipes have none; of another version, that says it
     if "version" not in recipe or "version" not in other:
         now = _without(now, FORMERLY_LEFT_OUT)
     named = other.get("losses")

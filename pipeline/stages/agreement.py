@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Requests
+from pipeline.execution.stage import Code, Requests
 from pipeline.judging import labels, methods, metrics, tally
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
@@ -26,6 +26,10 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return methods.prompts("critic", config.critic)
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    return [*methods.decides(config.critic), Code("judging/metrics.py", ("agreement",))]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected, Requests
+from pipeline.execution.stage import Code, Expected, Requests
 from pipeline.judging import methods, pairs, tally
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
@@ -30,6 +30,13 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return methods.prompts("critic", config.critic)
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    rules = [*methods.decides(config.critic), Code("judging/pairs.py", ("candidates",))]
+    if _which(config, round) == "swiss":
+        return [*rules, Code("judging/swiss.py", ("quota", "next_pairs", "note"))]
+    return [*rules, Code("judging/pairs.py", ("choose",))]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -62,7 +62,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
     return list(dict.fromkeys(names))
 
 
-def code(config: Config, round: int | None) -> Code | None:
+def losses(config: Config, round: int | None) -> Code | None:
     """Our losses, where they may decide what is learned; an encoder-decoder always uses them."""
     learned = config.round(round)
     if learned.objective == "llmr":
@@ -87,6 +87,24 @@ def _may_be_encoder_decoder(config: Config) -> bool:
     except (OSError, ValueError):
         return True
     return not isinstance(settings, dict) or bool(settings.get("is_encoder_decoder"))
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    """How rows come of verdicts or jokes; llmr's are the prompts themselves."""
+    learned = config.round(round)
+    if learned.learning.reads == "prompts":
+        return ()
+    file = "judging/preferences.py"
+    if learned.learning.reads == "jokes":
+        return (Code(file, ("imitations",)),)
+    if learned.rankings:
+        return (Code(file, ("rankings",)),)
+    rules = [Code(file, ("preferences",))]
+    if config.dpo.pairing == "divpo":
+        rules = [Code("judging/deviation.py", ("pairs",)), Code(file, ("scored",))]
+    if config.dpo.deviation_weight:
+        rules.append(Code("judging/deviation.py", ("weighed",)))
+    return rules
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.config.judging import Judging
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected
+from pipeline.execution.stage import Code, Expected
 from pipeline.judging import (
     best_of,
     contestants,
@@ -52,6 +52,17 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
     if config.guards.moderator:
         names.append(offence.PROMPT)
     return names
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    judging: list[Judging] = list(config.judge.judges.values())
+    if config.evaluate.best_of:
+        judging.append(config.critic)
+    return [
+        *methods.decides(*judging),
+        Code("judging/metrics.py", ("win_tie_rate", "fresh_rate", "fresh_credits", "difference")),
+        Code("judging/devices.py", ("freshness",)),
+    ]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -11,7 +11,7 @@ from pipeline import SPOKEN_STAGE
 from pipeline.config.whole import Config, JudgeCard
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected, Requests
+from pipeline.execution.stage import Code, Expected, Requests
 from pipeline.judging import card, compared, labels, methods, probes, tally, trust
 from pipeline.judging.probes import Tried
 from pipeline.judging.verdict import Pair
@@ -36,6 +36,11 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return methods.prompts("judge", *config.judge.judges.values())
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    judges = methods.decides(*config.judge.judges.values())
+    return [*judges, Code("judging/card.py", ("figures",))]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -42,7 +42,7 @@ def _scored_by_critic(config: Config) -> bool:
     return config.retriever is not None and config.retriever.scores == "critic"
 
 
-def code(config: Config, round: int | None) -> Code | None:
+def losses(config: Config, round: int | None) -> Code | None:
     return Code("training/losses/retrieval.py", ("both",))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected, Requests
+from pipeline.execution.stage import Code, Expected, Requests
 from pipeline.llm.answer import Answer
 from pipeline.parsing.said import said
 from pipeline.progress import Progress
@@ -36,6 +36,11 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return ("student",)
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    """Only what a server answers is read by rules."""
+    return (Code("parsing"),) if config.sample.endpoint else ()
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Expected
+from pipeline.execution.stage import Code, Expected
 from pipeline.judging import devices, watching
 from pipeline.judging.preferences import imitations
 from pipeline.progress import Progress
@@ -28,6 +28,10 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return ["student", *watching.prompts(config)]
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    return (Code("judging/preferences.py", ("imitations",)),)
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Requests
+from pipeline.execution.stage import Code, Requests
 from pipeline.llm.answer import Answer
 from pipeline.parsing import lists
 from pipeline.parsing.contacts import contacts
@@ -74,6 +74,10 @@ def sections(config: Config, round: int | None) -> Sequence[str]:
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     return config.teacher.prompts
+
+
+def decides(config: Config, round: int | None) -> Sequence[Code]:
+    return Code("stages/teacher.py", ("parse",)), Code("parsing")
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -6,10 +6,19 @@ import re
 import pytest
 
 from pipeline import ROUND_STAGES, STAGES, project
-from pipeline.execution.stage import Asks, Coded, Expects, Learns, OfRound, Stage, stage_of
+from pipeline.execution.stage import (
+    Asks,
+    Decides,
+    Expects,
+    Learns,
+    OfRound,
+    OwnLosses,
+    Stage,
+    stage_of,
+)
 from pipeline.runs.step import Step
 
-PROTOCOLS = (Stage, Coded, Asks, Expects, Learns)
+PROTOCOLS = (Stage, Decides, OwnLosses, Asks, Expects, Learns)
 
 
 def functions(protocol):

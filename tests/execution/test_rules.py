@@ -1,0 +1,148 @@
+"""The rules of ours by which rows come of answers and of other rows: another rule is another recipe,
+and what it made is not damaged."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline import project
+from pipeline.config.file import load, validate
+from pipeline.execution.recipe import code_of
+from pipeline.judging import verdict
+from pipeline.runs.recipes import same
+from pipeline.runs.step import Step
+from tests import ROOT
+from tests.execution.conftest import judged
+
+RULES = {
+    "judging/card.py:figures": "",
+    "judging/choice.py:read_order": "",
+    "judging/deviation.py:pairs": "",
+    "judging/deviation.py:weighed": "",
+    "judging/devices.py:freshness": "",
+    "judging/metrics.py:agreement": "",
+    "judging/metrics.py:difference": "",
+    "judging/metrics.py:fresh_credits": "",
+    "judging/metrics.py:fresh_rate": "",
+    "judging/metrics.py:win_tie_rate": "",
+    "judging/pairs.py:candidates": "",
+    "judging/pairs.py:choose": "",
+    "judging/preferences.py:imitations": "",
+    "judging/preferences.py:preferences": "",
+    "judging/preferences.py:rankings": "",
+    "judging/preferences.py:scored": "",
+    "judging/scored.py:orders": "",
+    "judging/swiss.py:next_pairs": "",
+    "judging/swiss.py:note": "",
+    "judging/swiss.py:quota": "",
+    "judging/verdict.py:mean": "",
+    "judging/verdict.py:outcome": "",
+    "parsing": "",
+    "stages/teacher.py:parse": "",
+}
+"""What they do, at the stages' versions of today. Where one changes, raise the VERSION of every
+stage that is told below to go by it, with a line in CHANGELOG.md, so that what it made before stays
+complete and is said to be of that version."""
+
+CHANGES = {
+    "teacher": {},
+    "sft": {},
+    "sample": {"sample": {"endpoint": {"base_url": "standin:", "model": "m"}}},
+    "critic": {},
+    "critic by another method": {
+        "critic": {
+            "pairs": "swiss",
+            "method": "cloze",
+            "endpoint": {"base_url": "local:", "model": "data/students/micro"},
+        }
+    },
+    "dpo": {"dpo": {"pairing": "verdict", "deviation_weight": 1.0}},
+    "dpo by divpo": {"dpo": {"pairing": "divpo"}, "critic": {"pairs": "all"}},
+    "dpo by rankings": {
+        "rounds": [{"objective": "brio", "rankings": True}],
+        "dpo": {"pairing": "verdict"},
+    },
+    "dpo on jokes": {"rounds": [{"objective": "ft"}]},
+    "evaluate": {},
+    "agreement": {},
+    "judge-card": {"judge_card": {}},
+}
+
+
+def rules(name):
+    """Those of a stage, with what the configuration must say for them."""
+    stage = name.split()[0]
+    data = load(ROOT / "configs/demo.toml")
+    for section, values in CHANGES[name].items():
+        own = data.get(section)
+        data[section] = {**own, **values} if isinstance(own, dict) else values
+    step = Step(stage, 1 if stage in ("sample", "critic", "dpo") else None)
+    return code_of(step, validate(data, "test"))
+
+
+def test_rules_are_what_they_were():
+    now = {}
+    for name in CHANGES:
+        now |= rules(name)
+    assert now == RULES
+
+
+@pytest.fixture
+def other(monkeypatch, tmp_path):
+    """From here on an inconsistent pair is a tie, as somebody may have written it."""
+    package = tmp_path / "other" / "pipeline"
+    shutil.copytree(project.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = package / "judging/verdict.py"
+    text = path.read_text("utf-8")
+    assert text.count('return "inconsistent"') == 1
+    path.write_text(text.replace('return "inconsistent"', 'return "tie"'), "utf-8")
+
+    def change():
+        before = verdict.outcome
+
+        def outcome(orders, tie_band):
+            decided = before(orders, tie_band)
+            return "tie" if decided == "inconsistent" else decided
+
+        monkeypatch.setattr(verdict, "outcome", outcome)
+        monkeypatch.setattr(project, "PACKAGE", package)
+
+    return change
+
+
+def test_a_step_made_by_other_rules_is_refused_and_is_not_damaged(cli, config, data, other):
+    judged(cli, config)
+    path = data / "runs/v1/round-1/critic/records.jsonl"
+    inconsistent = path.read_text("utf-8").count('"outcome":"inconsistent"')
+    assert inconsistent
+    assert "nothing to do" in cli("critic", "--run", "v1")
+    other()
+    said = cli("critic", "--run", "v1", code=4)
+    assert "  - code.judging/verdict.py:outcome = '" in said
+    assert "  + code.judging/verdict.py:outcome = '" in said
+    said = cli("verify", "--run", "v1").splitlines()
+    place = said.index("round-1/critic: whole")
+    assert said[place + 1] == (
+        "  made by other code (judging/verdict.py:outcome): today's would decide "
+        f"{inconsistent} rows or figures otherwise. To make it again: "
+        "humor-distill critic --run v1 --round 1 --force"
+    )
+
+
+def test_what_these_rules_would_not_have_written_is_a_fault(cli, config, data):
+    judged(cli, config)
+    path = data / "runs/v1/round-1/critic/records.jsonl"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('"outcome":"inconsistent"', '"outcome":"tie"', 1), "utf-8")
+    said = cli("verify", "--run", "v1", code=5)
+    assert "its orders give another outcome" in said
+    assert "other code" not in said
+
+
+def test_a_version_says_by_itself_that_rules_changed_and_an_older_recipe_has_none():
+    had = {"version": 4, "code": {"judging/verdict.py:outcome": "1"}}
+    assert not same(had, {"version": 4, "code": {"judging/verdict.py:outcome": "2"}})
+    assert same(had, {"version": 5, "code": {"judging/verdict.py:outcome": "2"}})
+    assert same({"version": 4}, had)
+    assert same(had, json.loads(json.dumps(had)))
