@@ -27,7 +27,7 @@ RULES = {
     "judging/metrics.py:fresh_rate": "d6949ec361a85847",
     "judging/metrics.py:win_tie_rate": "168e7ff848de10c7",
     "judging/pairs.py:candidates": "675dd8344400baed",
-    "judging/pairs.py:choose": "",
+    "judging/pairs.py:choose": "83ee70017c2115e1",
     "judging/preferences.py:imitations": "8028194cc2496ac3",
     "judging/preferences.py:preferences": "aaabb4b8c64021e8",
     "judging/preferences.py:rankings": "00299a055630a974",
@@ -49,7 +49,7 @@ CHANGES = {
     "teacher": {},
     "sft": {},
     "sample": {"sample": {"endpoint": {"base_url": "standin:", "model": "m"}}},
-    "critic": {},
+    "critic": {"critic": {"pairs": "alike"}, "dpo": {"pairing": "verdict"}},
     "critic by another method": {
         "critic": {
             "pairs": "swiss",
