@@ -65,6 +65,10 @@ class EndpointError(HumorDistillError):
 
 class BudgetError(HumorDistillError):
     exit_code = 7
+    cap = ""
+    """The key of the cap that is reached."""
+    least = 0.0
+    """What it must be at least for the next request."""
 
 
 class StudentError(HumorDistillError):

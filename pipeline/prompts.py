@@ -12,8 +12,6 @@ from typing import Any
 from pipeline import encoding, project
 from pipeline.errors import ConfigError
 
-CRITIC = ("critic", "cloze")
-"""The critic's, whichever its method."""
 UNESCAPED = json.JSONEncoder(ensure_ascii=False)
 LINE_ENDS = "\x85\u2028\u2029"
 MARKERS = (

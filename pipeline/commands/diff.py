@@ -12,9 +12,29 @@ def run(args: argparse.Namespace) -> None:
     """Print the recipes' differences and the headline figures of two runs."""
     one = existing(args.one)
     other = existing(args.other)
-    lines = [*recipes(one, other), "", *table(one, other, compared(one, other))]
+    rows = compared(one, other)
+    lines = [*recipes(one, other), "", *table(one, other, rows), *flipped(other, rows)]
     for line in lines:
         print(line)
+
+
+def flipped(other: Run, rows: list[Compared]) -> Iterator[str]:
+    """For each contestant, on which sentences the second run's verdicts are better, and worse."""
+    rows = [row for row in rows if row.differing and row.rate == "WTR"]
+    if not rows:
+        return
+    yield ""
+    yield f"Sentences on which {other.name} did better and worse, by the verdicts of both"
+    yield ""
+    yield f"{'split':<11} {'contestant':<13} {'better':>7} {'worse':>7} {'alike':>7}  for instance"
+    for row in rows:
+        told = row.differing
+        example = next(iter([*told.worse, *told.better]), "")
+        shown = f"humor-distill show {example} --run {other.name}" if example else "-"
+        yield (
+            f"{row.split:<11} {row.contestant:<13} {len(told.better):>7} {len(told.worse):>7} "
+            f"{told.alike:>7}  {shown}"
+        )
 
 
 def table(one: Run, other: Run, rows: list[Compared]) -> Iterator[str]:

@@ -22,6 +22,9 @@ STAGE_HELP = {
     "all": "every stage that is not complete, in order",
 }
 
+TRIED = ("teacher", "critic", "evaluate", "agreement")
+"""Stages that have `tries`."""
+
 
 def parser() -> Parser:
     """The parser of the command line: a subparser for each stage, then for each other command."""
@@ -46,6 +49,7 @@ def parser() -> Parser:
         (_try, "try", "type a sentence, and see every student's answer"),
         (_export, "export", "a student to keep, or the run's rows as a data set"),
         (import_flags.add, "import", "bring your own sentences"),
+        (_rm, "rm", "remove a run that no other run reads steps of"),
         (_tables, "tables", "the paper's tables from finished runs, beside the paper's numbers"),
     ):
         add(commands.add_parser(name, help=text, description=text))
@@ -86,6 +90,14 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         help="complete the step without the rows of calls that failed for good",
     )
     _adopt(command)
+    if name in TRIED:
+        command.add_argument(
+            "--try",
+            dest="tried",
+            type=_positive,
+            metavar="N",
+            help="print what would come of the first N sentences or pairs, and write nothing",
+        )
     command.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
@@ -111,6 +123,11 @@ def _status(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", metavar="NAME", help="the run (default: list the runs)")
 
 
+def _rm(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="RUN", help="the run")
+    command.add_argument("--yes", action="store_true", help="do not ask whether it is meant")
+
+
 def _show(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "id",
@@ -130,6 +147,12 @@ def _show(command: argparse.ArgumentParser) -> None:
         "--author",
         metavar="NAME",
         help="only jokes by, or verdicts on, e.g. teacher, sft, round-1; of judge-card, a control",
+    )
+    command.add_argument(
+        "--where",
+        nargs=2,
+        metavar=("WINNER", "LOSER"),
+        help="the sentences on which one contestant's answer did better than another's",
     )
     command.add_argument(
         "--dropped", nargs="?", const="", metavar="REASON", help="what the stage left out, and why"

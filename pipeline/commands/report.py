@@ -17,13 +17,13 @@ from pipeline import policy, project
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, StageError
 from pipeline.judging import effects, panel
-from pipeline.reading import charts, comparison, headline, lookup, variety, worth
+from pipeline.reading import between, charts, comparison, headline, lookup, variety, worth
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.made import as_made
 from pipeline.reading.sealed_page import sealed
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
-from pipeline.rows.records import TEACHER, Joke, Metric, ruling
+from pipeline.rows.records import TEACHER, Joke, Metric, Verdict, ruling
 from pipeline.rows.training import Margin
 from pipeline.runs.files import (
     ANSWERS,
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     values = _values(shown, against)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, sealed(page(values)))
-    for line in [*values["headline"], *values["warnings"], str(path)]:
+    for line in [*values["headline"], *values["told_apart"], *values["warnings"], str(path)]:
         print(line)
 
 
@@ -90,11 +90,18 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
     rows = ruling(every)
     single = [row for row in rows if row.vs is None]
     answers = jsonl.load(folder / ANSWERS, Joke)
-    jokes = side_by_side(folder, answers)
+    verdicts = jsonl.load(folder / RECORDS, Verdict)
+    jokes = side_by_side(verdicts, answers)
+    judged = {}
+    if all(path.is_file() for path in lookup.literal_files(run)):  # which tell splits apart
+        judged = comparison.by_view(run, answers, verdicts)
     complete = run.manifests()
     references = [(joke["literal"], joke["teacher"]) for joke in jokes.values()]
     spread = variety.spread(answers, references, single)
+    between_them = between.shown(judged, rows, spread)
     return {
+        **between_them,
+        "told_apart": between.lines(run.name, rows, between_them["differing"]),
         "run": run.name,
         "evaluate": complete["evaluate"],
         "headline": headline.lines(rows),

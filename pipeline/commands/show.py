@@ -2,7 +2,7 @@
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from rich.text import Text
 
 from pipeline import ROUND_STAGES, SPOKEN_STAGE, STAGES
 from pipeline.console import WIDTH, Console, clean
-from pipeline.errors import ConfigError, StageError
-from pipeline.reading import lookup
+from pipeline.errors import ConfigError, StageError, meant
+from pipeline.reading import between, comparison, lookup
+from pipeline.reading.comparison import EVALUATE
 from pipeline.reading.life import Files, Life
+from pipeline.rows.records import Verdict
 from pipeline.runs.files import ANSWERS, DROPPED, RECORDS
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
@@ -39,10 +41,16 @@ def run(args: argparse.Namespace) -> None:
     run = existing(args.run)
     if args.id:
         shown = life(run, lookup.resolve(run, args.id))
+    elif args.where:
+        winner, loser = args.where
+        shown = where(run, winner, loser, args.limit)
     elif args.stage:
         shown = listing(run, args)
     else:
-        raise ConfigError(f"show what? An id, or --stage {'|'.join(STAGES)} for some ids.")
+        raise ConfigError(
+            f"show what? An id, --stage {'|'.join(STAGES)} for some ids, or --where round-1 sft "
+            "for the sentences on which one did better."
+        )
     Console(columns=WIDTH).print(shown)
 
 
@@ -79,6 +87,56 @@ def listing(run: Run, args: argparse.Namespace) -> RenderableType:
         style="dim",
     )
     return Group(table, rest)
+
+
+def where(run: Run, winner: str, loser: str, limit: int) -> RenderableType:
+    """The sentences on which one contestant has more credit than another, with both answers."""
+    _path(run, EVALUATE, RECORDS)
+    judged = comparison.judged(run)
+    contestants = list(dict.fromkeys(name for _, name in judged))
+    for name in (winner, loser):
+        if name not in contestants:
+            raise ConfigError(
+                f"--where: {name} answered nothing in run {run.name}. There are "
+                f"{', '.join(contestants)}.{meant(name, contestants)}"
+            )
+    parts: list[RenderableType] = []
+    told = 0
+    alike = 0
+    for view, name in judged:
+        if name != winner:
+            continue
+        own = {verdict.literal_id: verdict for verdict in judged[view, winner]}
+        others = {verdict.literal_id: verdict for verdict in judged.get((view, loser), [])}
+        differing = between.differing(judged[view, winner], judged.get((view, loser), []))
+        alike += len(differing.worse) + differing.alike
+        for literal in differing.better:
+            told += 1
+            if told <= limit:
+                parts += _both(view, (winner, own[literal]), (loser, others[literal]))
+    if not told:
+        return Text(f"{winner} did better than {loser} on no sentence of run {run.name}.")
+    more = "; more with --limit" if told > limit else ""
+    parts.append(
+        Text(
+            f"{min(told, limit)} of {told} sentences on which {winner} did better than {loser}, "
+            f"of {told + alike}{more}. Why: show ID --run {run.name}",
+            style="dim",
+        )
+    )
+    return Group(*parts)
+
+
+def _both(view: str, *told: tuple[str, Verdict]) -> Iterator[RenderableType]:
+    """A sentence, the teacher's joke, and two contestants' answers with their verdicts."""
+    _, first = told[0]
+    yield Text.assemble((view, "dim"), "  ", clean(first.literal))
+    yield Text.assemble("    teacher: ", clean(first.b_text))
+    for name, verdict in told:
+        outcome = comparison.OUTCOMES[verdict.outcome]
+        yield Text.assemble(
+            f"    {name}, {outcome}: ", clean(verdict.a_text), ("  " + verdict.id, "cyan")
+        )
 
 
 def _path(run: Run, step: Step, name: str) -> Path:

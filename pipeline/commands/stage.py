@@ -5,16 +5,19 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline import project
+from pipeline.commands import trial
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
-from pipeline.errors import ConfigError, DataError
-from pipeline.execution import linking
+from pipeline.errors import BudgetError, ConfigError, DataError
+from pipeline.execution import forecast, linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Expects, Learns, stage_of
+from pipeline.llm import money
 from pipeline.llm.identity import Identity
 from pipeline.reading import headline
 from pipeline.reading.comparison import EVALUATE
@@ -23,6 +26,7 @@ from pipeline.rows.records import Metric, ruling
 from pipeline.runs import known
 from pipeline.runs.files import METRICS, SETTINGS
 from pipeline.runs.literals import literals
+from pipeline.runs.recipes import difference
 from pipeline.runs.run import Run, choose
 from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
@@ -35,31 +39,52 @@ def run(args: argparse.Namespace) -> None:
     config = _configured(run, args, stored)
     planned = steps(config)
     chosen = _chosen(run, planned, args)
-    unfinished = args.force or any(run.manifest(step) is None for step in chosen)
-    if unfinished and not args.dry_run:
+    tried = getattr(args, "tried", None)
+    asks = args.force or tried or any(run.manifest(step) is None for step in chosen)
+    if asks and not args.dry_run:
         if stored:
             known.require(stored.name, read_settings(stored.folder / SETTINGS), args.adopt)
         known.note(run.name, config)
     if args.source:
         run = _borrowing(run, planned, chosen, config, args)
-    _check_keys(run, chosen, config)
+    _check_keys(run, chosen, config, tried is not None)
+    if tried:
+        trial.show(run, chosen[0], config, tried, _repeated(args))
+        return
     if args.command == "all":
         _check_splits(config)
-    if args.command == "all" or args.dry_run:  # a stage that trains says it itself, at once
+    if args.command == "all" or args.dry_run or args.source:  # else a stage says it, at once
         strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
         if not (args.dry_run and strange):  # of a run that was copied here no model is looked up
             _check_training(run, chosen, config)
     dry = Dry() if args.dry_run else None
     if dry is None:
         run = linking.link(run, config)
-    for step in chosen:
-        execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
+    for place, step in enumerate(chosen):
+        try:
+            execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
+        except BudgetError as error:
+            if error.cap == "step_budget":
+                raise _with_advice(error, run, [step], config) from None
+            raise _with_advice(error, run, chosen[place:], config) from None
     if dry and dry.total():
         print(dry.total())
     if args.command == "all" and dry is None and run.manifest(EVALUATE):
         rows = jsonl.load(run.at(EVALUATE) / METRICS, Metric)
         if better := headline.better_student(ruling(rows), run.name):
             print(better)
+
+
+def _with_advice(error: BudgetError, run: Run, left: list[Step], config: Config) -> BudgetError:
+    """The error, with the cap that has room for what these steps will still have to pay."""
+    if not error.cap:
+        return error
+    still = forecast.to_come(run, left, config)
+    room = money.rounded_up(error.least + still)
+    return BudgetError(
+        f"{error}: about {still:.4f} is still to come, for which --set "
+        f"runtime.{error.cap}={room:g} has room."
+    )
 
 
 def _stored(run: Run, args: argparse.Namespace) -> Run | None:
@@ -84,6 +109,9 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     data = (read_settings(path) if stored else None) or load(path)
     if not (run.folder / SETTINGS).exists():
         print(f"run {run.name} is new; its configuration is {path}")
+        if stored:
+            for line in _taken_over(data):
+                print(line)
     if args.command == "judge-card" and data.get("judge_card") is None:
         data["judge_card"] = {}
     assigned = [parse_assignment(text) for text in args.set]
@@ -103,6 +131,20 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
                     f"{key}=true, or --config FILE"
                 )
     return config
+
+
+def _taken_over(data: dict[str, Any]) -> Iterator[str]:
+    """The keys of another run's configuration that are not as in the demo's."""
+    demo = project.path("configs/demo.toml")
+    asked = validate(load(demo), str(demo)).model_dump(mode="json")
+    taken = validate(data, "the run's configuration").model_dump(mode="json")
+    lines = []
+    for line in difference(asked, taken):
+        if line.startswith("  + ") and not line.startswith("  + runtime."):
+            lines.append(line)
+    if lines:
+        yield f"It takes over what is not as in {demo}, and what you --set comes on top:"
+        yield from (f"  {line[4:]}" for line in lines)
 
 
 def _chosen(run: Run, planned: list[Step], args: argparse.Namespace) -> list[Step]:
@@ -149,10 +191,12 @@ def _check_splits(config: Config) -> None:
         )
 
 
-def _check_keys(run: Run, chosen: list[Step], config: Config) -> None:
+def _check_keys(
+    run: Run, chosen: list[Step], config: Config, though_complete: bool = False
+) -> None:
     """ConfigError where a step is to ask somebody whose key is not there."""
     for step in chosen:
-        if run.manifest(step) is None:
+        if though_complete or run.manifest(step) is None:
             for endpoint in _asked(config, step):
                 Identity(endpoint)
 

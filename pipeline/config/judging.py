@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
-from pipeline.config.section import Positive, Section
+from pipeline.config.section import Positive, PromptName, Section
 from pipeline.vocabulary import POOLED, TAUGHT, Aspect
 
 Method = Literal["choice", "cloze", "reward_model"]
@@ -21,6 +21,9 @@ class Judging(Section):
     """choice asks which of two attempts is better; cloze compares the perplexities of
     prompts/cloze.j2 with each; reward_model compares what the model of [reward_model] makes of
     each, which people's own verdicts taught."""
+    prompt: PromptName | None = None
+    """Whose words ask, a file of prompts/ without .j2; where it is not given, critic or judge, or
+    cloze by that method."""
     tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """A tie is a probability within this of 0.5 in both orders. Where it is not given, it is 0 for
     cloze, whose probabilities are all near 0.5."""
@@ -35,6 +38,10 @@ class Judging(Section):
         if self.endpoint is None:
             raise ValueError(f'method = "{self.method}" has no endpoint')
         return self.endpoint
+
+    def template(self, role: str) -> str:
+        """The name of the prompt by which it is asked as critic or judge."""
+        return self.prompt or ("cloze" if self.method == "cloze" else role)
 
     @property
     def name(self) -> str:
@@ -73,6 +80,8 @@ class Judging(Section):
         """What decides its answers."""
         left_out = dict.fromkeys(Endpoint.in_no_recipe, True)
         decides = {"method", "endpoint"}
+        if self.method != "reward_model":
+            decides |= {"prompt"}
         if self.method == "choice":
             decides |= {"temperature", "max_tokens"}
         return self.model_dump(include=decides, exclude={"endpoint": left_out})

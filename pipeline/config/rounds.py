@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config.objectives import OBJECTIVES, Learning
-from pipeline.config.section import Dtype, Positive, Section, Trainer
+from pipeline.config.section import Dtype, Positive, PromptName, Section, Trainer
 from pipeline.errors import ConfigError
 from pipeline.vocabulary import Objective
 
@@ -142,10 +142,6 @@ def loss_terms(dpo: Dpo, keys: dict[str, Any], objective: Objective) -> list[tup
             )
         names = ["rao_kupper" if name == "sigmoid" else name for name in names]
     return list(zip(names, map(float, weights), strict=True))
-
-
-PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-"""Of a file in prompts/, without its .j2: a name, no path."""
 
 
 class Whitebox(Section):

@@ -8,6 +8,8 @@ from pipeline.config import secrets
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""Of a file in prompts/, without its .j2: a name, no path."""
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 

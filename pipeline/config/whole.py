@@ -1,6 +1,5 @@
 """The shape of a run's configuration: one TOML file, every key known, every default stated here."""
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from pipeline.config.rounds import (
     loss_terms,
 )
 from pipeline.config.runtime import Runtime
-from pipeline.config.section import Fraction, Positive, Section
+from pipeline.config.section import Fraction, Positive, PromptName, Section
 from pipeline.config.student import Evaluate, Sample, Student
 from pipeline.vocabulary import POOLED, Split
 
@@ -46,7 +45,7 @@ class Teacher(Section):
     """The paper's."""
     max_tokens: Positive = 512
     """For the whole list of jokes."""
-    prompts: Annotated[list[str], Field(min_length=1)] = ["teacher"]
+    prompts: Annotated[list[PromptName], Field(min_length=1)] = ["teacher"]
     """Files of prompts/, without .j2, each of which asks for `jokes` of them: other personas and
     styles, or the same with probabilities (verbalized sampling, arXiv 2510.01171), give more
     varied ones. The reference is the first joke of the first."""
@@ -59,9 +58,6 @@ class Teacher(Section):
     @field_validator("prompts")
     @classmethod
     def each_once(cls, prompts: list[str]) -> list[str]:
-        for name in prompts:
-            if not re.fullmatch(r"\w[\w-]*", name):
-                raise ValueError(f"{name!r} is no name of a file of prompts/ without .j2")
         if len(set(prompts)) < len(prompts):
             raise ValueError("each prompt once")
         return prompts

@@ -5,20 +5,18 @@ existence means "complete".
 """
 
 import os
-import shlex
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.config.whole import Config
-from pipeline.errors import DataError, FailedCalls, StageError
-from pipeline.execution import recipe
-from pipeline.execution.attempts import begun, keep, lock, replacing
+from pipeline.errors import BudgetError, DataError, FailedCalls, StageError
+from pipeline.execution import recipe, standing
+from pipeline.execution.attempts import keep, lock, replacing
 from pipeline.execution.context import Context
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
@@ -36,7 +34,6 @@ from pipeline.runs.files import (
     RECORDS,
     SETTINGS,
     STARTED,
-    read_json,
     write_json,
 )
 from pipeline.runs.hashes import file_hash
@@ -48,7 +45,6 @@ from pipeline.runs.manifest import (
     made_with,
     seal,
 )
-from pipeline.runs.recipes import difference, same, same_but_seed, version_of
 from pipeline.runs.run import Run
 from pipeline.runs.settings import write_settings
 from pipeline.runs.step import Step
@@ -71,80 +67,34 @@ def execute(
     inputs = stage_of(step).reads(config, step.round)
     if dry and dry.waits(run, step, config, inputs):
         return
-    _require(run, step, inputs, flags)
+    standing.require(run, step, inputs, flags)
     wanted = recipe.make(run, step, config, inputs)
     complete = run.manifest(step)
-    had = _recipe_before(run, step, complete)
-    if had is not None and not force and not _agree(run, step, had, wanted):
-        raise StageError(_changed(run, step, had, wanted, flags))
+    before = complete or standing.attempt(run, step)
+    had = None if before is None else before.get("recipe")
+    if had is not None and not force and not standing.agree(run, step, had, wanted):
+        texts = recipe.prompt_texts(step, config)
+        raise StageError(standing.changed(run, step, before or {}, (wanted, texts), flags))
     if complete and not force:
-        print(f"{step}: {_complete(run, step, complete, wanted)}")
+        print(f"{step}: {standing.complete(run, step, complete, wanted)}")
         return
-    _tell_versions(run, inputs)
+    standing.tell_versions(run, inputs)
     context = Context(config, run, step, inputs, dry=dry is not None, accept_failed=accept_failed)
     if dry:
         dry.foresee(context)
         return
     with lock(context.folder), replacing(context.folder, force):
-        settings = run.folder / SETTINGS
-        if not settings.exists():
-            write_settings(settings, config.model_dump(mode="json"))
-        _perform(context, wanted, flags)
-        write_settings(settings, config.model_dump(mode="json"))
+        try:
+            _perform(context, wanted, flags)
+        except (BudgetError, FailedCalls, KeyboardInterrupt):  # it could start
+            _remember(context)
+            raise
 
 
-def _recipe_before(run: Run, step: Step, complete: Manifest | None) -> Recipe | None:
-    """The recipe of the complete step, or of an attempt that left something to go on from."""
-    folder = run.at(step)
-    if complete is None and begun(folder):
-        complete = read_json(folder / STARTED)
-    return None if complete is None else complete.get("recipe")
-
-
-def _agree(run: Run, step: Step, had: Recipe, wanted: Recipe) -> bool:
-    """Whether the step is what is wanted, or can become so.
-
-    One of another run keeps its seed; one that another version of the stage began is not gone on
-    with, and stays as it is where it is complete.
-    """
-    if run.manifest(step) is None and version_of(had) != version_of(wanted):
-        return False
-    if run.at(step).is_symlink() or step in run.borrowed:
-        return same_but_seed(had, wanted)
-    return same(had, wanted)
-
-
-def _complete(run: Run, step: Step, manifest: Manifest, wanted: Recipe) -> str:
-    """Why there is nothing to do."""
-    folder = run.folder / str(step)
-    version = version_of(manifest["recipe"])
-    by = ""
-    if version != wanted["version"]:
-        by = f" by {_versions(step, version)}"
-    if folder.exists() and not folder.is_symlink():
-        return f"complete{by}, nothing to do"
-    where = "linked" if folder.exists() else "would be linked"
-    seed = manifest["recipe"]["seed"]
-    if seed != wanted["seed"]:
-        where += f" (made with its seed, {seed})"
-    return f"complete{by} in run {manifest['run']}, {where}, nothing to do"
-
-
-def _versions(step: Step, version: int) -> str:
-    """The version of a stage that made a step, where the program has another."""
-    now = stage_of(step).VERSION
-    return f"{step.stage} {version} (now {now}; CHANGELOG.md says what that changes)"
-
-
-def _tell_versions(run: Run, inputs: dict[str, Step]) -> None:
-    """Say which of a step's inputs another version of their stage made."""
-    for read in dict.fromkeys(inputs.values()):
-        version = version_of((run.manifest(read) or {}).get("recipe", {}))
-        if version != stage_of(read).VERSION:
-            print(
-                f"{read} was made by {_versions(read, version)}. It is read as it is; to make it "
-                f"again: {read.command(run.name)} --force"
-            )
+def _remember(context: Context) -> None:
+    """Make the configuration the run's: from then on a command without one means this."""
+    settings = context.config.model_dump(mode="json")
+    write_settings(context.run.folder / SETTINGS, settings)
 
 
 def _perform(context: Context, wanted: Recipe, flags: str) -> None:
@@ -156,8 +106,10 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     clock = time.monotonic()
     kept = keep(folder, stage.writes(context.config, step.round))
     started = began.isoformat(timespec="seconds")
-    write_json(folder / STARTED, {"recipe": wanted, "started": started})
+    texts = recipe.prompt_texts(step, context.config)
+    write_json(folder / STARTED, {"recipe": wanted, "prompts": texts, "started": started})
     if kept:
+        _remember(context)
         print(f"{step}: going on after {kept} rows")
     written = _write(context)
     _settle(context, flags)
@@ -205,7 +157,15 @@ def _write(context: Context) -> int:
     rows: Any = stage_of(context.step).run(context)
     with (context.folder / PARTIAL).open("wb", buffering=0) as file:
         with closing(rows):  # with it, its calls end
-            return put(file, rows, str(context.step))
+            return put(file, _remembered(context, rows), str(context.step))
+
+
+def _remembered(context: Context, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows; with the first of them it is plain that the step could start."""
+    for place, row in enumerate(rows):
+        if place == 0:
+            _remember(context)
+        yield row
 
 
 def _settle(context: Context, flags: str) -> None:
@@ -262,31 +222,6 @@ def put(file: BinaryIO, rows: Iterable[Row], name: str) -> int:
         file.write(row.line())
     os.fsync(file.fileno())
     return count
-
-
-def _require(run: Run, step: Step, inputs: dict[str, Step], flags: str) -> None:
-    """StageError where an input is not complete."""
-    for read in inputs.values():
-        if run.manifest(read) is None:
-            what = "started, but not complete" if run.at(read).exists() else "not there"
-            first = read.command(run.name) + flags
-            raise StageError(
-                f"{step} reads {read}, which is {what} in run {run.name}. First: {first}"
-            )
-
-
-def _changed(run: Run, step: Step, had: Recipe, wanted: Recipe, flags: str) -> str:
-    """How the recipes differ, and the two ways out."""
-    lines = "\n".join(difference(had, wanted))
-    folder: Path = run.at(step)
-    again = f"{step.command(run.name)} --force{flags}"
-    if folder.is_symlink():
-        again = f"rm {shlex.quote(str(folder))} && {step.command(run.name)}{flags}"
-    return (
-        f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
-        f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
-        f"Or make it again here:       {again}"
-    )
 
 
 def _listed(dropped: Counter[str]) -> str:

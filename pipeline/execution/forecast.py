@@ -5,7 +5,7 @@ Calls, tokens and money of each step.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,13 @@ from pipeline.llm import money
 from pipeline.llm.answer import Usage
 from pipeline.llm.call import prepare
 from pipeline.llm.database import cache_path, reading
+from pipeline.llm.ledger import usage
 from pipeline.runs.files import RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
+Bodies = Iterator[dict[str, Any]]
 RECENT = 500
 """The newest answers to requests of the same kind, by which an estimate is fitted."""
 AROUND = 300
@@ -111,14 +113,7 @@ class Dry:
         for name, read in context.inputs.items():
             manifest = run.manifest(read) or {}
             print(f"  reads {name}: {run.at(read) / RECORDS}, {manifest['rows']} rows")
-        stage = stage_of(step)
-        asked = stage.requests(context) if isinstance(stage, Asks) else None
-        if asked is None:
-            self._add(ahead(cache_path(), step, context.config))
-            return
-        for endpoint, requests in asked if isinstance(asked, list) else [asked]:
-            bodies = (body for _, body in requests)
-            self._add([of_requests(cache_path(), step, endpoint, _shown(bodies))])
+        self._add(list(_of_step(context, _shown)))
 
     def _add(self, forecasts: list[Forecast]) -> None:
         self.forecasts += forecasts
@@ -144,7 +139,38 @@ class Dry:
         return text
 
 
-def _shown(bodies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def to_come(run: Run, steps: Iterable[Step], config: Config) -> float:
+    """About what these steps will still have to pay, as far as prices are known."""
+    whole = 0.0
+    for step in steps:
+        inputs = stage_of(step).reads(config, step.round)
+        if not all(run.manifest(read) for read in inputs.values()):
+            forecasts = ahead(cache_path(), step, config)
+        else:
+            forecasts = list(_of_step(Context(config, run, step, inputs, dry=True), iter))
+        calls = sum(forecast.calls for forecast in forecasts)
+        if calls and not any(forecast.cached for forecast in forecasts):  # of as many as allowed
+            done = usage(cache_path(), run.name, str(step))["calls"]
+            whole += sum(forecast.cost or 0.0 for forecast in forecasts) * max(0, 1 - done / calls)
+        else:
+            whole += sum(forecast.cost or 0.0 for forecast in forecasts)
+    return whole
+
+
+def _of_step(context: Context, look: Callable[[Bodies], Bodies]) -> Iterator[Forecast]:
+    """What a step whose inputs are there will ask; its bodies go by `look`."""
+    step = context.step
+    stage = stage_of(step)
+    asked = stage.requests(context) if isinstance(stage, Asks) else None
+    if asked is None:
+        yield from ahead(cache_path(), step, context.config)
+        return
+    for endpoint, requests in asked if isinstance(asked, list) else [asked]:
+        bodies = (body for _, body in requests)
+        yield of_requests(cache_path(), step, endpoint, look(bodies))
+
+
+def _shown(bodies: Bodies) -> Bodies:
     """The same, and the first one's prompt printed as it goes by."""
     for number, body in enumerate(bodies):
         if number == 0:

@@ -8,10 +8,14 @@ from pipeline.errors import StageError, meant
 from pipeline.execution import recipe
 from pipeline.execution.stage import stage_of
 from pipeline.runs.files import SETTINGS
-from pipeline.runs.recipes import same, same_but_seed
+from pipeline.runs.manifest import Recipe
+from pipeline.runs.recipes import difference, same, same_but_seed
 from pipeline.runs.run import Run, link_to, run_names
 from pipeline.runs.settings import write_settings
 from pipeline.runs.step import Step
+
+NAMED = 6
+"""Keys that are named where recipes differ."""
 
 
 def linkable(
@@ -46,7 +50,20 @@ def linkable(
             asked["judge"] = theirs["recipe"].get("judge")
         if agree(theirs["recipe"], asked):
             run = replace(run, borrowed={**run.borrowed, step: source})
+        else:
+            print(f"{step} of run {source.name} is not linked: {_why(theirs['recipe'], asked)}")
     return run
+
+
+def _why(theirs: Recipe, asked: Recipe) -> str:
+    """The keys by which two recipes differ."""
+    keys = {}
+    for line in difference(theirs, asked):
+        keys[line[4:].partition(" = ")[0]] = True
+    named = list(keys)
+    if len(named) > NAMED:
+        named = [*named[:NAMED], f"{len(named) - NAMED} more"]
+    return f"{', '.join(named)} {'differ' if len(named) > 1 else 'differs'}"
 
 
 def link(run: Run, config: Config) -> Run:

@@ -13,6 +13,7 @@ from pipeline import spelt
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
+from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row
 from pipeline.runs.step import Step
 
@@ -78,8 +79,10 @@ class Decides(Protocol):
     """A stage whose rows follow from answers or other rows by rules of ours."""
 
     def decides(self, config: Config, round: int | None) -> Sequence[Code]:
-        """The functions that are those rules; what they do is part of the recipe, so that a step
-        made by other rules is told from one that was damaged."""
+        """The functions that are those rules; what they do is part of the recipe.
+
+        A step that other rules made is told from one that was damaged.
+        """
 
 
 @runtime_checkable
@@ -87,8 +90,10 @@ class OwnLosses(Protocol):
     """A stage that trains by losses of ours."""
 
     def losses(self, config: Config, round: int | None) -> Code | None:
-        """Their functions; what they do is part of the recipe. None where a library alone
-        decides."""
+        """Their functions; what they do is part of the recipe.
+
+        None where a library alone decides.
+        """
 
 
 @runtime_checkable
@@ -110,6 +115,14 @@ class Expects(Protocol):
         self, config: Config, round: int | None, literals: Mapping[Any, int]
     ) -> list[Expected]:
         """What it will ask, given how many literals each split has."""
+
+
+@runtime_checkable
+class Tries(Protocol):
+    """A stage whose prompt can be tried before a run is made by it."""
+
+    def tries(self, context: Context, n: int) -> Iterator[Joke] | Iterator[Verdict]:
+        """Its rows about the first n sentences or pairs; nothing is written."""
 
 
 @runtime_checkable

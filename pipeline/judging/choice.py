@@ -91,7 +91,7 @@ def request(
     }
     if settings.server.json_schema:
         values["json"] = True
-    return body(settings, prompts.render(role, **values))
+    return body(settings, prompts.render(settings.template(role), **values))
 
 
 def body(settings: Judging, content: str) -> dict[str, Any]:

@@ -26,25 +26,27 @@ OF = "the log-probabilities of the sentence are"
 """What is said of one that is no number."""
 
 
-def sentence(joke: Joke) -> str:
+def sentence(template: str, joke: Joke) -> str:
     """What the perplexity is of."""
-    return prompts.render("cloze", literal=joke.literal, paraphrase=joke.text)
+    return prompts.render(template, literal=joke.literal, paraphrase=joke.text)
 
 
-def requests(pairs: Iterable[Pair]) -> Iterator[tuple[Tag, dict[str, Any]]]:
+def requests(template: str, pairs: Iterable[Pair]) -> Iterator[tuple[Tag, dict[str, Any]]]:
     """A completions body, without the model, for every candidate.
 
     It asks for the candidate's own log-probabilities and one token more.
     """
     options = {"max_tokens": 1, "temperature": 0.0, "echo": True, "logprobs": 1}
     for tag, joke in jokes(pairs):
-        yield tag, {"prompt": sentence(joke), **options}
+        yield tag, {"prompt": sentence(template, joke), **options}
 
 
-def asked(door: Door, endpoint: Endpoint, pairs: Iterable[Pair]) -> Iterator[tuple[Tag, Score]]:
+def asked(
+    door: Door, endpoint: Endpoint, template: str, pairs: Iterable[Pair]
+) -> Iterator[tuple[Tag, Score]]:
     """Scores from an endpoint; EndpointError where it answers and has never echoed."""
     echoes = False
-    for tag, answer in door.ask(endpoint, requests(pairs)):
+    for tag, answer in door.ask(endpoint, requests(template, pairs)):
         score = read(answer)
         if score.error == UNECHOED and not echoes:
             raise EndpointError(
@@ -76,7 +78,11 @@ def read(answer: Answer) -> Score:
 
 
 def local(
-    endpoint: Endpoint, runtime: Runtime, pairs: Sequence[Pair], progress: Progress
+    endpoint: Endpoint,
+    template: str,
+    runtime: Runtime,
+    pairs: Sequence[Pair],
+    progress: Progress,
 ) -> Iterator[tuple[Tag, Score]]:
     """Scores from a decoder-only model that is loaded here."""
     from pipeline.models import perplexity
@@ -85,7 +91,7 @@ def local(
     every = list(jokes(pairs))
     for start in range(0, len(every), BATCH):
         batch = every[start : start + BATCH]
-        means = model.mean_log_probabilities([sentence(joke) for _, joke in batch])
+        means = model.mean_log_probabilities([sentence(template, joke) for _, joke in batch])
         for (tag, _), mean in zip(batch, means, strict=True):
             yield tag, number(mean, OF)
         progress.advance(rows=len(batch))

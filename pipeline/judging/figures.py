@@ -141,7 +141,7 @@ def _set_rate(evaluation: Evaluation, common: dict[str, Any], name: str) -> dict
     by_set = list(metrics.by_literal(scores).values())  # by its first answer: no answer is in two
     if not by_set:
         return {}
-    low, high = metrics.interval(by_set)
+    low, high = metrics.of_rate(by_set)
     return {"set_rate": metrics.mean(by_set), "set_low": low, "set_high": high, "sets": len(by_set)}
 
 

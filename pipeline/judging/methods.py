@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from pipeline import prompts as templates
 from pipeline.config.judging import Judging
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected, Requests
@@ -36,9 +35,11 @@ def verdicts(
     if settings.method == "reward_model":
         scores = taught.scores(context, pairs, progress)
     elif cloze.is_local(settings.server):
-        scores = cloze.local(settings.server, context.config.runtime, pairs, progress)
+        runtime = context.config.runtime
+        scores = cloze.local(settings.server, settings.template(role), runtime, pairs, progress)
     else:
-        scores = cloze.asked(context.door(progress), settings.server, pairs)
+        door = context.door(progress)
+        scores = cloze.asked(door, settings.server, settings.template(role), pairs)
     return scored.verdicts(role, settings.tie_band, scores, aspect, judge)
 
 
@@ -63,24 +64,20 @@ def requests(
         return None
     if settings.method == "choice":
         return settings.server, choice.requests(role, settings, pairs, aspect)
-    return settings.server, cloze.requests(pairs)
+    return settings.server, cloze.requests(settings.template(role), pairs)
 
 
 def expected(role: Role, settings: Judging, pairs: int) -> list[Expected]:
     """What so many pairs cost at most."""
     if settings.method == "reward_model":
         return []
-    prompt = role if settings.method == "choice" else "cloze"
-    return [Expected(settings.server, prompt, 2 * pairs, settings.max_tokens)]
+    return [Expected(settings.server, settings.template(role), 2 * pairs, settings.max_tokens)]
 
 
 def prompts(role: Role, *sections: Judging) -> Sequence[str]:
     """The templates that decide the verdicts of these sections."""
-    named = {settings.method for settings in sections}
-    if role == "critic" and named != {"reward_model"}:
-        return templates.CRITIC
-    names = {"choice": role, "cloze": "cloze"}
-    return [name for method, name in names.items() if method in named]
+    asked = [settings for settings in sections if settings.method != "reward_model"]
+    return list(dict.fromkeys(settings.template(role) for settings in asked))
 
 
 def decides(*sections: Judging) -> Sequence[Code]:

@@ -11,6 +11,8 @@ from pipeline.words import words
 
 RESAMPLES = 2000
 """Of every bootstrap; the contract's."""
+Z = 1.959964
+"""The normal distribution's 97.5 % point."""
 BLOCK = 50_000
 """Values drawn at a time: few enough to stay in a processor's cache."""
 
@@ -36,6 +38,22 @@ def mean(values: Sequence[float]) -> float | None:
 def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
     """`bootstrap`; (None, None) of no values."""
     return bootstrap(values) if values else (None, None)
+
+
+def of_rate(scores: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """`interval` of scores from 0 to 1; Wilson's where all of them are 0, or all are 1.
+
+    Resampled, equal scores give a point, as if nothing else could have come.
+    """
+    return _at_the_end(scores, len(scores)) or interval(scores)
+
+
+def _at_the_end(scores: Sequence[float], n: int) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of n independent scores that are all 0, or all 1; else None."""
+    if not scores or set(scores) not in ({0.0}, {1.0}):
+        return None
+    reach = Z * Z / (n + Z * Z)
+    return (0.0, reach) if scores[0] == 0.0 else (1.0 - reach, 1.0)
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -81,6 +99,13 @@ def clustered(
     return float(low), float(high)
 
 
+def clustered_rate(
+    scores: Sequence[float], literals: Sequence[str]
+) -> tuple[float, float] | tuple[None, None]:
+    """`clustered` of scores from 0 to 1; Wilson's over literals where all are 0, or all are 1."""
+    return _at_the_end(scores, len(set(literals))) or clustered(scores, literals)
+
+
 def credits(
     verdicts: Iterable[Verdict], weights: Mapping[str, float] | None = None
 ) -> dict[str, float]:
@@ -117,7 +142,7 @@ def win_tie_rate(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     `n` counts literals, the outcomes verdicts, which are as many unless answers are sampled.
     """
     scores = list(credits(verdicts).values())
-    low, high = interval(scores)
+    low, high = of_rate(scores)
     counts = Counter(verdict.outcome for verdict in verdicts)
     return {
         "wtr": mean(scores),
@@ -140,7 +165,7 @@ def fresh_credits(verdicts: Sequence[Verdict]) -> dict[str, float]:
 def fresh_rate(credits: Mapping[str, float]) -> dict[str, Any]:
     """The fresh rate and its interval, of `fresh_credits`, whose weights no resampling changes."""
     scores = list(credits.values())
-    low, high = interval(scores)
+    low, high = of_rate(scores)
     return {"fresh_wtr": mean(scores), "fresh_low": low, "fresh_high": high}
 
 
@@ -213,7 +238,8 @@ def agreement(verdicts: Sequence[Verdict], labels: Sequence[Label]) -> dict[str,
     figures: dict[str, Any] = {"n": len(valid), "failed": len(verdicts) - len(valid)}
     literals = [verdict.literal_id for verdict in valid]
     for name, values in rates.items():
-        low, high = clustered(values, literals)
+        of = clustered if name == "over_longer" else clustered_rate
+        low, high = of(values, literals)
         figures |= {name: mean(values), f"{name}_low": low, f"{name}_high": high}
     return figures
 

@@ -90,7 +90,7 @@ def accuracy(rows: Sequence[Comparison], right: Sequence[float]) -> dict[str, An
     """
     longer = [_higher(len(row.chosen), len(row.rejected)) for row in rows]
     subjects = [row.subject for row in rows]
-    low, high = metrics.clustered(right, subjects)
+    low, high = metrics.clustered_rate(right, subjects)
     return {
         "pairs": len(rows),
         "subjects": len(set(subjects)),

@@ -25,5 +25,17 @@ Every answer is kept in the call cache, and nothing is paid twice.
     money        prices and caps
     quarantine   requests that failed for good, with all their attempts
 
-Stages know Door and Answer.
+Stages know Door and Answer. The way of a request (by the Batch API, batch is in the place of live):
+
+    1  Door.ask, in the stage's thread, takes (tag, body) pairs and starts a thread with a loop
+    2  Live: each of its workers takes the next pair; call.prepare makes its text and its key
+    3  Asking.answer: who asks the same key already is waited for; what the cache has, is given
+    4  Purse.reserve, where there is a cap, sets aside the most that it can cost
+    5  Hosts.turn says which address is next, and when; Client.send sends it there
+    6  answer.parse reads what came; every way that it can be no answer is one of faults
+    7  Asking tries again, as often as faults and the configuration allow
+    8  Account.keep writes the answer to the cache and settles its price; Account.fail puts a
+       request that nobody could answer into quarantine, and makes an answer of its error
+    9  what came within a moment is committed at once, then put on the queue to the stage's thread
+    10 Door.ask yields (tag, answer) in the order of the requests
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import math
 import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -33,6 +34,14 @@ def cost(endpoint: Endpoint, usage: Usage) -> float | None:
         cached = min(usage.cached, usage.prompt)
     whole = (usage.prompt - cached) * price.input + usage.completion * price.output
     return (whole + cached * (price.cached_input or 0.0)) * factor(endpoint) / 1e6
+
+
+def rounded_up(amount: float) -> float:
+    """To two significant digits."""
+    if amount <= 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(amount)) - 1)
+    return math.ceil(amount / unit - 1e-9) * unit
 
 
 def factor(endpoint: Endpoint) -> float:
@@ -179,11 +188,14 @@ class Purse:
             )
         if self.in_jobs[over]:
             lost += f", its batches may cost {self.in_jobs[over]:.4f} more"
-        raise BudgetError(
+        error = BudgetError(
             f"{whose} has spent {self.spent[over]:.4f} of its {name} of {most} {currency}{lost}, "
-            f"and what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on: "
-            f"--set runtime.{name}={(most or 0) * 2:g}"
+            f"and what comes next may cost {amount:.4f}. Every answer paid for is kept. To go on, "
+            f"raise runtime.{name}"
         )
+        error.cap = name
+        error.least = self.spent[over] + self.in_jobs[over] + amount
+        raise error
 
     def check_reserved(self) -> None:
         """BudgetError where what is set aside no longer fits.

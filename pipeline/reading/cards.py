@@ -16,8 +16,8 @@ from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.reading import comparison, variety
 from pipeline.rows import jsonl
-from pipeline.rows.records import Joke, Metric, ruling
-from pipeline.runs.files import ANSWERS, METRICS
+from pipeline.rows.records import Joke, Metric, Verdict, ruling
+from pipeline.runs.files import ANSWERS, METRICS, RECORDS
 from pipeline.runs.hashes import file_hash, student_folder
 from pipeline.runs.literals import literals
 from pipeline.runs.manifest import stale
@@ -59,6 +59,9 @@ def of_model(
         "recipe": json.dumps(settings, indent=1, ensure_ascii=False),
         "made_with": _made_with([run.manifest(Step("teacher")), *manifests.values()]),
         "prompt_words": f"`{_prompt(BLANK)}`",
+        "prompt_blank": json.dumps(_prompt(BLANK)),
+        "example": json.dumps(EXAMPLE),
+        "quoted_in_python": json.dumps(place),
         "example_prompt": json.dumps(_prompt(EXAMPLE)),
         "decoding": config.evaluate.decoding(facts["encoder_decoder"]),
         "temperature": config.evaluate.temperature,
@@ -193,7 +196,7 @@ def _figures(run: Run, contestant: str) -> tuple[list[Metric], list[str]]:
     if contestant not in {row.contestant for row in rows}:
         return [], ["This student was not evaluated: there is no figure."]
     answers = jsonl.load(folder / ANSWERS, Joke)
-    jokes = comparison.side_by_side(folder, answers).values()
+    jokes = comparison.side_by_side(jsonl.read(folder / RECORDS, Verdict), answers).values()
     references = [(joke["literal"], joke["teacher"]) for joke in jokes]
     spread = variety.spread(answers, references, rows)
     narrowed = [row for row in spread if row["author"] in ("teacher", contestant)]

@@ -1,20 +1,18 @@
 """Two runs, or the contestants of one, side by side."""
 
-import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
 from pipeline.judging import metrics
-from pipeline.reading import lookup
+from pipeline.reading import between, lookup
 from pipeline.rows import jsonl, records
 from pipeline.rows.records import Joke, Verdict
 from pipeline.runs.files import ANSWERS, METRICS, RECORDS
 from pipeline.runs.manifest import Recipe
-from pipeline.runs.recipes import difference
+from pipeline.runs.recipes import difference, words
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
@@ -57,12 +55,7 @@ def recipes(one: Run, other: Run) -> Iterator[str]:
 
 def _differences(left: dict[str, Any], right: dict[str, Any]) -> Iterator[str]:
     yield from difference(_without_hashes(left["recipe"]), _without_hashes(right["recipe"]))
-    for name in sorted({*left["prompts"], *right["prompts"]}):
-        had = left["prompts"].get(name, "").splitlines()
-        has = right["prompts"].get(name, "").splitlines()
-        for line in list(difflib.unified_diff(had, has, lineterm="", n=0))[2:]:
-            if line[0] in "+-":
-                yield f"  {line[0]} prompts.{name}: {line[1:]}"
+    yield from words(left["prompts"], right["prompts"])
     ours = left["recipe"]["inputs"]
     theirs = right["recipe"]["inputs"]
     for name in sorted({*ours, *theirs}):
@@ -89,6 +82,8 @@ class Compared:
     one: float | None
     other: float | None
     difference: metrics.Difference
+    differing: between.Differing
+    """The sentences on which the other run's has more credit, and less."""
 
 
 def compared(one: Run, other: Run) -> list[Compared]:
@@ -115,6 +110,7 @@ def compared(one: Run, other: Run) -> list[Compared]:
                     one=metrics.mean(list(left_credits.values())),
                     other=metrics.mean(list(right_credits.values())),
                     difference=metrics.difference(right_credits, left_credits),
+                    differing=between.differing(theirs, ours),
                 )
             )
     return rows
@@ -123,13 +119,21 @@ def compared(one: Run, other: Run) -> list[Compared]:
 def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     """The judge's verdicts by view and contestant, in the order of metrics.jsonl."""
     folder = run.at(EVALUATE)
-    author = {joke.id: joke.author for joke in jsonl.read(folder / ANSWERS, Joke)}
+    answers = jsonl.read(folder / ANSWERS, Joke)
+    return by_view(run, answers, jsonl.load(folder / RECORDS, Verdict))
+
+
+def by_view(
+    run: Run, answers: Iterable[Joke], verdicts: Iterable[Verdict]
+) -> dict[tuple[str, str], list[Verdict]]:
+    """A run's verdicts by view and contestant, in the order of metrics.jsonl."""
+    author = {joke.id: joke.author for joke in answers}
     split = {row.id: row.split for row in lookup.literals(run).values()}
     groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
-    for row in jsonl.read(folder / METRICS, records.Metric):
+    for row in jsonl.read(run.at(EVALUATE) / METRICS, records.Metric):
         if row.vs is None and row.contestant != records.TEACHER:
             groups[row.view, row.contestant] = []
-    for verdict in jsonl.load(folder / RECORDS, Verdict):
+    for verdict in verdicts:
         if verdict.literal_id not in split:
             raise DataError(
                 f"run {run.name} judged {verdict.literal_id} ({verdict.literal!r}), which is in "
@@ -141,7 +145,7 @@ def judged(run: Run) -> dict[tuple[str, str], list[Verdict]]:
     return dict(groups)
 
 
-def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
+def side_by_side(verdicts: Iterable[Verdict], answers: Sequence[Joke]) -> dict[str, dict[str, Any]]:
     """By literal: its text, the teacher's joke, and every contestant's answer with its verdict.
 
     The teacher's joke is as it was judged. Where several judges, or aspects, were asked, the first.
@@ -149,7 +153,7 @@ def side_by_side(folder: Path, answers: Sequence[Joke]) -> dict[str, dict[str, A
     author = {joke.id: joke.author for joke in answers}
     jokes: dict[str, dict[str, Any]] = {}
     first = None
-    for verdict in jsonl.read(folder / RECORDS, Verdict):
+    for verdict in verdicts:
         asked = verdict.judge, verdict.aspect
         first = first or asked
         if asked != first:

@@ -237,9 +237,7 @@ class Joins:
         )
         self._ruled(same, at, row, f"the verdicts say {dict(counts)}")
         credits = _credits(judged)
-        self._ruled(
-            row.n == len(credits), at, row, f"n is not {len(credits)}, as the verdicts say"
-        )
+        self._ruled(row.n == len(credits), at, row, f"n is not {len(credits)}, as the verdicts say")
         mean = metrics.mean(list(credits.values()))
         self._ruled(_close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores")
         if row.schema_ != "metric/1":

@@ -54,7 +54,7 @@ def spread(
     for author, pairs in by_author.items():
         literals = [literal for literal, _ in pairs]
         texts = [text for _, text in pairs]
-        ending, share = common_ending(texts)
+        usual, share = common_ending(texts)
         spreads.append(
             {
                 **_device(author, rows),
@@ -63,7 +63,7 @@ def spread(
                 "length_ratio": metrics.length_ratio(texts, literals),
                 "distinct_1": metrics.distinct(texts, 1),
                 "distinct_2": metrics.distinct(texts, 2),
-                "ending": ending,
+                "ending": usual,
                 "ending_share": share,
                 "repeats": _repeats(author, rows),
             }
@@ -106,11 +106,16 @@ def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
 
 def common_ending(texts: Sequence[str]) -> tuple[str, float]:
     """The words that most answers end in, and the share of answers that do."""
-    counts = Counter(" ".join(text.lower().split()[-ENDING:]) for text in texts)
+    counts = Counter(ending(text) for text in texts)
     if not counts:
         return "", 0.0
-    ending, count = counts.most_common(1)[0]
-    return ending, count / len(texts)
+    most_common, count = counts.most_common(1)[0]
+    return most_common, count / len(texts)
+
+
+def ending(text: str) -> str:
+    """The words that a text ends in."""
+    return " ".join(text.lower().split()[-ENDING:])
 
 
 def collapse(spreads: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """Two recipes: whether they give the same rows and weights, and how they differ."""
 
+import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,10 @@ FORMERLY_LEFT_OUT = frozenset(
 )
 """Names that recipes of 0.1.0 lack at any depth, in extra_body and in trainers' tables as well."""
 
+BEST_OF = ("sample", "critic")
+"""Sections of evaluate's that count where there is best-of-N alone; until evaluate 5 every recipe
+of it had them."""
+
 
 def same(had: Recipe, wanted: Recipe) -> bool:
     """Whether two recipes ask for the same rows and weights, of whatever version of the stage."""
@@ -85,6 +90,16 @@ def difference(had: Recipe, wanted: Recipe) -> list[str]:
     return lines
 
 
+def words(had: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
+    """Lines `- prompts.name: words` and `+ prompts.name: words` where texts of prompts differ."""
+    for name in sorted({*had, *wanted}):
+        before = had.get(name, "").splitlines()
+        after = wanted.get(name, "").splitlines()
+        for line in list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]:
+            if line[0] in "+-":
+                yield f"  {line[0]} prompts.{name}: {line[1:]}"
+
+
 def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
     """A recipe of an earlier version as this one would have written it, to compare with another.
 
@@ -95,8 +110,14 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
         section = _section(name)
         if section is not None and isinstance(values, dict):
             now[name] = _with_defaults(values, section)
+    if "judge" in recipe and "judge" in other:
+        now = {key: value for key, value in now.items() if key in other or key not in BEST_OF}
+    if "prompts" in other:
+        now["prompts"] = _in_both(recipe.get("prompts", {}), other["prompts"])
     for name in other:
         field = Config.model_fields.get(name)
+        if "judge" in other and name in BEST_OF:
+            continue
         if name not in recipe and field is not None and not field.is_required():
             now[name] = to_jsonable_python(field.get_default(call_default_factory=True))
     if "code" not in other or version_of(recipe) != version_of(other):
@@ -109,6 +130,11 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
     if "round" in recipe and "critic" in other and "critic" not in recipe:
         now |= _stopped_as_now(recipe, other)
     return now
+
+
+def _in_both(prompts: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Prompts that both recipes read: that one reads another is said by a key that names it."""
+    return {name: digest for name, digest in prompts.items() if name in others}
 
 
 def _stopped_as_now(recipe: Recipe, other: Recipe) -> Recipe:

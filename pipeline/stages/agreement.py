@@ -17,7 +17,7 @@ from pipeline.rows.row import Row
 from pipeline.runs.files import LABELS
 from pipeline.runs.step import Step
 
-VERSION = 5
+VERSION = 6
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -45,6 +45,12 @@ def requests(context: Context) -> Requests | None:
     settings = context.config.critic
     pairs = labels.pairs(labels.load(context))
     return methods.requests("critic", settings, pairs, settings.aspect)
+
+
+def tries(context: Context, n: int) -> Iterator[Verdict]:
+    first = labels.load(context, n)
+    with Progress(str(context.step), 2 * len(first), "calls") as progress:
+        yield from methods.critics(context, progress, labels.pairs(first))
 
 
 def run(context: Context) -> Iterator[Verdict]:

@@ -75,6 +75,23 @@ def run(context: Context) -> Iterator[Verdict]:
     yield from tally.counted(context, context.config.critic, judge(context, groups))
 
 
+def tries(context: Context, n: int) -> Iterator[Verdict]:
+    """Of the pairs that are judged first; of swiss, of its first round."""
+    from pipeline.judging.swiss import Tournament
+
+    groups = _candidates(context)
+    first: list[Pair] = []
+    if _which(context.config, context.step.round) == "swiss":
+        for jokes in groups:
+            if len(first) < n and jokes:
+                first += Tournament(jokes, context.config.critic.share).next_pairs()
+    else:
+        first = _pairs(context, groups[:n])
+    first = first[:n]
+    with Progress(str(context.step), 2 * len(first), "calls") as progress:
+        yield from methods.critics(context, progress, first)
+
+
 def _chosen(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
     """Pairs that are known beforehand."""
     chosen = _pairs(context, groups)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import project
-from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
@@ -54,7 +53,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
     learned = config.round(round)
     names = ["student"]
     if config.stops_by_rate(learned):
-        names += templates.CRITIC
+        names += methods.prompts("critic", config.critic)
     if learned.objective == "llmr" and config.llmr:
         names += config.llmr.prompts
     if learned.learning.reads != "prompts":

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config.judging import Judging
 from pipeline.config.whole import Config
+from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
 from pipeline.judging import (
@@ -34,19 +35,22 @@ from pipeline.rows.row import Row, make
 from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION, SETS
 from pipeline.runs.step import Step
 
-VERSION = 5
+VERSION = 6
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
-    """sample and critic are among them, as best-of-N is made with them."""
-    names = ["literals", "student", "sample", "critic", "evaluate", "judge"]
+    """With best-of-N those that it is made with: sample and critic."""
+    names = ["literals", "student", "evaluate", "judge"]
+    if config.evaluate.best_of:
+        names += ["sample", "critic"]
     return [*names, "guards"] if config.guards.watch else names
 
 
 def prompts(config: Config, round: int | None) -> Sequence[str]:
     judges = config.judge.judges.values()
-    critics = methods.prompts("critic", config.critic)
-    names = ["student", *critics, *methods.prompts("judge", *judges)]
+    names = ["student", *methods.prompts("judge", *judges)]
+    if config.evaluate.best_of:
+        names += methods.prompts("critic", config.critic)
     if config.judge.sets:
         names.append(sets.PROMPT)
     if config.guards.moderator:
@@ -153,6 +157,25 @@ def run(context: Context) -> Iterator[Verdict]:
         if literal.id not in reference:
             context.drop(literal.id, literal.id, "literal without the teacher's reference")
     print(figures.table(rows, context.config.judge_in_words))
+
+
+def tries(context: Context, n: int) -> Iterator[Verdict]:
+    """On answers of the last student that are there; StageError where none is yet."""
+    path = context.folder / ANSWERS
+    if not path.exists():
+        raise StageError(
+            f"{path}: no answers yet on which a judge could be tried. First: "
+            f"{context.step.command(context.run.name)}"
+        )
+    jokes = [joke for joke in context.rows("teacher", Joke) if joke.index == 0]
+    reference = {joke.literal_id: joke for joke in jokes}
+    given = [joke for joke in jsonl.load(path, Joke) if joke.literal_id in reference and joke.text]
+    last = list(contestants.named(context))[-1]
+    answers = [joke for joke in given if joke.author == last][:n]
+    pairs = [(joke, reference[joke.literal_id]) for joke in answers]
+    settings = context.config.judge
+    with Progress(str(context.step), 2 * len(pairs) * len(settings.judges), "calls") as progress:
+        yield from _verdicts(context, progress, pairs, [])
 
 
 def _note_learned(context: Context, literals: Sequence[LiteralText]) -> None:

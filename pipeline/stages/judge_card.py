@@ -27,7 +27,7 @@ from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
 from pipeline.voting import card as voting
 
-VERSION = 2
+VERSION = 3
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:

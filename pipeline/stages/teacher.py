@@ -7,6 +7,7 @@ top_p 1.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,12 +123,23 @@ def request(context: Context, literal: LiteralText, prompt: str) -> dict[str, An
 
 
 def run(context: Context) -> Iterator[Joke]:
-    teacher = context.config.teacher
     _name_contacts(context)
-    total = sum(1 for _ in literals(context.config)) * len(teacher.prompts)
+    total = sum(1 for _ in literals(context.config)) * len(context.config.teacher.prompts)
+    yield from _jokes(context, requests(context), total)
+
+
+def tries(context: Context, n: int) -> Iterator[Joke]:
+    endpoint, bodies = requests(context)
+    total = n * len(context.config.teacher.prompts)
+    yield from _jokes(context, (endpoint, islice(bodies, total)), total)
+
+
+def _jokes(context: Context, asked: Requests, total: int) -> Iterator[Joke]:
+    """Those of so many answers; what is no joke goes to the context."""
+    teacher = context.config.teacher
     told: set[str] = set()
     with Progress(str(context.step), total, "calls") as progress:
-        for (literal, place), answer in context.door(progress).ask(*requests(context)):
+        for (literal, place), answer in context.door(progress).ask(*asked):
             texts, dropped = parse(answer, literal.text, teacher.jokes)
             for reason, left_out in dropped:
                 context.drop(literal.id, literal.id, reason, left_out)

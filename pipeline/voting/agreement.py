@@ -67,7 +67,7 @@ def agreement(votes: Sequence[Vote], verdicts: Sequence[Verdict]) -> Agreement:
     best = max(floors, key=lambda name: means[name] or 0.0)
     over = [own - floor for own, floor in zip(agrees, floors[best], strict=True)]
     return Agreement(
-        Estimate(metrics.mean(agrees), *metrics.clustered(agrees, literals)),
+        Estimate(metrics.mean(agrees), *metrics.clustered_rate(agrees, literals)),
         len(judged),
         max(means["a"] or 0.0, means["b"] or 0.0) if judged else None,
         means["longer"],

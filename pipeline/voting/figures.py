@@ -64,7 +64,7 @@ def rates(
             (vote.literal_id, float(vote.answer in ("a", "alike"))) for vote in own
         )
         values = list(credits.values())
-        low, high = metrics.interval(values)
+        low, high = metrics.of_rate(values)
         judge = (judged or {}).get((split, aspect, contestant), {})
         both = powered.rate(credits, judge)
         made.append(
