@@ -44,12 +44,14 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "TVD": ("gkd", {GKD.format("lmbda"): 0.5, "gkd.divergence": "tvd"}),
     "GKD": ("gkd", {GKD.format("lmbda"): 1.0, GKD.format("beta"): 0.5}),
     "LLMR": ("llmr", {}),
+    "LLMR, entropy 0.03": ("llmr", {"llmr.entropy": 0.03}),
     "KETCHUP, K = 2": ("llmr", {"llmr.k_step": 2}),
     "KETCHUP, K = 4": ("llmr", {"llmr.k_step": 4}),
+    "KETCHUP, K = 4, entropy 0.03": ("llmr", {"llmr.k_step": 4, "llmr.entropy": 0.03}),
     "KETCHUP, K = 8": ("llmr", {"llmr.k_step": 8}),
 }
 """Objective and settings; lmbda is the share of batches that the student writes itself."""
-RATES = dict.fromkeys(METHODS, 3e-4)
+RATES = dict.fromkeys(METHODS, 3e-4) | {"LLMR, entropy 0.03": 1e-4}
 CHOICES = {"learning rate": (1e-4, 3e-4), "entropy": (0.0, 0.01, 0.03, 0.1)}
 """What --choose tries, by the fresh rate and the teacher's likelihood on the validation
 sentences; an entropy only of methods that have a policy."""
