@@ -48,6 +48,7 @@ from tests.pages import (
 
 EXAMPLES = {
     "configs/mine.toml",
+    "prompts/dry.j2",
     "data/literals/mine.jsonl",
     "data/literals/self_dialogue.jsonl",
     "data/literals/taskmaster_coffee.jsonl",

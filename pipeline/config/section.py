@@ -1,5 +1,6 @@
 """What every section of a configuration is made of."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -8,9 +9,17 @@ from pipeline.config import secrets
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-PromptName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-"""Of a file in prompts/, without its .j2: a name, no path."""
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+def _of_a_prompt(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"{name!r} is no name of a file of prompts/ without .j2")
+    return name
+
+
+PromptName = Annotated[str, AfterValidator(_of_a_prompt)]
+"""Of a file in prompts/, without its .j2: a name, no path."""
 
 
 class Section(BaseModel):

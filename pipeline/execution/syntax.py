@@ -29,9 +29,17 @@ def syntax_hash(path: Path, name: str) -> str | None:
 
 def folder_hash(folder: Path) -> str:
     """The same of every function in the files of a folder."""
+    return _digest_of(
+        tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.py")))
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _digest_of(files: tuple[tuple[Path, int], ...]) -> str:
+    """The hash of files as they were at some time."""
     used = {}
-    for path in sorted(folder.glob("*.py")):
-        for name, unit in _units_of(path, path.stat().st_mtime_ns).items():
+    for path, changed in files:
+        for name, unit in _units_of(path, changed).items():
             used[f"{path.name}:{name}"] = _syntax(unit)
     return _digest(used)
 

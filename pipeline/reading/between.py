@@ -3,18 +3,24 @@
 Where they differ, what the judge says of each, and what its commonest ending does.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.judging import metrics
 from pipeline.reading import headline, variety
-from pipeline.rows.records import Metric, Verdict
+from pipeline.rows.records import Metric, Order, Verdict
 
 Judged = Mapping[tuple[str, str], Sequence[Verdict]]
 """A run's verdicts by view and contestant."""
 REASONS = 3
 """Of each side that are listed."""
+
+ATTEMPT = re.compile(r"\b(?:attempt|option|joke|answer|candidate) #?([12])\b", re.IGNORECASE)
+"""What a reason calls one of the two that were shown."""
+OWN = "its answer"
+TEACHERS = "the teacher's"
 
 
 class Differing(NamedTuple):
@@ -65,7 +71,7 @@ def reasons(verdicts: Sequence[Verdict]) -> Reasons:
     for verdict in verdicts:
         for order in verdict.orders:
             if order.call and order.reason and order.answer:
-                words = " ".join(order.reason.split())
+                words = _by_author(order)
                 every[words] += 1
                 if order.answer in said:
                     said[order.answer][words] += 1
@@ -75,6 +81,15 @@ def reasons(verdicts: Sequence[Verdict]) -> Reasons:
         said["a"].most_common(REASONS),
         said["b"].most_common(REASONS),
     )
+
+
+def _by_author(order: Order) -> str:
+    """A presentation's reason, in which attempts have authors in place of numbers."""
+    authors = [OWN, TEACHERS]
+    if order.shown == "ba":
+        authors.reverse()
+    words = " ".join((order.reason or "").split())
+    return ATTEMPT.sub(lambda found: authors[int(found[1]) - 1], words)
 
 
 def by_ending(verdicts: Sequence[Verdict], ending: str) -> Ending:
@@ -96,9 +111,9 @@ def shown(
     """What a report shows of it: of each difference of the rows, and of each contestant."""
     differences = {}
     for row in rows:
-        if row.vs is not None and (row.view, row.contestant) in judged:
-            own = judged[row.view, row.contestant]
-            others = judged[row.view, row.vs]
+        own = judged.get((row.view, row.contestant))
+        others = judged.get((row.view, row.vs or ""))
+        if row.vs is not None and own and others:
             differences[row.view, row.contestant, row.vs] = differing(own, others)
     every: dict[str, list[Verdict]] = defaultdict(list)
     views = headline.views([row for row in rows if row.aspect == rows[0].aspect])

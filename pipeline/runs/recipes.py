@@ -149,8 +149,7 @@ def _stopped_as_now(recipe: Recipe, other: Recipe) -> Recipe:
         section = _section(name)
         if section is not None and name in other:
             lacking[name] = _with_defaults(other[name], section)
-    for name in ("prompts", "inputs"):
-        lacking[name] = {**other.get(name, {}), **recipe.get(name, {})}
+    lacking["inputs"] = {**other.get("inputs", {}), **recipe.get("inputs", {})}
     return lacking
 
 

@@ -170,3 +170,29 @@ def test_a_line_that_is_no_json_is_named(cli, folder):
     literal = jsonl.parse(lines[0], Joke, "").literal_id
     path.write_bytes(path.read_bytes().replace(b"j_broken", literal.encode() + b'"j_broken'))
     assert f"{path}:2: not JSON" in cli("show", literal, "--run", "v1", code=5)
+
+
+def test_where_one_contestant_did_better_than_another(cli, folder):
+    said = cli("show", "--run", "v1", "--where", "round-1", "sft", "--limit", "1")
+    judged = {}
+    author = {row["id"]: row["author"] for row in rows(folder / "evaluate/answers.jsonl")}
+    for row in rows(folder / "evaluate/records.jsonl"):
+        credit = sum(order["answer"] in ("a", "tie") for order in row["orders"])
+        judged.setdefault(row["literal_id"], {})[author[row["a"]]] = (credit, row)
+    better = [own for _, own in sorted(judged.items()) if own["round-1"][0] > own["sft"][0]]
+    (shown, *_) = better
+    for _, row in (shown["round-1"], shown["sft"]):
+        assert row["id"] in said
+        assert row["a_text"][:20] in said
+    more = "; more with --limit" if len(better) > 1 else ""
+    assert (
+        f"1 of {len(better)} sentences on which round-1 did better than sft, of {len(judged)}{more}."
+        in said
+    )
+
+
+def test_where_names_who_there_is(cli, folder):
+    said = cli("show", "--run", "v1", "--where", "round-2", "sft", code=3)
+    assert "round-2 answered nothing in run v1. There are base, sft, round-1." in said
+    assert "Did you mean 'round-1'?" in said
+    assert "no sentence of run v1" in cli("show", "--run", "v1", "--where", "sft", "sft")

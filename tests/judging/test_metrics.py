@@ -177,3 +177,17 @@ def test_kendall_tau():
     assert metrics.kendall_tau([1, 2, 3, 4], [4, 3, 2, 1]) == -1
     assert metrics.kendall_tau([1, 2, 3, 4], [2, 1, 3, 4]) == pytest.approx(4 / 6)
     assert metrics.kendall_tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / 3)
+
+
+def test_a_rate_of_nothing_or_all_has_an_interval_that_is_no_point():
+    """Wilson, z = 1.96: z^2 / (39 + z^2) = 3.8415 / 42.8415 = 0.0897."""
+    assert metrics.of_rate([0.0] * 39) == (0.0, pytest.approx(0.0897, abs=1e-4))
+    assert metrics.of_rate([1.0] * 39) == (pytest.approx(1 - 0.0897, abs=1e-4), 1.0)
+    assert metrics.of_rate([]) == (None, None)
+    assert metrics.of_rate([0.5] * 39) == (0.5, 0.5)
+    lost = metrics.win_tie_rate([verdict(n, "loss") for n in range(39)])
+    assert (lost["low"], lost["high"]) == (0.0, pytest.approx(0.0897, abs=1e-4))
+    assert metrics.clustered_rate([1.0] * 6, list("aabbcc"))[0] == pytest.approx(
+        1 - 3.8415 / 6.8415, abs=1e-4
+    )
+    assert metrics.difference({"l": 0.0, "m": 0.0}, {"l": 0.0, "m": 0.0}) == (0, 0, 0, 2)

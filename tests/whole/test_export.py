@@ -302,3 +302,20 @@ def test_literals_of_one_name_and_empty_files_make_a_whole_data_set(apart, tmp_p
         "literals-ood",
     } <= set(names)
     assert rows(tmp_path / "rows/data/literals-train-2.jsonl") == [json.loads(other.line())]
+
+
+def test_the_lines_of_python_that_serving_shows_give_the_run_s_answer(
+    inside, tmp_path, monkeypatch
+):
+    run("export", "--run", "v1", "--contestant", "round-1", tmp_path / "funny")
+    text = (tmp_path / "funny/SERVING.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len([line for line in code.splitlines() if line]) <= 5
+    answer = next(
+        row for row in rows(inside / "runs/v1/evaluate/answers.jsonl") if row["author"] == "round-1"
+    )
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    code = code.replace('"The kettle is on."', json.dumps(answer["literal"]))
+    exec(code, {"print": printed.append})
+    assert printed == [answer["text"]]
