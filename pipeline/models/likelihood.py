@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.models import tiles
 from pipeline.models.masks import additive, visible
 
-TILE = 128
-"""Tokens that the head sees at a time."""
 IGNORED = -100
 """A label that no loss looks at."""
 
@@ -95,67 +93,53 @@ def with_logits(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
 def encoded_once(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
     """A Scorer for an encoder-decoder."""
     inputs, labels_NT = _decoded(model, candidates, pad)
-    return _by_prompt(_in_tiles(model, inputs, labels_NT).sum(1), candidates)
+    return _by_prompt(_scored(model, inputs, labels_NT).sum(1), candidates)
 
 
-def answer_logits(
+def answer_states(
     model: Any, prompts: list[list[int]], answers: list[list[int]], pad: int
-) -> torch.Tensor:
-    """The logits from which each token of one answer to each prompt is predicted: (B, T, V).
+) -> tiles.States:
+    """What the head predicts each token of one answer to each prompt from: (B, T, D).
 
     They are padded on the right.
     """
     if model.config.is_encoder_decoder:
         inputs, _ = _decoded(model, Candidates(prompts, [[ids] for ids in answers]), pad)
-        return model(**inputs).logits
+        return tiles.states(model, **inputs)
     answer_BT, answered_BT = padded(answers, pad, model.device)
     # prompts are padded on the left: turned round, on the right, and turned back
     turned_BS, turned_mask_BS = padded([ids[::-1] for ids in prompts], pad, model.device)
     mask_BT = torch.cat([turned_mask_BS.flip(1), answered_BT], 1)
-    out = model(
+    states = tiles.states(
+        model,
         input_ids=torch.cat([turned_BS.flip(1), answer_BT], 1),
         attention_mask=mask_BT,
         position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
         logits_to_keep=answer_BT.shape[1] + 1,
         use_cache=False,
     )
-    return out.logits[:, :-1]
+    return states._replace(values=states.values[:, :-1])
 
 
-def _in_tiles(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> torch.Tensor:
-    """log p of each label (N, T): the head goes over labelled places in tiles.
+def answer_logits(
+    model: Any, prompts: list[list[int]], answers: list[list[int]], pad: int
+) -> torch.Tensor:
+    """The logits themselves, (B, T, V): as large as they are, where few of them are needed."""
+    states = answer_states(model, prompts, answers, pad)
+    return states.logits(states.values)
 
-    Backward computes the tiles again. When the model calls it, the head sees each row's first place
-    alone; from here, what it would have seen.
-    """
-    base = base_of(model)
-    head = base.get_output_embeddings()
-    bias = getattr(base, "final_logits_bias", None)
-    seen: list[torch.Tensor] = []
 
-    def first(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        hidden_NTD = given[0]
-        seen.append(hidden_NTD)
-        return (hidden_NTD[:, :1],)
+def _scored(model: Any, inputs: dict[str, Any], labels_NT: torch.Tensor) -> torch.Tensor:
+    """log p of each label (N, T), 0 where it is IGNORED."""
+    states = tiles.states(model, **inputs)
 
-    hook = head.register_forward_pre_hook(first)
-    try:
-        model(**inputs)
-    finally:
-        hook.remove()
+    def read(values_MD: torch.Tensor, labels_M: torch.Tensor) -> tuple[torch.Tensor]:
+        return (_token_scores(states.logits(values_MD), labels_M),)
 
-    def tile(hidden_MD: torch.Tensor, labels_M: torch.Tensor) -> torch.Tensor:
-        logits_MV = head(hidden_MD)
-        if bias is not None:
-            logits_MV = logits_MV + bias
-        return _token_scores(logits_MV, labels_M)
-
-    counted_NT = labels_NT != IGNORED
-    hidden_MD = seen[0][counted_NT]
-    labels_M = labels_NT[counted_NT]
-    tiles = zip(torch.split(hidden_MD, TILE), torch.split(labels_M, TILE), strict=True)
-    scores_M = torch.cat([checkpoint(tile, *part, use_reentrant=False) for part in tiles])
-    return scores_M.new_zeros(labels_NT.shape).masked_scatter(counted_NT, scores_M)
+    (scores_NT,) = tiles.in_tiles(
+        read, states.vocabulary, labels_NT != IGNORED, states.values, labels_NT
+    )
+    return scores_NT
 
 
 def _decoded(model: Any, candidates: Candidates, pad: int) -> tuple[dict[str, Any], torch.Tensor]:
@@ -212,7 +196,7 @@ def packed(model: Any, candidates: Candidates, pad: int) -> torch.Tensor:
         "use_cache": False,
     }
     next_BT = torch.nn.functional.pad(label_BT[:, 1:], (0, 1), value=IGNORED)
-    scores_BT = _in_tiles(model, inputs, next_BT)
+    scores_BT = _scored(model, inputs, next_BT)
     most = max(map(len, candidates.answers))
     owner_of_next = owner_BT[:, 1:].clamp(min=0)
     sums = scores_BT.new_zeros(len(rows), most + 1)

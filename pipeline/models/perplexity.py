@@ -12,6 +12,7 @@ from pipeline import project
 from pipeline.config.runtime import Runtime
 from pipeline.errors import StudentError
 from pipeline.models import student
+from pipeline.models.tiles import in_tiles, states
 
 
 @functools.lru_cache(maxsize=1)
@@ -47,9 +48,13 @@ class Model:
         ones = [torch.ones_like(row) for row in rows]
         ids_BT = pad_sequence(rows, batch_first=True).to(device)
         mask_BT = pad_sequence(ones, batch_first=True).to(device)
-        out = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
-        logits_BTV = out.logits[:, :-1].float()
-        loss_BT = cross_entropy(logits_BTV.transpose(1, 2), ids_BT[:, 1:], reduction="none")
+        own = states(self.model, input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+
+        def read(values_MD: torch.Tensor, next_M: torch.Tensor) -> tuple[torch.Tensor]:
+            logits_MV = own.logits(values_MD).float()
+            return (-cross_entropy(logits_MV, next_M, reduction="none"),)
+
         counted_BT = mask_BT[:, 1:]
-        mean_B = -(loss_BT * counted_BT).sum(1) / counted_BT.sum(1).clamp(min=1)
+        (logps_BT,) = in_tiles(read, own.vocabulary, counted_BT, own.values[:, :-1], ids_BT[:, 1:])
+        mean_B = logps_BT.sum(1) / counted_BT.sum(1).clamp(min=1)
         return mean_B.tolist()

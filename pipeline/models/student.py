@@ -51,11 +51,19 @@ M_TRIM_THRESHOLD = -1
 """glibc's malloc.h, as the next."""
 M_MMAP_THRESHOLD = -3
 
+SMALL = 2**15
+"""Tokens of a vocabulary up to which freed memory is kept."""
+KEPT = 2**30
+"""Bytes of a tensor up to which its memory is kept."""
+GIVEN_BACK = 2**25
+"""The same of a model with more tokens."""
 
-def keep_memory() -> None:
-    """Have glibc keep freed tensors' memory.
 
-    Giving it back and faulting it in again costs a third of a CPU step.
+def keep_memory(vocabulary: int) -> None:
+    """Have glibc keep freed tensors' memory, where a model's logits are no large ones.
+
+    Giving it back and faulting it in again costs up to a third of a CPU step. Freed parts of a heap
+    fit no later tensor, though, and logits of 50,000 tokens would leave gigabytes of them.
     """
     if sys.platform != "linux":
         return
@@ -63,7 +71,7 @@ def keep_memory() -> None:
     mallopt = getattr(libc, "mallopt", None)
     if mallopt:  # musl has none
         for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            mallopt(option, 1 << 30)
+            mallopt(option, KEPT if vocabulary <= SMALL else GIVEN_BACK)
 
 
 def device(runtime: Runtime) -> str:
@@ -212,7 +220,7 @@ def load(
     kind: Any = AutoModelForCausalLM
     if is_encoder_decoder(config):
         kind = AutoModelForSeq2SeqLM
-    keep_memory()
+    keep_memory(architecture(config).get_text_config().vocab_size)
     options: dict[str, Any] = {"dtype": dtype(config)}
     if exact or (train and config.student.lora is None):
         options["dtype"] = torch.float32

@@ -1,6 +1,6 @@
 """A teacher that is loaded here, so that its logits can be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ from pipeline.config.student import Student
 from pipeline.config.whole import Config
 from pipeline.errors import StudentError
 from pipeline.models import student, student_prompt
-from pipeline.models.likelihood import answer_logits
+from pipeline.models.likelihood import answer_states, padded
+from pipeline.models.tiles import in_tiles
 from pipeline.runs.hashes import folder_hash, local_folder
 
 
@@ -30,23 +31,35 @@ class Teacher:
             self.model = student.load(_as_student(config, section)).requires_grad_(False)
 
     @torch.no_grad()
-    def logits(
-        self, prompts: Sequence[list[list[int]]], answers: list[list[int]], size: int
-    ) -> torch.Tensor:
-        """The teacher's logits for each token of each answer, (B, T, size).
+    def figures(
+        self,
+        prompts: Sequence[list[list[int]]],
+        answers: list[list[int]],
+        size: int,
+        read: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]],
+    ) -> tuple[torch.Tensor, ...]:
+        """What `read` makes of the teacher's logits for each token of each answer, each (B, T).
 
-        They are the mean over its prompts. `prompts` has for each template the token ids of B
-        prompts; tokens from `size` on are left out.
+        It is given logits (M, size) and the tokens (M,), a tile at a time. Logits are the mean over
+        the teacher's prompts: `prompts` has for each template the token ids of B prompts. Tokens
+        from `size` on are left out.
         """
         pad = self.tokenizer.pad_token_id
         known = []
         for ids in answers:  # the student may have more embeddings
             known.append([min(token, size - 1) for token in ids])
-        each = []
-        for of_template in prompts:
-            logits_BTV = answer_logits(self.model, list(of_template), known, pad)
-            each.append(logits_BTV[..., :size].float())
-        return torch.stack(each).mean(0)
+        taken_BT, there_BT = padded(known, 0, self.model.device)
+        own = [answer_states(self.model, list(of), known, pad) for of in prompts]
+
+        def tile(taken_M: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            logits_MV = torch.zeros(())
+            for states, values_MD in zip(own, values, strict=True):
+                logits_MV = logits_MV + states.logits(values_MD)[..., :size].float()
+            return read(logits_MV / len(own), taken_M)
+
+        return in_tiles(
+            tile, own[0].vocabulary, there_BT, taken_BT, *(states.values for states in own)
+        )
 
 
 def teacher_tokenizer(

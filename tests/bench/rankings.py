@@ -93,7 +93,7 @@ def child(name, way):
     from pipeline.training.candidate_trainer import without_dropout
     from pipeline.training.losses import preference
 
-    student.keep_memory()
+    student.keep_memory(0)
     draw = torch.Generator().manual_seed(0)
 
     def ids(least, most):

@@ -14,7 +14,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from pipeline.models import likelihood, quickest
+from pipeline.models import likelihood, quickest, tiles
 from pipeline.models.likelihood import Candidates
 from tests.models import small
 
@@ -172,7 +172,8 @@ def test_packed_answers_stay_apart_under_autocast_and_without_sdpa(attention):
 
 @pytest.mark.parametrize("make", [small.bart, small.t5])
 def test_tiles_of_an_encoder_decoder_s_head_have_its_gradients(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(likelihood, "TILE", 5)
+    monkeypatch.setattr(tiles, "FEWEST", 5)
+    monkeypatch.setattr(tiles, "TILE", 1)
     model = AutoModelForSeq2SeqLM.from_pretrained(make(tmp_path)).eval()
     candidates, pad, grads = some(), model.config.pad_token_id, []
     for how in (likelihood.encoded_once, likelihood.with_logits):

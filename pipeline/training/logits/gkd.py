@@ -11,6 +11,7 @@ from pipeline.execution.context import Context
 from pipeline.models import likelihood, student, student_prompt, teacher
 from pipeline.models.likelihood import IGNORED, padded
 from pipeline.models.teacher import Teacher
+from pipeline.models.tiles import each, states
 from pipeline.runs.hashes import folder_hash
 from pipeline.training.fit import data_set, finish, without_held_out
 from pipeline.training.float32 import built
@@ -77,7 +78,49 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
 
 
 class Trainer(GKDTrainer):
-    """GKDTrainer for models that count positions from the first token, as GPT-2 does."""
+    """GKDTrainer for models that count positions from the first token, as GPT-2 does.
+
+    Its divergence, taken a tile of places at a time.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """A sum over the labelled places, by their number or by `num_items_in_batch`: a scalar."""
+        given = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+        own = states(model, **given)
+        self.teacher_model.eval()
+        with torch.no_grad():
+            taught = states(self.teacher_model, **given)
+
+        def read(
+            own_MD: torch.Tensor, taught_MD: torch.Tensor, labels_M: torch.Tensor
+        ) -> tuple[torch.Tensor]:
+            with torch.no_grad():
+                teachers_MV = taught.logits(taught_MD)
+            apart = self.generalized_jsd_loss(
+                student_logits=own.logits(own_MD),
+                teacher_logits=teachers_MV,
+                labels=labels_M,
+                beta=self.beta,
+                num_items_in_batch=1,
+            )
+            return (apart,)
+
+        labels_BT = inputs["labels"][:, 1:]
+        there_BT = labels_BT != IGNORED
+        parts = each(
+            read, own.vocabulary, there_BT, own.values[:, :-1], taught.values[:, :-1], labels_BT
+        )
+        whole = sum((part for (part,) in parts), torch.zeros((), device=labels_BT.device))
+        if num_items_in_batch is None:
+            num_items_in_batch = there_BT.sum().clamp(min=1)
+        loss = whole / num_items_in_batch
+        return (loss, {}) if return_outputs else loss
 
     @staticmethod
     def generate_on_policy_outputs(

@@ -12,8 +12,9 @@ import torch
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.models import decoding, student_prompt
-from pipeline.models.likelihood import answer_logits, padded
+from pipeline.models.likelihood import answer_states, padded
 from pipeline.models.teacher import Teacher, shared_vocabulary
+from pipeline.models.tiles import in_tiles
 from pipeline.rows.row import content_id, make
 from pipeline.rows.training import Rollout
 from pipeline.runs.files import ROLLOUTS
@@ -70,13 +71,10 @@ class LlmrTrainer(FigureTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         settings = self.settings
-        answers, drawn_BT = self._written(model, inputs)
+        answers, copys_BT = self._written(model, inputs)
         worth = self._worth(inputs, answers)
-        with self.accelerator.autocast():
-            logits_BTV = self._logits(model, inputs, answers).float()
-        logps_BT = self._logps(logits_BTV, answers)
-        if drawn_BT is None:
-            drawn_BT = self._drawn(logits_BTV.detach(), answers)
+        logps_BT, own_BT, entropy_BT = self._likelihood(model, inputs, answers)
+        drawn_BT = own_BT if copys_BT is None else copys_BT
         finished_B = self._finished(model, answers)
         ended_B = finished_B.to(logps_BT.device)
         counts_BT = worth.there * ended_B[:, None]
@@ -86,11 +84,8 @@ class LlmrTrainer(FigureTrainer):
         )
         loss = reward.policy_gradient(logps_BT, advantages_BT, worth.there, ended_B)
         if settings.entropy:
-            entropy_BT = reward.entropy(logits_BTV)
             mean_entropy = (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
             loss = loss - settings.entropy * mean_entropy
-        else:
-            entropy_BT = reward.entropy(logits_BTV.detach())
         counted = counts_BT.bool()
         self.note(
             model.training,
@@ -105,10 +100,27 @@ class LlmrTrainer(FigureTrainer):
             self._keep(inputs["literals"], answers, finished_B.tolist(), worth)
         return (loss, {"logps": logps_BT}) if return_outputs else loss
 
-    def _logits(self, model: Any, inputs: dict[str, Any], answers: list[list[int]]) -> torch.Tensor:
-        """The model's logits for each token of its answers: (B, T, V)."""
+    def _likelihood(
+        self, model: Any, inputs: dict[str, Any], answers: list[list[int]]
+    ) -> tuple[torch.Tensor, ...]:
+        """Of each token of the model's answers, (B, T), in nats: log pi, log mu and the entropy.
+
+        mu is what the model itself would draw by. The entropy has a gradient where it has a weight.
+        """
+        settings = self.settings
         pad = self.processing_class.pad_token_id
-        return answer_logits(model, inputs["prompts"], answers, pad)
+
+        def read(values_MD: torch.Tensor, taken_M: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            logits_MV = states.logits(values_MD).float()
+            drawn_M = reward.drawn_from(logits_MV.detach(), taken_M, settings.top_k)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and settings.entropy > 0):
+                entropy_M = reward.entropy(logits_MV)
+            return _logps(logits_MV, taken_M), drawn_M, entropy_M
+
+        with self.accelerator.autocast():
+            states = answer_states(model, inputs["prompts"], answers, pad)
+            taken_BT, there_BT = padded(answers, 0, states.values.device)
+            return in_tiles(read, states.vocabulary, there_BT, states.values, taken_BT)
 
     def _finished(self, model: Any, answers: list[list[int]]) -> torch.Tensor:
         """Which answers ended by themselves, in tokens that the teacher knows: (B,)."""
@@ -136,45 +148,31 @@ class LlmrTrainer(FigureTrainer):
                 model, self.processing_class, inputs["prompts"], self.sampling, seeds
             )
             if copied:
-                drawn_BT = self._drawn(self._logits(model, inputs, answers), answers)
+                _, drawn_BT, _ = self._likelihood(model, inputs, answers)
             model.train(training)
         return answers, drawn_BT
-
-    def _drawn(self, logits_BTV: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
-        """log mu of each token in nats, where these are the logits that it was drawn by: (B, T)."""
-        logits_BTV = logits_BTV.float()
-        taken_BT = self._ids(answers, logits_BTV)
-        return reward.drawn_from(logits_BTV, taken_BT, self.settings.top_k)
 
     def _worth(self, inputs: dict[str, Any], answers: list[list[int]]) -> Worth:
         """What the teacher's logits say of the samples."""
         settings = self.settings
         views = [list(view) for view in zip(*inputs["views"], strict=True)]
-        logits_BTV = self.teacher.logits(views, answers, self.vocabulary)
-        _, there_BT = padded([[1] * len(ids) for ids in answers], 0, logits_BTV.device)
-        f_BTV = reward.action_values(logits_BTV)
-        taken_BT = f_BTV.gather(-1, self._ids(answers, f_BTV)[..., None])[..., 0]
-        values_BT = reward.state_values(f_BTV, settings.value)
-        given_BT = reward.rewards(taken_BT, values_BT, there_BT, settings.k_step)
-        baseline_BT = torch.zeros_like(taken_BT)
-        if settings.baseline == "softmax":
-            baseline_BT = reward.state_values(f_BTV, "softmax")
-        return Worth(
-            returns=reward.returns(given_BT, there_BT, settings.k_step),
-            baseline=baseline_BT,
-            logps=self._logps(logits_BTV, answers),
-            there=there_BT,
+
+        def read(logits_MV: torch.Tensor, taken_M: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            f_MV = reward.action_values(logits_MV)
+            taken_f_M = f_MV.gather(-1, taken_M[:, None])[:, 0]
+            values_M = reward.state_values(f_MV, settings.value)
+            baseline_M = torch.zeros_like(taken_f_M)
+            if settings.baseline == "softmax":
+                baseline_M = reward.state_values(f_MV, "softmax")
+            return taken_f_M, values_M, baseline_M, _logps(logits_MV, taken_M)
+
+        taken_BT, values_BT, baseline_BT, logps_BT = self.teacher.figures(
+            views, answers, self.vocabulary, read
         )
-
-    def _ids(self, answers: list[list[int]], like: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, T), cut to the size of `like` (B, T, V): what is above is unfinished."""
-        ids_BT, _ = padded(answers, 0, like.device)
-        return ids_BT.clamp(max=like.shape[-1] - 1)
-
-    def _logps(self, logits_BTV: torch.Tensor, answers: list[list[int]]) -> torch.Tensor:
-        """log p of each token in nats: (B, T)."""
-        logps_BTV = logits_BTV.float().log_softmax(-1)
-        return logps_BTV.gather(-1, self._ids(answers, logps_BTV)[..., None])[..., 0]
+        _, there_BT = padded(answers, 0, taken_BT.device)
+        given_BT = reward.rewards(taken_BT, values_BT, there_BT, settings.k_step)
+        returns_BT = reward.returns(given_BT, there_BT, settings.k_step)
+        return Worth(returns_BT, baseline_BT, logps_BT, there_BT)
 
     def _keep(
         self, literals: list[str], answers: list[list[int]], finished: list[bool], worth: Worth
@@ -213,6 +211,11 @@ class LlmrTrainer(FigureTrainer):
         copy = Path(resume_from_checkpoint) / COPY
         if copy.exists():
             self.behaviour.load(copy)
+
+
+def _logps(logits_MV: torch.Tensor, taken_M: torch.Tensor) -> torch.Tensor:
+    """log p of each token in nats: (M,)."""
+    return logits_MV.log_softmax(-1).gather(-1, taken_M[:, None])[:, 0]
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:

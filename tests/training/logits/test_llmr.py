@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
 from pipeline.config.file import validate
 from pipeline.models import student
-from pipeline.models.likelihood import answer_logits
+from pipeline.models.likelihood import answer_logits, padded
 from pipeline.models.teacher import Teacher
+from pipeline.models.tiles import in_tiles
 from pipeline.rows.row import content_id
 from pipeline.training.logits import llmr
 from pipeline.training.losses import reward
@@ -137,11 +138,12 @@ def test_entropy_in_nats():
 class Rule:
     """A teacher that wants b and then the end, whatever it is asked."""
 
-    def logits(self, prompts, answers, size):
-        wanted = torch.zeros(len(answers), max(map(len, answers)), size)
+    def figures(self, prompts, answers, size, read):
+        taken, there = padded(answers, 0, "cpu")
+        wanted = torch.zeros(*taken.shape, size)
         wanted[:, 0, 4] = 10.0
         wanted[:, 1:, 1] = 10.0
-        return wanted
+        return in_tiles(read, size, there, wanted, taken)
 
 
 @pytest.mark.parametrize("kind", ["llama", "t5"])
@@ -223,6 +225,12 @@ def test_an_unknown_teacher_s_prompt_and_a_typo_in_its_trainer_are_refused(insid
     assert "[llmr.trainer]: unknown key 'learning_rat'" in said
 
 
+def logits_of(teacher, views, answers, size):
+    """The teacher's logits (B, T, V), as its figures are made of them."""
+    columns = teacher.figures(views, answers, size, lambda logits, taken: tuple(logits.unbind(-1)))
+    return torch.stack(columns, -1)
+
+
 def test_several_teacher_prompts_are_averaged(inside):
     """The mean of the logits under each prompt alone."""
     data = tomllib.loads(SMALL) | {
@@ -237,11 +245,12 @@ def test_several_teacher_prompts_are_averaged(inside):
         for text in ("<|user|>One", "<|user|>Another one")
     ]
     answers = [tokenizer("b c d")["input_ids"], tokenizer("e")["input_ids"]]
-    both = teacher.logits(views, answers, 4000)
-    one, other = (teacher.logits([view], answers, 4000) for view in views)
+    both = logits_of(teacher, views, answers, 4000)
+    one, other = (logits_of(teacher, [view], answers, 4000) for view in views)
     assert both.shape == (2, max(map(len, answers)), 4000)
-    assert torch.allclose(both, (one + other) / 2, atol=1e-5)
-    assert not torch.allclose(one, other, atol=0.1)
+    assert torch.allclose(both[0], (one[0] + other[0]) / 2, atol=1e-5)
+    assert not torch.allclose(one[0], other[0], atol=0.1)
+    assert not both[1, 1:].any()  # the second answer is one token long
     alone = teacher.model(torch.tensor([views[1][1] + answers[1]])).logits[
         0, len(views[1][1]) - 1, :4000
     ]
@@ -255,9 +264,8 @@ def test_a_teacher_with_fewer_embeddings_is_given_no_token_that_it_lacks(inside)
     }
     config = validate(data, "test")
     tokenizer = student.load_tokenizer(config)
-    found = Teacher(config, "llmr", tokenizer).logits(
-        [[tokenizer("a")["input_ids"]]], [[5, 99_999]], 4096
-    )
+    teacher = Teacher(config, "llmr", tokenizer)
+    found = logits_of(teacher, [[tokenizer("a")["input_ids"]]], [[5, 99_999]], 4096)
     assert found.shape == (1, 2, 4096)
 
 
