@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import encoding, project
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, meant
 
 UNESCAPED = json.JSONEncoder(ensure_ascii=False)
 LINE_ENDS = "\x85\u2028\u2029"
@@ -39,9 +39,10 @@ def _found(name: str) -> tuple[str, int]:
             return place, os.stat(place).st_mtime_ns
         if os.path.islink(place):  # it leads nowhere
             break
+    known = {path.stem for place in places for path in Path(place).parent.glob("*.j2")}
     raise ConfigError(
         f"{places[0]}: this prompt is missing. Write it, or restore it: git checkout "
-        f"prompts/{name}.j2"
+        f"prompts/{name}.j2.{meant(name, sorted(known))}"
     )
 
 

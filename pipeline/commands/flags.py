@@ -90,15 +90,16 @@ def _stage(command: argparse.ArgumentParser, name: str) -> None:
         help="complete the step without the rows of calls that failed for good",
     )
     _adopt(command)
+    looks = command.add_mutually_exclusive_group()
     if name in TRIED:
-        command.add_argument(
+        looks.add_argument(
             "--try",
             dest="tried",
             type=_positive,
             metavar="N",
             help="print what would come of the first N sentences or pairs, and write nothing",
         )
-    command.add_argument(
+    looks.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from pipeline import policy, project
 from pipeline.config.objectives import OBJECTIVES
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.judging import effects, panel
 from pipeline.reading import between, charts, comparison, headline, lookup, variety, worth
 from pipeline.reading.comparison import EVALUATE, side_by_side
@@ -93,8 +93,11 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
     verdicts = jsonl.load(folder / RECORDS, Verdict)
     jokes = side_by_side(verdicts, answers)
     judged = {}
-    if all(path.is_file() for path in lookup.literal_files(run)):  # which tell splits apart
+    unsplit = []
+    try:
         judged = comparison.by_view(run, answers, verdicts)
+    except DataError as error:  # without its sentences, whose splits are not in the run
+        unsplit.append(f"What depends on splits is left out: {error}")
     complete = run.manifests()
     references = [(joke["literal"], joke["teacher"]) for joke in jokes.values()]
     spread = variety.spread(answers, references, single)
@@ -115,7 +118,12 @@ def _values(run: Run, against: Run | None) -> dict[str, Any]:
         "rates": {view: _rates(view, single) for view in headline.views(single)},
         "devices": [row for row in single if _has_devices(row, single)],
         "diversity": spread,
-        "warnings": [*outdated(complete), *worth.no_judge(run), *variety.collapse(spread)],
+        "warnings": [
+            *unsplit,
+            *outdated(complete),
+            *worth.no_judge(run),
+            *variety.collapse(spread),
+        ],
         "curves": list(_curves(run, complete)),
         "learned": list(_learned(run, complete)),
         "manifests": complete,

@@ -2,14 +2,19 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import ConfigError, StageError
-from pipeline.execution.attempts import lock
-from pipeline.runs.run import Run, existing, run_names, runs_folder
+from pipeline.execution.attempts import alone
+from pipeline.llm import ledger
+from pipeline.llm.database import cache_path
+from pipeline.runs import known
+from pipeline.runs.run import Run, existing, link_to, run_names, runs_folder
 
 
 def run(args: argparse.Namespace) -> None:
@@ -18,11 +23,10 @@ def run(args: argparse.Namespace) -> None:
     linking = _linking(run)
     if linking:
         lines = "".join(f"\n  {name}: {', '.join(steps)}" for name, steps in linking.items())
-        first = next(iter(linking))
+        first = "; ".join(f"humor-distill rm {shlex.quote(name)}" for name in linking)
         raise StageError(
             f"run {run.name} is not removed, as other runs read steps of it by links:{lines}\n"
-            f"Remove these first (humor-distill rm {first}), or have copies in place of links: "
-            f"cp -rL {runs_folder() / first} elsewhere."
+            f"Remove these first: {first}"
         )
     _confirm(run, args.yes)
     if run.folder.is_symlink():
@@ -30,9 +34,13 @@ def run(args: argparse.Namespace) -> None:
     else:
         with ExitStack() as locks:
             for step in run.there():
-                if not (run.folder / str(step)).is_symlink():
-                    locks.enter_context(lock(run.folder / str(step)))
+                folder = run.folder / str(step)
+                if folder.is_dir() and link_to(folder) is None:
+                    locks.enter_context(alone(folder))
             shutil.rmtree(run.folder)
+    known.forget(run.name)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    ledger.rename(cache_path(), run.name, f"{run.name}, removed {when}")
     print(f"run {run.name} is removed. Answers that were paid for stay in the call cache.")
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ COLUMNS = {
 def run(args: argparse.Namespace) -> None:
     """Print what `show` was asked for; ConfigError or StageError where it is not there."""
     run = existing(args.run)
+    others = [args.id, args.stage, args.outcome, args.author, args.dropped]
+    if args.where and any(other is not None for other in others):
+        raise ConfigError("--where goes with --limit alone: it lists sentences, not rows.")
     if args.id:
         shown = life(run, lookup.resolve(run, args.id))
     elif args.where:
@@ -97,8 +100,9 @@ def where(run: Run, winner: str, loser: str, limit: int) -> RenderableType:
     for name in (winner, loser):
         if name not in contestants:
             raise ConfigError(
-                f"--where: {name} answered nothing in run {run.name}. There are "
-                f"{', '.join(contestants)}.{meant(name, contestants)}"
+                f"--where: {name} is no contestant of run {run.name}. There are "
+                f"{', '.join(contestants)}, each compared with the teacher's jokes."
+                f"{meant(name, contestants)}"
             )
     parts: list[RenderableType] = []
     told = 0
@@ -106,8 +110,8 @@ def where(run: Run, winner: str, loser: str, limit: int) -> RenderableType:
     for view, name in judged:
         if name != winner:
             continue
-        own = {verdict.literal_id: verdict for verdict in judged[view, winner]}
-        others = {verdict.literal_id: verdict for verdict in judged.get((view, loser), [])}
+        own = _by_literal(judged[view, winner])
+        others = _by_literal(judged.get((view, loser), []))
         differing = between.differing(judged[view, winner], judged.get((view, loser), []))
         alike += len(differing.worse) + differing.alike
         for literal in differing.better:
@@ -127,16 +131,26 @@ def where(run: Run, winner: str, loser: str, limit: int) -> RenderableType:
     return Group(*parts)
 
 
-def _both(view: str, *told: tuple[str, Verdict]) -> Iterator[RenderableType]:
+def _by_literal(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """A sentence may have several: of several judges, or answers."""
+    groups: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        groups[verdict.literal_id].append(verdict)
+    return groups
+
+
+def _both(view: str, *told: tuple[str, list[Verdict]]) -> Iterator[RenderableType]:
     """A sentence, the teacher's joke, and two contestants' answers with their verdicts."""
-    _, first = told[0]
-    yield Text.assemble((view, "dim"), "  ", clean(first.literal))
-    yield Text.assemble("    teacher: ", clean(first.b_text))
-    for name, verdict in told:
-        outcome = comparison.OUTCOMES[verdict.outcome]
-        yield Text.assemble(
-            f"    {name}, {outcome}: ", clean(verdict.a_text), ("  " + verdict.id, "cyan")
-        )
+    _, verdicts = told[0]
+    yield Text.assemble((view, "dim"), "  ", clean(verdicts[0].literal))
+    yield Text.assemble("    teacher: ", clean(verdicts[0].b_text))
+    for name, verdicts in told:
+        judges = {verdict.judge for verdict in verdicts}
+        for verdict in verdicts:
+            outcome = comparison.OUTCOMES[verdict.outcome]
+            by = f", by {verdict.judge}" if len(judges) > 1 else ""
+            head = clean(f"    {name}, {outcome}{by}: ")
+            yield Text.assemble(head, clean(verdict.a_text), ("  " + verdict.id, "cyan"))
 
 
 def _path(run: Run, step: Step, name: str) -> Path:

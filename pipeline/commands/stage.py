@@ -1,18 +1,19 @@
 """One stage, or all that are not complete: which configuration, which steps, linked from where."""
 
 import argparse
+import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import project
+from pipeline import project, prompts
 from pipeline.commands import trial
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
-from pipeline.errors import BudgetError, ConfigError, DataError
+from pipeline.errors import BudgetError, ConfigError, DataError, HumorDistillError, meant
 from pipeline.execution import forecast, linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
@@ -27,9 +28,12 @@ from pipeline.runs import known
 from pipeline.runs.files import METRICS, SETTINGS
 from pipeline.runs.literals import literals
 from pipeline.runs.recipes import difference
-from pipeline.runs.run import Run, choose
+from pipeline.runs.run import Run, choose, run_names
 from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
+
+SPARE = 1.1
+"""Room for what costs more than the answers did by which it is estimated."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     chosen = _chosen(run, planned, args)
     tried = getattr(args, "tried", None)
     asks = args.force or tried or any(run.manifest(step) is None for step in chosen)
-    if asks and not args.dry_run:
+    if asks and not args.dry_run:  # --try and --dry-run exclude each other
         if stored:
             known.require(stored.name, read_settings(stored.folder / SETTINGS), args.adopt)
         known.note(run.name, config)
@@ -49,8 +53,12 @@ def run(args: argparse.Namespace) -> None:
         run = _borrowing(run, planned, chosen, config, args)
     _check_keys(run, chosen, config, tried is not None)
     if tried:
-        trial.show(run, chosen[0], config, tried, _repeated(args))
+        try:
+            trial.show(run, chosen[0], config, tried, _repeated(args))
+        except BudgetError as error:
+            raise _with_advice(error, run, [], config) from None
         return
+    _check_prompts(run, chosen, config)
     if args.command == "all":
         _check_splits(config)
     if args.command == "all" or args.dry_run or args.source:  # else a stage says it, at once
@@ -59,13 +67,11 @@ def run(args: argparse.Namespace) -> None:
             _check_training(run, chosen, config)
     dry = Dry() if args.dry_run else None
     if dry is None:
-        run = linking.link(run, config)
+        run = linking.link(run, _until_it_starts(stored, config))
     for place, step in enumerate(chosen):
         try:
             execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
         except BudgetError as error:
-            if error.cap == "step_budget":
-                raise _with_advice(error, run, [step], config) from None
             raise _with_advice(error, run, chosen[place:], config) from None
     if dry and dry.total():
         print(dry.total())
@@ -79,11 +85,18 @@ def _with_advice(error: BudgetError, run: Run, left: list[Step], config: Config)
     """The error, with the cap that has room for what these steps will still have to pay."""
     if not error.cap:
         return error
-    still = forecast.to_come(run, left, config)
-    room = money.rounded_up(error.least + still)
+    try:
+        each = [forecast.to_come(run, [step], config) for step in left]
+    except HumorDistillError:  # which the step itself will say
+        return error
+    still = sum(each)
+    room = error.least + SPARE * still
+    if error.cap == "step_budget":
+        still = each[0]
+        room = max(error.least + SPARE * still, *(SPARE * step for step in each))
     return BudgetError(
         f"{error}: about {still:.4f} is still to come, for which --set "
-        f"runtime.{error.cap}={room:g} has room."
+        f"runtime.{error.cap}={money.rounded_up(room):g} has room."
     )
 
 
@@ -98,6 +111,12 @@ def _stored(run: Run, args: argparse.Namespace) -> Run | None:
     return None
 
 
+def _until_it_starts(stored: Run | None, config: Config) -> dict[str, Any]:
+    """The configuration of a run whose links alone are there: as taken over, without --set."""
+    taken = read_settings(stored.folder / SETTINGS) if stored else None
+    return taken or config.model_dump(mode="json")
+
+
 def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Config:
     """The run's configuration, with --set on top.
 
@@ -107,11 +126,9 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     if stored:
         path = stored.folder / SETTINGS
     data = (read_settings(path) if stored else None) or load(path)
-    if not (run.folder / SETTINGS).exists():
-        print(f"run {run.name} is new; its configuration is {path}")
-        if stored:
-            for line in _taken_over(data):
-                print(line)
+    is_new = not (run.folder / SETTINGS).exists()
+    if is_new:
+        print(f"run {run.name} is new; its configuration is {path}{meant(run.name, run_names())}")
     if args.command == "judge-card" and data.get("judge_card") is None:
         data["judge_card"] = {}
     assigned = [parse_assignment(text) for text in args.set]
@@ -121,6 +138,9 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     if args.set:
         where += " with --set"
     config = validate(data, where)
+    if is_new and stored:
+        for line in _taken_over(config, {".".join(key) for key, _ in assigned}):
+            print(line)
     if stored:
         own = {".".join(key) for key, _ in assigned}
         for key in known.code_keys(config):
@@ -133,14 +153,18 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     return config
 
 
-def _taken_over(data: dict[str, Any]) -> Iterator[str]:
-    """The keys of another run's configuration that are not as in the demo's."""
+def _taken_over(config: Config, own: set[str]) -> Iterator[str]:
+    """The keys of another run's configuration that are not as in the demo's, but one's own."""
     demo = project.path("configs/demo.toml")
-    asked = validate(load(demo), str(demo)).model_dump(mode="json")
-    taken = validate(data, "the run's configuration").model_dump(mode="json")
+    try:
+        asked = validate(load(demo), str(demo)).model_dump(mode="json")
+    except ConfigError:  # one's own demo.toml may be anything
+        return
     lines = []
-    for line in difference(asked, taken):
-        if line.startswith("  + ") and not line.startswith("  + runtime."):
+    for line in difference(asked, config.model_dump(mode="json")):
+        key = line[4:].partition(" = ")[0]
+        mine = any(key == name or key.startswith(f"{name}.") for name in own)
+        if line.startswith("  + ") and not key.startswith("runtime.") and not mine:
             lines.append(line)
     if lines:
         yield f"It takes over what is not as in {demo}, and what you --set comes on top:"
@@ -185,10 +209,19 @@ def _check_splits(config: Config) -> None:
         raise DataError(
             f"{', '.join(config.literals.files)}: no literal of split "
             f"{', '.join(sorted(missing))}, which sft (train) or evaluate (evaluate.splits) needs. "
-            f"Splits there are: {', '.join(sorted(splits))}. Evaluate on those alone, --set "
-            "evaluate.splits='[\"test\"]', or deal the sentences out anew: humor-distill import "
-            "FILE --split-shares train=80,validation=5,test=15"
+            f"Splits there are: {', '.join(sorted(splits))}. {_way_out(splits)}"
         )
+
+
+def _way_out(splits: Collection[str]) -> str:
+    """What to do where a split is missing that is evaluated on."""
+    held = sorted(set(splits) - {"train"})
+    if "train" in splits and held:
+        return f"Evaluate on what there is: --set evaluate.splits='{json.dumps(held)}'"
+    return (
+        "Deal the sentences out anew: humor-distill import FILE --split-shares "
+        "train=80,validation=5,test=15"
+    )
 
 
 def _check_keys(
@@ -199,6 +232,14 @@ def _check_keys(
         if though_complete or run.manifest(step) is None:
             for endpoint in _asked(config, step):
                 Identity(endpoint)
+
+
+def _check_prompts(run: Run, chosen: list[Step], config: Config) -> None:
+    """ConfigError where a prompt is missing that a later step asks by."""
+    for step in chosen:
+        if run.manifest(step) is None:
+            for name in stage_of(step).prompts(config, step.round):
+                prompts.text(name)
 
 
 def _asked(config: Config, step: Step) -> Iterator[Endpoint]:

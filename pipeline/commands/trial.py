@@ -12,7 +12,7 @@ from rich.rule import Rule
 from pipeline.config.whole import Config
 from pipeline.console import WIDTH, Console, clean
 from pipeline.errors import ConfigError
-from pipeline.execution import standing
+from pipeline.execution import recipe, standing
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Tries, stage_of
 from pipeline.reading.life import Life
@@ -28,6 +28,7 @@ def show(run: Run, step: Step, config: Config, n: int, flags: str) -> None:
         raise ConfigError(f"--try: {step.stage} asks nobody for rows that can be shown one by one.")
     inputs = stage.reads(config, step.round)
     standing.require(run, step, inputs, flags)
+    recipe.make(run, step, config, inputs)  # says what is not there
     context = Context(config, run, step, inputs, dry=True)
     console = Console(columns=WIDTH)
     literal = ""

@@ -53,7 +53,7 @@ def findings_of(run: Run) -> Iterator[Findings]:
     except (ConfigError, DataError) as error:
         around.faults.append(str(error))
     if config is None:
-        around.faults.append("the rest cannot be checked without config.json: restore it")
+        around.faults.append("the rest cannot be checked without the run's configuration")
         yield around
         return
     answers = Answers(cache_path(), teacher.parse)

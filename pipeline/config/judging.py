@@ -22,8 +22,8 @@ class Judging(Section):
     prompts/cloze.j2 with each; reward_model compares what the model of [reward_model] makes of
     each, which people's own verdicts taught."""
     prompt: PromptName | None = None
-    """Whose words ask, a file of prompts/ without .j2; where it is not given, critic or judge, or
-    cloze by that method."""
+    """Whose words ask, a file of prompts/ without .j2; where it is not given, critic, judge or, of
+    the moderator, offence; cloze by that method. Sets are asked about by judge_sets."""
     tie_band: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """A tie is a probability within this of 0.5 in both orders. Where it is not given, it is 0 for
     cloze, whose probabilities are all near 0.5."""
@@ -62,6 +62,8 @@ class Judging(Section):
     @model_validator(mode="after")
     def somebody_judges(self) -> "Judging":
         if self.method == "reward_model":
+            if self.prompt:
+                raise ValueError('prompt: method = "reward_model" asks nobody')
             return self
         if self.endpoint is None:
             raise ValueError(f'method = "{self.method}" needs an endpoint: whom it asks')

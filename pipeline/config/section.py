@@ -13,7 +13,7 @@ Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 def _of_a_prompt(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+    if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"{name!r} is no name of a file of prompts/ without .j2")
     return name
 

@@ -15,7 +15,7 @@ from pipeline.rows.ids import SeenIds
 from pipeline.rows.jsonl import parse, write
 from pipeline.rows.row import Row
 from pipeline.runs.files import BEFORE, DROPS, KEPT, LOCK, MANIFEST, PARTIAL, RECORDS, STARTED
-from pipeline.runs.run import link_to
+from pipeline.runs.run import link_to, runs_folder
 
 R = TypeVar("R", bound=Row)
 OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
@@ -26,13 +26,33 @@ def lock(folder: Path) -> Iterator[None]:
     """Have a step's folder to oneself, and a folder that nothing is written out of."""
     _refuse_linked(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        _refuse_odd(folder)
+        yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have a step's folder to oneself; one that nothing came into is gone afterwards."""
     descriptor = _opened(folder / LOCK)
     try:
         _take(descriptor, folder)
-        _refuse_odd(folder)
         yield
     finally:
+        _leave(folder)
         os.close(descriptor)
+
+
+def _leave(folder: Path) -> None:
+    """Remove a step's folder, its round's and its run's, where there is nothing in them."""
+    if not folder.is_dir() or os.listdir(folder) != [LOCK]:
+        return
+    if not (folder / LOCK).stat().st_size:  # else it is a stranger's
+        (folder / LOCK).unlink()
+        for place in (folder, *folder.parents):
+            if place == runs_folder() or os.listdir(place):
+                break
+            place.rmdir()
 
 
 def _opened(path: Path) -> int:
@@ -116,9 +136,8 @@ def replacing(folder: Path, force: bool) -> Iterator[None]:
         yield
     except BaseException:
         if before.is_dir() and not begun(folder):
-            if os.listdir(before):
-                for name in set(os.listdir(folder)) - {LOCK, BEFORE}:
-                    _discard(folder / name)
+            for name in set(os.listdir(folder)) - {LOCK, BEFORE}:
+                _discard(folder / name)
             for name in sorted(os.listdir(before), key=lambda name: name == MANIFEST):
                 (before / name).rename(folder / name)
             before.rmdir()

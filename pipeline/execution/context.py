@@ -108,7 +108,8 @@ class Context:
     def door(self, progress: Progress) -> Door:
         """The door to hosted models; each answer advances the progress."""
         quarantine = None if self.learning or self.dry else self.quarantine
-        payer = f"{self.step}, tried" if self.dry else str(self.step)
-        door = Door(cache_path(), self.config.runtime, self.run.name, payer, quarantine=quarantine)
+        door = Door(
+            cache_path(), self.config.runtime, self.run.name, str(self.step), quarantine=quarantine
+        )
         door.notice = lambda: progress.advance(door.tally)
         return door

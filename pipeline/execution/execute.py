@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from pipeline.config.whole import Config
 from pipeline.errors import BudgetError, DataError, FailedCalls, StageError
 from pipeline.execution import recipe, standing
-from pipeline.execution.attempts import keep, lock, replacing
+from pipeline.execution.attempts import begun, keep, lock, replacing
 from pipeline.execution.context import Context
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
@@ -86,8 +86,9 @@ def execute(
     with lock(context.folder), replacing(context.folder, force):
         try:
             _perform(context, wanted, flags)
-        except (BudgetError, FailedCalls, KeyboardInterrupt):  # it could start
-            _remember(context)
+        except (BudgetError, FailedCalls, KeyboardInterrupt):
+            if begun(context.folder):  # it could start, and is gone on with
+                _remember(context)
             raise
 
 

@@ -19,7 +19,6 @@ from pipeline.llm import money
 from pipeline.llm.answer import Usage
 from pipeline.llm.call import prepare
 from pipeline.llm.database import cache_path, reading
-from pipeline.llm.ledger import usage
 from pipeline.runs.files import RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
@@ -143,17 +142,13 @@ def to_come(run: Run, steps: Iterable[Step], config: Config) -> float:
     """About what these steps will still have to pay, as far as prices are known."""
     whole = 0.0
     for step in steps:
-        inputs = stage_of(step).reads(config, step.round)
-        if not all(run.manifest(read) for read in inputs.values()):
-            forecasts = ahead(cache_path(), step, config)
+        stage = stage_of(step)
+        inputs = stage.reads(config, step.round)
+        if all(run.manifest(read) for read in inputs.values()):
+            context = Context(config, run, step, inputs, dry=True)
+            whole += sum(forecast.cost or 0.0 for forecast in _of_step(context, iter))
         else:
-            forecasts = list(_of_step(Context(config, run, step, inputs, dry=True), iter))
-        calls = sum(forecast.calls for forecast in forecasts)
-        if calls and not any(forecast.cached for forecast in forecasts):  # of as many as allowed
-            done = usage(cache_path(), run.name, str(step))["calls"]
-            whole += sum(forecast.cost or 0.0 for forecast in forecasts) * max(0, 1 - done / calls)
-        else:
-            whole += sum(forecast.cost or 0.0 for forecast in forecasts)
+            whole += sum(forecast.cost or 0.0 for forecast in ahead(cache_path(), step, config))
     return whole
 
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config.whole import Config
 from pipeline.errors import StageError, meant
@@ -66,8 +67,11 @@ def _why(theirs: Recipe, asked: Recipe) -> str:
     return f"{', '.join(named)} {'differ' if len(named) > 1 else 'differs'}"
 
 
-def link(run: Run, config: Config) -> Run:
-    """Link the steps that a run borrows, and give it with the links; a link keeps its seed."""
+def link(run: Run, settings: dict[str, Any]) -> Run:
+    """Link the steps that a run borrows, and give it with the links; a link keeps its seed.
+
+    `settings` are what a new run's configuration is until a step of its own could start.
+    """
     for step, source in run.borrowed.items():
         place = run.folder / str(step)
         other = link_to(place.parent)
@@ -80,5 +84,5 @@ def link(run: Run, config: Config) -> Run:
         place.symlink_to(target, target_is_directory=True)
         print(f"{step}: linked from run {source.name}")
         if not (run.folder / SETTINGS).exists():
-            write_settings(run.folder / SETTINGS, config.model_dump(mode="json"))
+            write_settings(run.folder / SETTINGS, settings)
     return Run(run.name)

@@ -61,12 +61,19 @@ def code_of(step: Step, config: Config) -> dict[str, str | None]:
     hashes: dict[str, str | None] = {}
     if isinstance(stage, Decides):
         for code in stage.decides(config, step.round):
-            path = project.PACKAGE / code.file
-            if not code.functions:
-                hashes[code.file] = folder_syntax_hash(path)
-            for name in code.functions:
-                hashes[f"{code.file}:{name}"] = syntax_hash(path, name)
+            names = [f"{code.file}:{name}" for name in code.functions] or [code.file]
+            for name in names:
+                hashes[name] = rule_hash(name)
     return hashes
+
+
+def rule_hash(name: str) -> str | None:
+    """What a rule of ours does now, by its name in a recipe; None where there is no such rule."""
+    file, _, function = name.partition(":")
+    path = project.PACKAGE / file
+    if not function:
+        return folder_syntax_hash(path)
+    return syntax_hash(path, function) if path.is_file() else None
 
 
 def prompt_texts(step: Step, config: Config) -> dict[str, str]:

@@ -89,9 +89,7 @@ def changed(
     differing = difference(had["recipe"], asked)
     if "prompts" in had:
         differing = [line for line in differing if not line[4:].startswith("prompts.")]
-        read_by_both = had["prompts"].keys() & texts.keys()
-        before = {name: had["prompts"][name] for name in read_by_both}
-        differing += words(before, {name: texts[name] for name in read_by_both})
+        differing += words(had["prompts"], texts)
     lines = "\n".join(differing)
     folder: Path = run.at(step)
     again = f"{step.command(run.name)} --force{flags}"

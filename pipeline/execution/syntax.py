@@ -68,9 +68,15 @@ def _units(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """The names and attributes that it uses."""
+    """The names and attributes that it uses, without the variables that are its own."""
+    own = set()
     for part in ast.walk(node):
-        if isinstance(part, ast.Name):
+        if isinstance(part, ast.arg):
+            own.add(part.arg)
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            own.add(part.id)
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id not in own:
             yield part.id
         elif isinstance(part, ast.Attribute):
             yield part.attr

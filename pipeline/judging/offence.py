@@ -85,4 +85,4 @@ def request(settings: Judging, joke: Joke) -> dict[str, Any]:
     values: dict[str, Any] = {"joke": joke.text}
     if settings.server.json_schema:
         values["json"] = True
-    return choice.body(settings, prompts.render(PROMPT, **values))
+    return choice.body(settings, prompts.render(settings.template(PROMPT), **values))

@@ -74,7 +74,9 @@ def expected(config: Config, jokes: int) -> list[Expected]:
     moderator = config.guards.moderator
     if moderator is None or "offence" not in config.guards.keep_out:
         return []
-    return [Expected(moderator.server, offence.PROMPT, jokes, moderator.max_tokens)]
+    return [
+        Expected(moderator.server, moderator.template(offence.PROMPT), jokes, moderator.max_tokens)
+    ]
 
 
 def prompts(config: Config) -> list[str]:

@@ -1,10 +1,11 @@
 """What was paid for: the call cache as a ledger."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pipeline.llm.database import reading
+from pipeline.llm.database import open_cache, reading, storage_errors
 
 
 def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
@@ -30,6 +31,15 @@ def spent_on(path: Path, calls: Sequence[str]) -> dict[str, Any]:
         "cost": None if None in costs else sum(costs),
         "currency": currencies[0] if currencies else None,
     }
+
+
+def rename(path: Path, run: str, name: str) -> None:
+    """Have what a run paid for stand under another name: a new run of its name owes none of it."""
+    if not path.exists():
+        return
+    with storage_errors(path), closing(open_cache(path)) as cache:
+        for table in ("calls", "sent"):
+            cache.execute(f"UPDATE {table} SET run = ? WHERE run = ?", [name, run])
 
 
 def usage(path: Path, run: str, step: str | None = None) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from pipeline import project
 from pipeline.config.runtime import Runtime
 from pipeline.config.whole import Config
-from pipeline.errors import StudentError
+from pipeline.errors import StudentError, meant
 from pipeline.models import chat_template, endings, quantized
 from pipeline.runs.files import read_json
 from pipeline.runs.hashes import folder_hash, student_folder
@@ -124,11 +125,24 @@ def _is_adapter(weights: Path) -> bool:
     return True
 
 
+def _is_there(model: str) -> None:
+    """StudentError for what can only be a folder, and is none: the Hub has no such names."""
+    folder = project.path(model)
+    parent = folder.parent
+    if folder.is_dir() or not (model.startswith(("/", ".", "~")) or model.count("/") > 1):
+        return
+    beside = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    raise StudentError(
+        f"student.model = {model!r}: no such folder: {folder}.{meant(folder.name, sorted(beside))}"
+    )
+
+
 def architecture(config: Config) -> Any:
     """The student's transformers config.
 
     StudentError where it cannot be found or cannot be trained here.
     """
+    _is_there(config.student.model)
     try:
         return AutoConfig.from_pretrained(**_source(config))
     except (OSError, ValueError) as error:

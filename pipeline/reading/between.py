@@ -4,6 +4,7 @@ Where they differ, what the judge says of each, and what its commonest ending do
 """
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -141,6 +142,6 @@ def lines(run: str, rows: Sequence[Metric], differences: Mapping[Any, Differing]
         if own:
             said.append(
                 f"{last} does better than sft on {len(own.better)} {view} sentences, and worse on "
-                f"{len(own.worse)}: humor-distill show --run {run} --where {last} sft"
+                f"{len(own.worse)}: humor-distill show --run {run} --where {shlex.quote(last)} sft"
             )
     return said

@@ -11,7 +11,7 @@ from pipeline.config.judging import recorded_judges
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.errors import DataError, StageError
-from pipeline.execution.recipe import code_of
+from pipeline.execution.recipe import rule_hash
 from pipeline.execution.stage import stage_of
 from pipeline.reading import folders, lookup
 from pipeline.reading.answers import Answers
@@ -69,6 +69,17 @@ AFTER_ROWS: dict[str, type[Row]] = {
     DROPPED: Drop,
 }
 """Files that refer to a step's rows."""
+READING = frozenset(
+    {
+        "judging/choice.py:read_order",
+        "judging/scored.py:orders",
+        "stages/teacher.py:parse",
+        "parsing",
+    }
+)
+"""The rules by which answers are read."""
+EXCUSED = 3
+"""Rows that other rules made which are listed."""
 R = TypeVar("R", bound=Row)
 
 
@@ -205,9 +216,9 @@ class Checker:
                 self.joins.check(row, at)
                 differs = self.answers.fault(row, recipe) if compared else None
                 if differs:
-                    at.other_rules.append(f"{folder / name}: {row.id}: {differs}")
+                    at.otherwise.append((READING, f"{folder / name}: {row.id}: {differs}"))
         self.found.faults += at.faults
-        self._rules(step, recipe, at.other_rules)
+        self._rules(step, recipe, at.otherwise)
         if note := self.answers.note():
             self.found.notes.append(note)
         if rows != manifest["rows"]:
@@ -222,30 +233,27 @@ class Checker:
         if at.margins and at.margins != at.learned:
             self.found.faults.append(f"{folder / MARGINS}: not one row for each preference")
 
-    def _rules(self, step: Step, recipe: Recipe, differing: list[str]) -> None:
-        """What today's rules would have decided otherwise: no fault where others made the step."""
-        other = self._other_rules(step, recipe)
-        if not other:
-            self.found.faults += differing
-        elif differing:
+    def _rules(
+        self, step: Step, recipe: Recipe, otherwise: list[tuple[frozenset[str], str]]
+    ) -> None:
+        """What today's rules decide otherwise: no fault where the rule has changed since."""
+        changed = set()
+        for name, made_by in recipe.get("code", {}).items():
+            if rule_hash(name) != made_by:
+                changed.add(name)
+        excused = []
+        for rules, fault in otherwise:
+            if rules & changed:
+                excused.append(fault)
+            else:
+                self.found.faults.append(fault)
+        if excused:
             self.found.notes.append(
-                f"made by {other}: today's would decide {len(differing)} rows or figures "
-                f"otherwise. To make it again: {step.command(self.run.name)} --force"
+                f"made by other code ({', '.join(sorted(changed))}): today's would decide "
+                f"{len(excused)} rows or figures otherwise. To make it again: "
+                f"{step.command(self.run.name)} --force"
             )
-
-    def _other_rules(self, step: Step, recipe: Recipe) -> str:
-        """Which rules made the step, where today's are others; empty where they are the same."""
-        if "code" not in recipe:
-            same = version_of(recipe) == stage_of(step).VERSION
-            return "" if same else f"version {version_of(recipe)} of {step.stage}"
-        if (step.round or 0) > len(self.config.rounds):
-            return ""
-        now = code_of(step, self.config)
-        changed = []
-        for name, made_by in recipe["code"].items():
-            if name in now and now[name] != made_by:
-                changed.append(name)
-        return f"other code ({', '.join(changed)})" if changed else ""
+            self.found.notes += [f"  {fault}" for fault in excused[:EXCUSED]]
 
     def _compared(self, step: Step, recipe: Recipe) -> bool:
         """Whether the step's rows are compared with their answers.

@@ -1,8 +1,9 @@
 """Two runs, or the contestants of one, side by side."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
@@ -45,12 +46,31 @@ def recipes(one: Run, other: Run) -> Iterator[str]:
             rows = "the same rows" if left["sha256"] == right["sha256"] else "other rows"
             yield f"{step}: {recipe}, {rows}"
             yield from lines
+            if step.stage in ("critic", "agreement") and left["sha256"] != right["sha256"]:
+                yield from _flips(one.at(step), other.at(step))
         elif left:
             yield f"{step}: complete only in {one.name}"
         elif right:
             yield f"{step}: complete only in {other.name}"
         else:
             yield f"{step}: complete in neither"
+
+
+def _flips(one: Path, other: Path) -> Iterator[str]:
+    """How the outcomes of pairs differ that both judged, the commonest change first."""
+    before = {(row.a, row.b): row.outcome for row in jsonl.read(one / RECORDS, Verdict)}
+    changes: Counter[str] = Counter()
+    both = 0
+    for row in jsonl.read(other / RECORDS, Verdict):
+        had = before.get((row.a, row.b))
+        both += had is not None
+        if had not in (None, row.outcome):
+            changes[f"{had} to {row.outcome}"] += 1
+    if both:
+        told = ", ".join(f"{count} {change}" for change, count in changes.most_common())
+        yield f"    of {both:,} pairs that both judged, {changes.total():,} came out otherwise" + (
+            f": {told}" if told else ""
+        )
 
 
 def _differences(left: dict[str, Any], right: dict[str, Any]) -> Iterator[str]:

@@ -32,9 +32,9 @@ class Place:
     """By role and judge's name; None for the role's own."""
     file: str = ""
     faults: list[str] = field(default_factory=list)
-    other_rules: list[str] = field(default_factory=list)
-    """What today's rules would have made of the same answers or rows, where it is something else:
-    a fault of a step that these rules made."""
+    otherwise: list[tuple[frozenset[str], str]] = field(default_factory=list)
+    """What today's rules would have made otherwise of the same answers or rows: a fault, unless one
+    of the rules named, as recipes name them, has changed since."""
     reasons: Counter[str] = field(default_factory=Counter)
     learned: set[str] = field(default_factory=set)
     """Preferences and rankings."""

@@ -125,14 +125,23 @@ def note(run: str, config: Config) -> None:
     """A run is made here, or was adopted, with this configuration."""
     settings = config.model_dump(mode="json")
     lines = unknown(run, settings)
-    if not lines:
-        return
+    if lines:
+        _append({"run": run, "reach": lines})
+
+
+def forget(run: str) -> None:
+    """A run was removed: one that comes to have its name was not made here."""
+    if any(name == run for name, _ in _noted()):
+        _append({"run": run, "reach": [], "removed": True})
+
+
+def _append(row: dict[str, Any]) -> None:
     path = list_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    row = json.dumps({"run": run, "reach": lines}, ensure_ascii=False)
+    line = json.dumps(row, ensure_ascii=False)
     with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
-        file.write(f"{row}\n".encode())
+        file.write(f"{line}\n".encode())
 
 
 def list_path() -> Path:
@@ -141,14 +150,22 @@ def list_path() -> Path:
 
 
 def _noted() -> Iterator[tuple[str, list[str]]]:
-    """The lines of the list; a torn one says nothing."""
+    """The lines of the list since their run was last removed; a torn one says nothing."""
     try:
         text = list_path().read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return
+    noted: list[tuple[str, list[str]]] = []
     for line in text.split("\n"):
         try:
             row = json.loads(line)
-            yield str(row["run"]), [str(part) for part in row["reach"]]
-        except (ValueError, TypeError, LookupError, RecursionError):
+            name = str(row["run"])
+            reaches = [str(part) for part in row["reach"]]
+            removed = row.get("removed") is True
+        except (ValueError, TypeError, LookupError, RecursionError, AttributeError):
             continue
+        if removed:
+            noted = [one for one in noted if one[0] != name]
+        else:
+            noted.append((name, reaches))
+    yield from noted

@@ -38,6 +38,8 @@ FORMER_LOSSES: dict[str, dict[str, str]] = {
 }
 """Earlier versions recorded the SHA-256 of a file of losses: what its functions did, as it is
 recorded now. The functions are those of the dpo stage's versions 1 and 2."""
+WITH_ITS_TABLE = "05bff5f06382ead0"
+"""`weighted` until 0.8.0, in whose hash was the table of all losses: what it does is the same."""
 
 FORMERLY_LEFT_OUT = frozenset(
     "price api_key_env extra_headers replicas mode requests_per_minute tokens_per_minute".split()
@@ -91,13 +93,24 @@ def difference(had: Recipe, wanted: Recipe) -> list[str]:
 
 
 def words(had: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
-    """Lines `- prompts.name: words` and `+ prompts.name: words` where texts of prompts differ."""
-    for name in sorted({*had, *wanted}):
-        before = had.get(name, "").splitlines()
-        after = wanted.get(name, "").splitlines()
-        for line in list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]:
+    """Lines `- prompts.name: words` and `+ prompts.name: words` where texts of prompts differ.
+
+    Where each side has one that the other lacks, one is in the other's place. What only one side
+    reads is not shown: a key of the configuration says so.
+    """
+    pairs = [(name, name) for name in sorted(had.keys() & wanted.keys())]
+    gone = had.keys() - wanted.keys()
+    new = wanted.keys() - had.keys()
+    if len(gone) == len(new) == 1:
+        pairs += zip(gone, new, strict=True)
+    for before, after in pairs:
+        lines = difflib.unified_diff(
+            had[before].splitlines(), wanted[after].splitlines(), lineterm="", n=0
+        )
+        for line in list(lines)[2:]:
             if line[0] in "+-":
-                yield f"  {line[0]} prompts.{name}: {line[1:]}"
+                name = before if line[0] == "-" else after
+                yield f"  {line[0]} prompts.{name}: {line[1:] or '(an empty line)'}"
 
 
 def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
@@ -161,6 +174,8 @@ def _losses_as_now(recipe: Recipe, other: Recipe) -> Any:
     """
     losses = recipe["losses"]
     named = other["losses"]
+    if isinstance(losses, dict) and losses.get("weighted") == WITH_ITS_TABLE:
+        losses = {**losses, "weighted": named.get("weighted")}
     if isinstance(losses, str):
         if losses not in FORMER_LOSSES:
             return losses

@@ -79,15 +79,18 @@ def tries(context: Context, n: int) -> Iterator[Verdict]:
     """Of the pairs that are judged first; of swiss, of its first round."""
     from pipeline.judging.swiss import Tournament
 
-    groups = _candidates(context)
+    settings = context.config.critic
+    which: Any = _which(context.config, context.step.round)
     first: list[Pair] = []
-    if _which(context.config, context.step.round) == "swiss":
-        for jokes in groups:
-            if len(first) < n and jokes:
-                first += Tournament(jokes, context.config.critic.share).next_pairs()
-    else:
-        first = _pairs(context, groups[:n])
+    for jokes in _candidates(context):
+        if len(first) >= n:
+            break
+        if which == "swiss" and jokes:
+            first += Tournament(jokes, settings.share).next_pairs()
+        elif which != "swiss":
+            first += pairs.choose(jokes, which, settings.ngram, settings.alike)
     first = first[:n]
+    context.drops.clear()  # of all sentences
     with Progress(str(context.step), 2 * len(first), "calls") as progress:
         yield from methods.critics(context, progress, first)
 

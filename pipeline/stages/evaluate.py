@@ -54,7 +54,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
     if config.judge.sets:
         names.append(sets.PROMPT)
     if config.guards.moderator:
-        names.append(offence.PROMPT)
+        names.append(config.guards.moderator.template(offence.PROMPT))
     return names
 
 
@@ -107,7 +107,8 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     moderator = config.guards.moderator
     if moderator:
         calls = answers + about
-        asked.append(Expected(moderator.server, offence.PROMPT, calls, moderator.max_tokens))
+        prompt = moderator.template(offence.PROMPT)
+        asked.append(Expected(moderator.server, prompt, calls, moderator.max_tokens))
     if n:
         asked += methods.expected("critic", critic, (n - 1) * about)
     return asked

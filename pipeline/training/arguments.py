@@ -117,6 +117,11 @@ def _preference(config: Config, learned: Round, folder: Path, given: dict[str, A
     arguments: DPOConfig = build(DPOConfig, config, keys, folder, "dpo")
     own = config.own_losses(learned, student.is_encoder_decoder(config))
     if wrong := refused(arguments, own):
+        if own and config.dpo.deviation_weight:
+            wrong += (
+                f" Rows have weights here, which TRL's own trainer takes none of: for TRL's losses "
+                f"set dpo.deviation_weight = 0 (it is {config.dpo.deviation_weight:g})."
+            )
         raise ConfigError(f"[dpo.trainer]: {wrong}")
     return arguments
 

@@ -12,7 +12,7 @@ from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
 from pipeline.training.figure_trainer import FigureTrainer
-from pipeline.training.losses.preference import Batch, Weights, ordered_pairs, weighted
+from pipeline.training.losses.preference import LOSSES, Batch, Weights, ordered_pairs, weighted
 from pipeline.training.margins import SeenSteps
 
 Example = dict[str, Any]
@@ -115,7 +115,8 @@ class CandidateTrainer(FigureTrainer):
             weight=inputs["weight"].to(logps.device),
         )
         self._report(batch, model.training)
-        loss = weighted(batch, self.weights, self.terms)
+        terms = [(LOSSES[name], factor) for name, factor in self.terms]
+        loss = weighted(batch, self.weights, terms)
         return (loss, {"logps": logps}) if return_outputs else loss
 
     def _report(self, batch: Batch, training: bool) -> None:

@@ -193,6 +193,6 @@ def test_where_one_contestant_did_better_than_another(cli, folder):
 
 def test_where_names_who_there_is(cli, folder):
     said = cli("show", "--run", "v1", "--where", "round-2", "sft", code=3)
-    assert "round-2 answered nothing in run v1. There are base, sft, round-1." in said
+    assert "round-2 is no contestant of run v1. There are base, sft, round-1, each" in said
     assert "Did you mean 'round-1'?" in said
     assert "no sentence of run v1" in cli("show", "--run", "v1", "--where", "sft", "sft")

@@ -11,7 +11,7 @@ def linked(run, source, config, **changes):
     """Link what can be linked, as --from does before it runs a stage."""
     found = validate({**load(config), **changes}, "test")
     borrowing = linking.linkable(Run(run), Run(source), steps(found), found, but_seed=True)
-    linking.link(borrowing, found)
+    linking.link(borrowing, found.model_dump(mode="json"))
     return [str(step) for step in steps(found) if Run(run).manifest(step)]
 
 
@@ -50,5 +50,8 @@ def test_a_linked_step_is_not_changed_from_the_run_that_links_it(cli, config, da
 def test_all_links_only_what_agrees_to_the_seed(cli, config, data):
     cli("teacher", "--run", "v1", "--config", config)
     found = validate({**load(config), "seed": 1}, "test")
-    linking.link(linking.linkable(Run("v2"), Run("v1"), steps(found), found, but_seed=False), found)
+    linking.link(
+        linking.linkable(Run("v2"), Run("v1"), steps(found), found, but_seed=False),
+        found.model_dump(mode="json"),
+    )
     assert not (data / "runs/v2").exists()

@@ -62,6 +62,19 @@ def test_a_run_s_critic_asks_by_the_prompt_that_it_names(cli, config, data, prom
     assert "  - critic.prompt = 'mine'\n  + critic.prompt = 'critic'\n" in said
 
 
+def test_diff_shows_the_words_and_the_verdicts_that_flipped(cli, config, data, prompts):
+    """Of two prompts of other names as well: whatever is in the other's place."""
+    judged(cli, config)
+    edit(prompts / "mine.j2")
+    noisy = ["--set", "critic.prompt=mine", "--set", "critic.tie_band=0.2"]
+    cli("critic", "--run", "v2", "--from", "v1", *noisy)
+    said = cli("diff", "v1", "v2")
+    assert said.count("prompts.") == 1
+    assert "  + prompts.mine: You are hard to amuse.\n" in said
+    assert "pairs that both judged, " in said
+    assert " to tie" in said
+
+
 def test_a_prompt_that_is_not_there_and_one_that_is_a_path(cli, config, prompts):
     judged_by = ["--set", "critic.prompt=mien"]
     judged(cli, config)

@@ -100,3 +100,36 @@ def test_a_step_that_is_not_linked_says_why(cli, config):
     other = ["--set", "teacher.jokes=2", "--set", "teacher.top_p=0.9"]
     said = cli("sft", "--run", "v3", "--from", "v1", *other, code=4)
     assert "teacher of run v1 is not linked: teacher.jokes, teacher.top_p differ\n" in said
+
+
+def test_what_could_not_begin_anew_leaves_the_run_as_it_was(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    before = read_settings(data / "runs/v1/config.json")
+    unpriced = ["--set", "teacher.endpoint.base_url=http://127.0.0.1:9/v1", "--set",
+                "runtime.budget=5"]  # fmt: skip
+    assert "is unknown" in cli("teacher", "--run", "v1", "--force", *unpriced, code=7)
+    assert read_settings(data / "runs/v1/config.json") == before
+    assert "nothing to do" in cli("teacher", "--run", "v1")
+
+
+def test_a_step_that_could_not_begin_leaves_no_folder(cli, config, data):
+    cli("teacher", "--run", "v1", "--config", config)
+    slip = ["--set", "student.model=data/students/micor"]
+    said = cli("sft", "--run", "v1", *slip, code=8)
+    assert "data/students/micor': no such folder: " in said
+    assert "Did you mean 'micro'?" in said
+    assert sorted(path.name for path in (data / "runs/v1").iterdir()) == ["config.json", "teacher"]
+    assert "not complete" not in cli("verify", "--run", "v1")
+
+
+def test_a_new_run_whose_name_is_nearly_another_s_asks_whether_that_is_meant(cli, config):
+    cli("teacher", "--run", "demo", "--config", config)
+    said = cli("teacher", "--run", "dmeo", "--config", config, "--dry-run")
+    assert said.splitlines()[0].endswith("small.toml Did you mean 'demo'?")
+
+
+def test_a_prompt_that_a_later_step_lacks_is_said_before_the_first(cli, config, data):
+    said = cli("all", "--run", "v1", "--config", config, "--set", "critic.prompt=critci", code=3)
+    assert "prompts/critci.j2: this prompt is missing" in said
+    assert "Did you mean 'critic'?" in said
+    assert not (data / "runs/v1").exists()

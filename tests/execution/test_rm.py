@@ -4,6 +4,9 @@ import io
 
 import pytest
 
+from pipeline.llm.ledger import usage
+from pipeline.runs import known
+
 
 @pytest.fixture
 def runs(cli, config, data):
@@ -34,6 +37,24 @@ def test_it_names_what_links_to_it(cli, config, runs):
     assert (runs / "v1/teacher/records.jsonl").exists()
     cli("rm", "v1", "--yes")
     assert "No runs yet" in cli("status")
+
+
+def test_a_new_run_of_its_name_owes_nothing_and_is_not_known(cli, runs, data):
+    assert usage(data / "cache/calls.sqlite", "v1")["calls"] == 40
+    known.list_path().write_text('{"run": "v1", "reach": ["http://x is asked, without a key"]}\n')
+    cli("rm", "v1", "--yes")
+    assert usage(data / "cache/calls.sqlite", "v1")["calls"] == 0
+    settings = {"endpoint": {"base_url": "http://x"}}
+    assert known.unknown("v1", settings) == ["http://x is asked, without a key"]
+
+
+def test_a_run_whose_round_is_a_link_goes_and_what_it_leads_to_stays(cli, runs):
+    (runs / "v2").mkdir()
+    (runs / "v2/round-1").symlink_to("../v1", target_is_directory=True)
+    said = cli("rm", "v1", "--yes", code=4)
+    assert "v2: round-1\nRemove these first: humor-distill rm v2\n" in said
+    cli("rm", "v2", "--yes")
+    assert (runs / "v1/teacher/records.jsonl").exists()
 
 
 def test_a_run_that_is_none_and_one_that_is_at_work(cli, runs):

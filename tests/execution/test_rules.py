@@ -8,9 +8,13 @@ import pytest
 
 from pipeline import project
 from pipeline.config.file import load, validate
-from pipeline.execution.recipe import code_of
+from pipeline.execution.recipe import code_of, rule_hash
+from pipeline.execution.syntax import syntax_hash
 from pipeline.judging import verdict
-from pipeline.runs.recipes import same
+from pipeline.runs.files import as_written
+from pipeline.runs.hashes import file_hash
+from pipeline.runs.manifest import seal
+from pipeline.runs.recipes import WITH_ITS_TABLE, same
 from pipeline.runs.step import Step
 from tests import ROOT
 from tests.execution.conftest import judged
@@ -24,7 +28,7 @@ RULES = {
     "judging/metrics.py:agreement": "95c5bc1e864fca75",
     "judging/metrics.py:difference": "d35b2e096b073657",
     "judging/metrics.py:fresh_credits": "26f0c39f3d7f2297",
-    "judging/metrics.py:fresh_rate": "c59af8ec3c975f3e",
+    "judging/metrics.py:fresh_rate": "ea71d75a61d14407",
     "judging/metrics.py:win_tie_rate": "185587c7bcf45fcf",
     "judging/pairs.py:candidates": "675dd8344400baed",
     "judging/pairs.py:choose": "83ee70017c2115e1",
@@ -131,6 +135,7 @@ def test_a_step_made_by_other_rules_is_refused_and_is_not_damaged(cli, config, d
         f"{inconsistent} rows or figures otherwise. To make it again: "
         "humor-distill critic --run v1 --round 1 --force"
     )
+    assert said[place + 2].endswith(": its orders give another outcome")
 
 
 def test_what_these_rules_would_not_have_written_is_a_fault(cli, config, data):
@@ -141,6 +146,45 @@ def test_what_these_rules_would_not_have_written_is_a_fault(cli, config, data):
     said = cli("verify", "--run", "v1", code=5)
     assert "its orders give another outcome" in said
     assert "other code" not in said
+
+
+def test_a_rule_that_changed_excuses_what_it_made_alone(cli, config, data):
+    judged(cli, config)
+    folder = data / "runs/v1/round-1/critic"
+    path = folder / "records.jsonl"
+    text = path.read_text("utf-8").replace('"outcome":"inconsistent"', '"outcome":"tie"', 1)
+    for rule, code in (("judging/pairs.py:choose", 5), ("judging/verdict.py:outcome", 0)):
+        path.write_text(text, "utf-8")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["recipe"]["code"] |= {"judging/pairs.py:choose": "0", rule: "0"}
+        manifest["sha256"] = file_hash(path)
+        (folder / "manifest.json").write_bytes(as_written({**manifest, "seal": seal(manifest)}))
+        said = cli("verify", "--run", "v1", code=code)
+        assert "its orders give another outcome" in said
+        assert ("made by other code" in said) is (code == 0)
+
+
+def test_a_rule_that_is_gone_counts_as_changed():
+    assert rule_hash("judging/verdict.py:gone") is None
+    assert rule_hash("judging/gone.py:outcome") is None
+    assert rule_hash("judging/verdict.py:outcome") == RULES["judging/verdict.py:outcome"]
+
+
+def test_another_loss_beside_them_leaves_what_weighs_losses_as_it_is(tmp_path):
+    path = project.PACKAGE / "training/losses/preference.py"
+    text = path.read_text("utf-8")
+    mine = "def margin(batch, weights):\n    return batch.log_ratio\n\n\nLOSSES: dict"
+    more = tmp_path / "preference.py"
+    more.write_text(
+        text.replace("LOSSES: dict", mine).replace("rao_kupper, brio)", "brio, margin)")
+    )
+    assert more.read_text() != text
+    for name in ("weighted", "brio", "sigmoid"):
+        assert syntax_hash(more, name) == syntax_hash(path, name)
+    had = {"version": 4, "losses": {"sigmoid": "1", "weighted": WITH_ITS_TABLE}}
+    now = {"version": 4, "losses": {"sigmoid": "1", "weighted": syntax_hash(path, "weighted")}}
+    assert same(had, now)
+    assert not same({**had, "losses": {"sigmoid": "1", "weighted": "2"}}, now)
 
 
 def test_a_version_says_by_itself_that_rules_changed_and_an_older_recipe_has_none():

@@ -22,9 +22,9 @@ def test_a_teacher_is_tried_and_paid_once(cli, config, data):
     assert said.count("  teacher  0\n") == 2
     assert not (data / "runs").exists()
     cache = data / "cache/calls.sqlite"
-    assert usage(cache, "v1", "teacher, tried")["calls"] == 2
+    assert usage(cache, "v1", "teacher")["calls"] == 2
     cli("teacher", "--run", "v1", "--config", config)
-    assert usage(cache, "v1", "teacher")["calls"] == 38
+    assert usage(cache, "v1", "teacher")["calls"] == 40
 
 
 @pytest.mark.parametrize("pairs", ["farthest", "all", "swiss"])
@@ -66,3 +66,22 @@ def test_a_key_that_is_not_there_is_said_first(cli, config):
     said = cli("critic", "--run", "v1", "--set", "critic.endpoint.api_key_env=NO_KEY", "--try",
                "1", code=3)  # fmt: skip
     assert "export NO_KEY=" in said
+
+
+def test_it_is_no_dry_run(cli, config):
+    with pytest.raises(SystemExit):
+        cli("teacher", "--run", "v1", "--config", config, "--try", "1", "--dry-run")
+
+
+def test_pairs_of_like_length_are_tried_until_there_are_as_many(cli, config):
+    judged(cli, config)
+    said = cli("critic", "--run", "v1", "--set", "critic.pairs=alike", "--set", "critic.alike=0.99",
+               "--try", "3")  # fmt: skip
+    assert said.count("shown ab: p(a)") == 3
+    assert "dropped" not in said
+
+
+def test_labels_that_are_not_there_are_said_to_be(cli, inside):
+    said = cli("agreement", "--run", "v1", "--set", 'agreement={labels="none.jsonl"}', "--try", "3",
+               code=5)  # fmt: skip
+    assert "no such file (agreement.labels)" in said

@@ -94,9 +94,8 @@ def test_tiles_give_the_model_s_own_logits_and_gradients(kind, tmp_path, monkeyp
 
 
 def test_no_place_is_there():
-    (made,) = tiles.in_tiles(
-        lambda values: (values.sum(-1),), torch.zeros(2, 3), torch.ones(2, 3, 4)
-    )
+    nowhere = torch.zeros(2, 3)
+    (made,) = tiles.in_tiles(lambda values: (values.sum(-1),), 4, nowhere, torch.ones(2, 3, 4))
     assert made.tolist() == [[0.0] * 3] * 2
 
 
@@ -109,7 +108,10 @@ def test_the_head_sees_a_tile_at_a_time(tmp_path, monkeypatch):
     answers = [[4] * 100 for _ in range(3)]
     own = answer_states(model, PROMPTS, answers, 0)
     taken, there = padded(answers, 0, "cpu")
+
+    def read(values, _):
+        return (own.logits(values).sum(-1),)
+
     with torch.no_grad():
-        read = lambda values, _: (own.logits(values).sum(-1),)  # noqa: E731
         tiles.in_tiles(read, own.vocabulary, there, own.values, taken)
     assert seen == [3, 128, 128, 44]

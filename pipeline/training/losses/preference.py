@@ -132,21 +132,21 @@ def ordered_pairs(batch: Batch, length_ratio: tuple[float, float]) -> torch.Tens
     return (both_BKK & alike_BKK).triu(1)
 
 
-def weighted(batch: Batch, weights: Weights, terms: Sequence[tuple[str, float]]) -> torch.Tensor:
+def weighted(batch: Batch, weights: Weights, terms: Sequence[tuple["Loss", float]]) -> torch.Tensor:
     """The sum of losses by their factors, each a mean over rows by the rows' weights: ().
 
     Weights of rows are those of DDPO (arXiv 2503.17126); all at 1, it is what TRL's DPOTrainer has.
     """
     loss = batch.logps.new_zeros(())
-    for name, factor in terms:
-        loss_B = LOSSES[name](batch, weights)
+    for per_row, factor in terms:
+        loss_B = per_row(batch, weights)
         if batch.weight is not None:
             loss_B = batch.weight * loss_B
         loss = loss + factor * loss_B.mean()
     return loss
 
 
-LOSSES: dict[str, Callable[[Batch, Weights], torch.Tensor]] = {
-    loss.__name__: loss for loss in (sigmoid, sft, dpop, rao_kupper, brio)
-}
+Loss = Callable[[Batch, Weights], torch.Tensor]
+"""A loss for each row, (B,)."""
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (sigmoid, sft, dpop, rao_kupper, brio)}
 """By the names that `loss_type` takes, which are those that a recipe finds the functions by."""

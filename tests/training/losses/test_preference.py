@@ -54,7 +54,7 @@ def test_rows_weigh_what_they_are_said_to():
     """Log-ratios of 5 and 0 at beta 0.2: losses log(1 + 1 / e) and log 2."""
     rows = batch([-8.0, -10.0], [-15.0, -12.0], [-10.0, -10.0], [-12.0, -12.0])
     one, two = math.log(1 + math.exp(-1)), math.log(2)
-    terms = [("sigmoid", 1.0), ("sft", 0.5)]
+    terms = [(sigmoid, 1.0), (sft, 0.5)]
     likelihood = 0.5 * (8 + 10) / (4 + 6)
     plain = weighted(rows, Weights(0.2), terms).item()
     assert plain == pytest.approx((one + two) / 2 + likelihood)
@@ -67,7 +67,7 @@ def test_rows_weigh_what_they_are_said_to():
     ranked = batch([-8.0, -10.0], [-6.0, -12.0], [0.0, 0.0], [0.0, 0.0])
     ranked = ranked._replace(weight=torch.tensor([2.0, 0.0], dtype=torch.float64))
     alone = brio(ranked, Weights(0.1))[0].item()
-    assert weighted(ranked, Weights(0.1), [("brio", 1.0)]).item() == pytest.approx(alone)
+    assert weighted(ranked, Weights(0.1), [(brio, 1.0)]).item() == pytest.approx(alone)
 
 
 def test_dpop_penalises_a_chosen_answer_that_fell_below_the_reference():
