@@ -45,6 +45,10 @@ CHOICES = {
 }
 
 
+def run_name(label: str, seed: int) -> str:
+    return f"choice-{label.replace(',', '').replace(' ', '-')}-{seed}"
+
+
 def distil(*argv: str) -> None:
     subprocess.run([sys.executable, "-m", "pipeline", *argv], check=True, cwd=ROOT)
 
@@ -92,9 +96,12 @@ def main() -> None:
         for label, (config, settings) in CHOICES[choice].items():
             seeds = []
             for seed in range(args.seeds):
-                name = f"choice-{label.replace(',', '').replace(' ', '-')}-{seed}"
-                first = f"choice-farthest-{seed}"
-                run(name, config, seed, None if name == first else first, settings)
+                name = run_name(label, seed)
+                shared = [run_name("farthest", seed), run_name(next(iter(CHOICES[choice])), seed)]
+                there = [other for other in shared if (project.data() / "runs" / other).is_dir()]
+                run(
+                    name, config, seed, None if name in there else next(iter(there), None), settings
+                )
                 seeds.append(figures(name))
             mean, low, high = metrics.pooled([each["credit"] for each in seeds])
             asked = sum(each["asked"] for each in seeds)
