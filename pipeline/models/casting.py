@@ -60,16 +60,19 @@ def survival(
     return Survival(str(dtype).removeprefix("torch."), (left / whole) ** 0.5, cosine)
 
 
-def since(config: Config, model: Any, weights: Path | None) -> Survival | None:
-    """What student.dtype leaves of what a model in float32 has learned since a step's `weights`.
+def since(
+    config: Config, model: Any, weights: Path | None, cast_to: torch.dtype
+) -> Survival | None:
+    """What a cast leaves of what a model in float32 has learned since a step's `weights`.
 
-    Since the untrained student, where that is None. None where student.dtype is float32.
+    Since the untrained student, where that is None. None where it is cast to float32.
     """
-    cast_to = student.dtype(config)
     if cast_to == torch.float32:
         return None
     runtime = config.runtime.model_copy(update={"device": "cpu"})
-    start = student.load(config.model_copy(update={"runtime": runtime}), weights, exact=True)
+    start = student.load(
+        config.model_copy(update={"runtime": runtime}), weights, as_dtype=torch.float32
+    )
     return survival(dict(start.named_parameters()), dict(model.named_parameters()), cast_to)
 
 
@@ -78,4 +81,4 @@ def tell(run: Run, step: Step | None) -> None:
     manifest = (run.manifest(step) if step else None) or {}
     cast = manifest.get("cast")
     if cast:
-        print(f"{step}: {Survival(**cast)} (student.dtype)", file=sys.stderr)
+        print(f"{step}: {Survival(**cast)} (student.inference_dtype)", file=sys.stderr)

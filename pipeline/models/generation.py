@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.models.decoding import write
+from pipeline.models.memory import Batches
 from pipeline.models.student_prompt import length, prompt, room, special_tokens, stop_tokens
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
@@ -61,13 +62,13 @@ def write_jokes(
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
     fitting = _by_length(writing, tokenizer, tasks, texts, settings)
     size = config.runtime.generate_batch
+    fitting_memory = Batches(size, writing.step)
     tokens = 0
     stops = stop_tokens(model, tokenizer)
     finished = _finished(fitting, done, size)
     with Progress(f"{writing.step}, on {model.device}", len(fitting)) as progress:
         for start in range(0, len(fitting), size):
             batch = fitting[start : start + size]
-            keys = [task.key for task in batch]
             if start < finished:
                 for task in batch:
                     if task.key in done:
@@ -76,11 +77,15 @@ def write_jokes(
                         _drop_cut(writing, task, task.author)
                 progress.advance(rows=len(batch))
                 continue
-            seeds = [int(content_id("s", config.seed, *key)[2:], 16) for key in keys]
-            prompts = [texts[task.literal.id] for task in batch]
-            numbers = [task.number for task in batch]
-            ids = tokenizer(prompts)["input_ids"]
-            written = write(model, tokenizer, ids, settings, seeds, numbers)
+
+            def written_by(part: Sequence[Task]) -> list[list[int]]:
+                seeds = [int(content_id("s", config.seed, *task.key)[2:], 16) for task in part]
+                prompts = [texts[task.literal.id] for task in part]
+                numbers = [task.number for task in part]
+                ids = tokenizer(prompts)["input_ids"]
+                return write(model, tokenizer, ids, settings, seeds, numbers)
+
+            written = fitting_memory.each(batch, written_by)
             answers = tokenizer.batch_decode(written, skip_special_tokens=True)
             for task, answer, text in zip(batch, written, answers, strict=True):
                 tokens += len(answer)

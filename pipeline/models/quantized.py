@@ -12,14 +12,11 @@ def settings(config: Config, dtype: torch.dtype) -> BitsAndBytesConfig:
     """NF4 with double quantization, as in QLoRA (arXiv 2305.14314), or LLM.int8()."""
     if config.student.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
-    compute = torch.bfloat16
-    if dtype == torch.float32:
-        compute = torch.float32
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
+        bnb_4bit_compute_dtype=dtype,
     )
 
 

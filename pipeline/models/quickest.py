@@ -8,6 +8,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from pipeline.models import likelihood
 from pipeline.models.likelihood import Candidates, Scorer
+from pipeline.models.memory import of_memory
 
 CLOSE = {True: 1e-3, False: 2e-2}
 """How far packed and separate scores may differ, relative and in nats, in float32 and in half
@@ -55,7 +56,7 @@ def _why_not(quick: Scorer, plain: Scorer, model: Any, tried: Candidates, pad: i
             plain_BK = plain(model, tried, pad)
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             line = (str(error).splitlines() or [repr(error)])[0]
-            if not _of_memory(error):
+            if not of_memory(error):
                 return f"{type(model).__name__} does not take them together ({line})"
             smaller = _half(tried)
             if smaller is None:
@@ -71,13 +72,6 @@ def _why_not(quick: Scorer, plain: Scorer, model: Any, tried: Candidates, pad: i
             return None
         apart = (quick_BK - plain_BK).abs().max()
         return f"together, {type(model).__name__}'s scores differ by up to {apart:.2g} nats"
-
-
-def _of_memory(error: Exception) -> bool:
-    """Whether memory ran out: on a CPU, torch says so by a plain RuntimeError."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "memory" in str(error).lower()
 
 
 def _half(tried: Candidates) -> Candidates | None:

@@ -36,7 +36,8 @@ class RowSampler(LogitsProcessor):
         """scores (B, V) -> (B, V) with one finite entry per row."""
         p_BV = torch.softmax(scores.float() / self.settings.temperature, dim=-1)
         top_k = self.settings.top_k
-        draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].to(scores.device)
+        self.draws = self.draws.to(scores.device)  # drawn on a CPU, so that all devices draw alike
+        draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None]
         p_BK, token_BK = p_BV.topk(min(top_k or NUCLEUS, p_BV.shape[-1]))
         if top_k:
             p_BK = p_BK / p_BK.sum(-1, keepdim=True)

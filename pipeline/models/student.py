@@ -218,28 +218,51 @@ def dtype(config: Config) -> torch.dtype:
     return getattr(torch, str(name).removeprefix("torch."))
 
 
+def inference_dtype(config: Config) -> torch.dtype:
+    """What students write in, and teachers are read in, on the device that there is.
+
+    student.inference_dtype; where that is auto, student.dtype, but on a GPU, where that is float32,
+    half of it.
+    """
+    if config.student.inference_dtype != "auto":
+        return getattr(torch, config.student.inference_dtype)
+    own = dtype(config)
+    if own == torch.float32 and device(config.runtime) == "cuda":
+        return torch.bfloat16 if has_bfloat16() else torch.float16
+    return own
+
+
+def has_bfloat16() -> bool:
+    """Whether the GPU computes in bfloat16, as those from Ampere on do."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def load(
     config: Config,
     weights: Path | None = None,
     train: bool = False,
-    exact: bool = False,
+    as_dtype: torch.dtype | None = None,
 ) -> Any:
     """The student as a model.
 
     It is untrained, or has the weights or the adapter in a folder that a stage wrote. Weights that
     are trained are float32, as an optimizer's steps are smaller than bfloat16 can tell apart: an
-    adapter's, or the whole model's where it has none. Frozen weights have student.dtype, or where
-    they have to be `exact`, float32 too.
+    adapter's, or the whole model's where it has none. What is frozen beside them has student.dtype;
+    a model that only writes has `inference_dtype`. `as_dtype` overrules both.
     """
     kind: Any = AutoModelForCausalLM
     if is_encoder_decoder(config):
         kind = AutoModelForSeq2SeqLM
     keep_memory(architecture(config).get_text_config().vocab_size)
-    options: dict[str, Any] = {"dtype": dtype(config)}
-    if exact or (train and config.student.lora is None):
+    frozen = dtype(config) if train else inference_dtype(config)
+    options: dict[str, Any] = {"dtype": as_dtype or frozen}
+    if train and config.student.lora is None:
         options["dtype"] = torch.float32
+    place = device(config.runtime)
     if config.student.quantization != "none":
-        options["quantization_config"] = quantized.settings(config, dtype(config))
+        options["quantization_config"] = quantized.settings(config, frozen)
+    if config.student.quantization != "none" or place == "cuda":
+        options["device_map"] = {"": place}  # at once: not by way of memory, nor to a GPU unasked
     adapter = weights is not None and _is_adapter(weights)
     source = _source(config)
     if weights is not None and not adapter:
@@ -268,7 +291,7 @@ def load(
     # without the model's own beams or penalties, which are not in the configuration
     model.generation_config = GenerationConfig(**kept)
     if config.student.quantization == "none":
-        model = model.to(device(config.runtime))
+        model = model.to(place)
     return model.train() if train else model.eval()
 
 

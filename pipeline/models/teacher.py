@@ -124,6 +124,7 @@ def _as_student(config: Config, section: str) -> Config:
         model=settings.teacher,
         revision=settings.revision,
         dtype=settings.dtype,
+        inference_dtype=config.student.inference_dtype,
         trust_remote_code=trusted,
         date=config.student.date,
     )

@@ -157,7 +157,9 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
     half = of_student and device == "cpu" and student.dtype(config) == torch.bfloat16
     defaults = {
         "seed": config.seed,
-        "bf16": device == "cuda" or half,  # autocast, over weights in float32
+        # autocast, over weights in float32
+        "bf16": half or (device == "cuda" and student.has_bfloat16()),
+        "fp16": device == "cuda" and not student.has_bfloat16(),
         "gradient_checkpointing": device != "cpu",
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "use_cpu": device == "cpu",

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from trl import DPOConfig
 
 from pipeline.errors import StudentError
@@ -122,7 +123,7 @@ def _preference_trainer(
     """TRL's trainer; it loads no second model where it does not need one."""
     reference = None
     if not arguments.precompute_ref_log_probs and not hasattr(model, "peft_config"):
-        reference = student.load(context.config, weights, exact=True)
+        reference = student.load(context.config, weights, as_dtype=torch.float32)
     return built(
         PreferenceTrainer,
         name=str(context.step),

@@ -170,10 +170,12 @@ def _note_rates(context: Context, trainer: Any) -> None:
 
 
 def _note_cast(context: Context, model: Any) -> None:
-    """Say, and put into the manifest, what student.dtype will leave of what was learned."""
+    """Say, and put into the manifest, what is left of what was learned where the student writes."""
     start = context.inputs.get("student")
     weights = student.weights(context.run, start) if start else None
-    survival = casting.since(context.config, model, weights)
+    survival = casting.since(
+        context.config, model, weights, student.inference_dtype(context.config)
+    )
     if survival:
         context.facts["cast"] = survival._asdict()
         print(f"{context.step}: {survival}")

@@ -1,0 +1,50 @@
+"""When memory runs out: what says so, and batches that fit."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on a CPU, torch says so by a plain RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "memory" in str(error).lower()
+
+
+class Batches:
+    """Batches of at most `size` rows, and of fewer once so many did not fit."""
+
+    def __init__(self, size: int, what: str) -> None:
+        self.size = size
+        self.what = what
+        """Shown where they get smaller."""
+
+    def each(self, rows: Sequence[T], make: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
+        """What `make` makes of the rows, in order, a batch at a time.
+
+        The error itself where memory does not hold a single row.
+        """
+        made: list[R] = []
+        while len(made) < len(rows):
+            part = rows[len(made) : len(made) + self.size]
+            try:
+                made += make(part)
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not of_memory(error) or len(part) == 1:
+                    raise
+            # behind the except: what it held is free by now
+            self.size = max(1, len(part) // 2)
+            torch.cuda.empty_cache()
+            print(
+                f"{self.what}: too little memory for {len(part)} at a time; {self.size} from here "
+                "on (runtime.generate_batch)",
+                file=sys.stderr,
+            )
+        return made

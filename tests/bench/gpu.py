@@ -1,0 +1,192 @@
+"""What a GPU has to show: `make gpu`. Skipped, with the reason, where there is none.
+
+The demo; then a student of 130 million parameters with random weights, through every objective, in
+full, with LoRA and with QLoRA, a few steps each; the first step's loss on the same rows beside the
+CPU's (float32 within 1e-4, bfloat16 within 1e-2); steps and tokens a second, and the peak of memory.
+`--small` does the same with a tiny student, and `--device cpu` on a processor, to try the script.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline import project
+from pipeline.__main__ import main as distil
+from pipeline.runs.files import CURVE, MANIFEST, read_json
+from tests import ROOT
+
+CLOSE = {"float32": 1e-4, "bfloat16": 1e-2}
+OBJECTIVES = ("dpo", "brio", "sd", "ft", "gkd", "llmr")
+ON_ROWS = ("dpo", "brio", "sd", "ft", "gkd")
+"""Those whose first step is on rows that are given; llmr's is on what the student samples."""
+WAYS = {
+    "full": [],
+    "LoRA": ["student.lora={r=16}"],
+    "QLoRA": ["student.lora={r=16}", 'student.quantization="4bit"'],
+}
+STEPS = 4
+BASE = "gpu"
+
+
+def student(folder: Path, small: bool) -> Path:
+    """A decoder-only model with random weights and the micro student's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if (folder / "config.json").exists():
+        return folder
+    micro = ROOT / "data/students/micro"
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 896, "intermediate_size": 2432, "num_hidden_layers": 14}
+    if small:
+        sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    known = json.loads((micro / "config.json").read_text())
+    ids = {
+        key: known[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in known
+    }
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=known["vocab_size"],
+            num_attention_heads=4 if small else 14,
+            num_key_value_heads=4 if small else 14,
+            **sizes,
+            **ids,
+        )
+    )
+    model.save_pretrained(folder)
+    for path in micro.iterdir():
+        if path.name not in ("config.json", "generation_config.json", "model.safetensors"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def run(stage: str, name: str, *settings: str, source: str | None = None) -> float:
+    """One command; its seconds."""
+    argv = [stage, "--run", name]
+    if name == BASE:
+        argv += ["--config", str(ROOT / "tests/bench/gpu.toml")]
+    if source:
+        argv += ["--from", source]
+    for setting in settings:
+        argv += ["--set", setting]
+    began = time.monotonic()
+    if distil(argv):
+        raise SystemExit(f"failed: {' '.join(argv)}")
+    return time.monotonic() - began
+
+
+def step(name: str, folder: str = "round-1/dpo") -> Path:
+    return project.data() / "runs" / name / folder
+
+
+def first_loss(name: str) -> float:
+    rows = [json.loads(line) for line in (step(name) / CURVE).read_text().splitlines()]
+    return next(float(row["loss"]) for row in rows if "loss" in row)
+
+
+def learned(objective: str, device: str, steps: int, dtype: str, taught: Path) -> list[str]:
+    """The settings of a round by an objective."""
+    keys: dict[str, Any] = {
+        "max_steps": steps,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-5,
+        "logging_steps": 1,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "load_best_model_at_end": False,
+        "bf16": dtype == "bfloat16",
+        "seed": 0,
+    }
+    if objective == "gkd":
+        keys |= {"lmbda": 0.0}
+    table = ", ".join(f"{key}={json.dumps(value)}" for key, value in keys.items())
+    settings = [
+        f'rounds=[{{candidates="teacher", objective="{objective}", trainer={{{table}}}}}]',
+        f'runtime.device="{device}"',
+    ]
+    if objective in ("gkd", "llmr"):
+        settings.append(f'{objective}={{teacher="{taught}"}}')
+    return settings
+
+
+def prepared(small: bool, device: str) -> Path:
+    """Jokes, verdicts on them and an imitating student, on a few sentences; the untrained student."""
+    folder = student(project.data() / "students" / ("gpu-small" if small else "gpu-130m"), small)
+    shared = [f'student.model="{folder}"', f'runtime.device="{device}"']
+    rounds = 'rounds=[{candidates="teacher"}]'
+    for stage in ("teacher", "sft", "sample", "critic"):
+        run(stage, BASE, *shared, rounds)
+    seconds = run("sample", f"{BASE}-sampled", "rounds=[{}]", source=BASE)
+    jokes = read_json(step(f"{BASE}-sampled", "round-1/sample") / MANIFEST)
+    tried = jokes["rows"] + sum(jokes["dropped"].values())
+    print(f"sampling: {tried / seconds:.1f} answers/s, the model's loading with it", flush=True)
+    return folder
+
+
+def table(device: str, taught: Path) -> None:
+    """Every objective in every way: steps a second, and the most memory that was taken."""
+    import torch
+
+    print("| objective | way | seconds for the stage | peak GiB |\n|---|---|---|---|")
+    for objective in OBJECTIVES:
+        for way, more in WAYS.items():
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            name = f"{BASE}-{objective}-{way.lower()}"
+            settings = learned(objective, device, STEPS, "bfloat16", taught)
+            if more:  # the start is then the untrained student with an adapter
+                run("sft", name, *settings, *more, "sft.trainer.learning_rate=1e-2", source=BASE)
+                for stage in ("sample", "critic") if objective in ("dpo", "brio", "sd") else ():
+                    run(stage, name)
+            seconds = run("dpo", name, *([] if more else settings), source=None if more else BASE)
+            peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
+            print(f"| {objective} | {way} | {seconds:.1f} | {peak:.2f} |", flush=True)
+
+
+def agreement(device: str, taught: Path) -> bool:
+    """The first step's loss on this device beside the CPU's; whether all are close."""
+    close = True
+    print("| objective | precision | here | CPU, float32 | apart |\n|---|---|---|---|---|")
+    for objective in ON_ROWS:
+        name = f"{BASE}-{objective}-cpu"
+        run("dpo", name, *learned(objective, "cpu", 1, "float32", taught), source=BASE)
+        theirs = first_loss(name)
+        for dtype, most in CLOSE.items():
+            name = f"{BASE}-{objective}-{dtype}"
+            run("dpo", name, *learned(objective, device, 1, dtype, taught), source=BASE)
+            ours = first_loss(name)
+            apart = abs(ours - theirs)
+            close &= apart <= most
+            print(
+                f"| {objective} | {dtype} | {ours:.5f} | {theirs:.5f} | {apart:.1e} |", flush=True
+            )
+    return close
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--small", action="store_true", help="a tiny student, and no demo")
+    args = parser.parse_args()
+    import torch
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        print("skipped: there is no GPU here that torch can use (torch.cuda.is_available())")
+        return
+    if args.device == "cuda":
+        print(torch.cuda.get_device_name())
+    if not args.small:
+        print(f"the demo: {run('all', 'gpu-demo'):.0f} s", flush=True)
+    taught = prepared(args.small, args.device)
+    close = agreement(args.device, taught)
+    table(args.device, taught)
+    if not close:
+        raise SystemExit("a first loss is further from the CPU's than it may be")
+
+
+if __name__ == "__main__":
+    main()
