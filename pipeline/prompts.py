@@ -40,10 +40,8 @@ def _found(name: str) -> tuple[str, int]:
         if os.path.islink(place):  # it leads nowhere
             break
     known = {path.stem for place in places for path in Path(place).parent.glob("*.j2")}
-    raise ConfigError(
-        f"{places[0]}: this prompt is missing. Write it, or restore it: git checkout "
-        f"prompts/{name}.j2.{meant(name, sorted(known))}"
-    )
+    hint = meant(name, sorted(known)) or f" Or restore it: git checkout prompts/{name}.j2"
+    raise ConfigError(f"{places[0]}: this prompt is missing. Write it.{hint}")
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -32,8 +33,12 @@ from pipeline.runs.run import Run, choose, run_names
 from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
 
+TRAINING = re.compile(r"\s*(student|rounds|llmr|gkd|retriever|reward_model|.*\btrainer)\b")
+"""Keys of --set that decide what is trained, whichever stage the command is of."""
 SPARE = 1.1
 """Room for what costs more than the answers did by which it is estimated."""
+NUMBER = re.compile(r"\d+")
+"""By which the runs of a series differ."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,13 +63,14 @@ def run(args: argparse.Namespace) -> None:
         except BudgetError as error:
             raise _with_advice(error, run, [], config) from None
         return
-    _check_prompts(run, chosen, config)
+    _check_prompts(run, planned, config)
     if args.command == "all":
         _check_splits(config)
-    if args.command == "all" or args.dry_run or args.source:  # else a stage says it, at once
+    touched = any(TRAINING.match(text) for text in args.set)
+    if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it
         strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
         if not (args.dry_run and strange):  # of a run that was copied here no model is looked up
-            _check_training(run, chosen, config)
+            _check_training(run, planned if args.dry_run else chosen, config, touched)
     dry = Dry() if args.dry_run else None
     if dry is None:
         run = linking.link(run, _until_it_starts(stored, config))
@@ -95,7 +101,7 @@ def _with_advice(error: BudgetError, run: Run, left: list[Step], config: Config)
         still = each[0]
         room = max(error.least + SPARE * still, *(SPARE * step for step in each))
     return BudgetError(
-        f"{error}: about {still:.4f} is still to come, for which --set "
+        f"{error}: about {still:.4f} is still to come, for which the same command with --set "
         f"runtime.{error.cap}={money.rounded_up(room):g} has room."
     )
 
@@ -128,7 +134,10 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     data = (read_settings(path) if stored else None) or load(path)
     is_new = not (run.folder / SETTINGS).exists()
     if is_new:
-        print(f"run {run.name} is new; its configuration is {path}{meant(run.name, run_names())}")
+        print(f"run {run.name} is new; its configuration is {path}")
+        like = [name for name in run_names() if NUMBER.sub("", name) != NUMBER.sub("", run.name)]
+        if hint := meant(run.name, like):
+            print(hint.strip())
     if args.command == "judge-card" and data.get("judge_card") is None:
         data["judge_card"] = {}
     assigned = [parse_assignment(text) for text in args.set]
@@ -215,7 +224,7 @@ def _check_splits(config: Config) -> None:
 
 def _way_out(splits: Collection[str]) -> str:
     """What to do where a split is missing that is evaluated on."""
-    held = sorted(set(splits) - {"train"})
+    held = ["test"] if "test" in splits else sorted(set(splits) - {"train"})
     if "train" in splits and held:
         return f"Evaluate on what there is: --set evaluate.splits='{json.dumps(held)}'"
     return (
@@ -255,10 +264,13 @@ def _asked(config: Config, step: Step) -> Iterator[Endpoint]:
             yield endpoint
 
 
-def _check_training(run: Run, chosen: list[Step], config: Config) -> None:
-    """Build what a long run will need late, so that a typo ends it before it has begun."""
+def _check_training(run: Run, chosen: list[Step], config: Config, always: bool) -> None:
+    """Build what a long run will need late, so that a typo ends it before it has begun.
+
+    Where one of the steps is to be trained, or `always`.
+    """
     learning = [step for step in chosen if isinstance(stage_of(step), Learns)]
-    if all(run.manifest(step) for step in learning):
+    if not always and all(run.manifest(step) for step in learning):
         return
     from pipeline.models import student
     from pipeline.training import arguments

@@ -62,6 +62,9 @@ def test_a_step_s_own_cap_is_advised_by_what_the_step_still_asks(cli, priced):
     [
         ("teacher", "teacher.endpoint.model=gpt-9"),
         ("teacher", "teacher.prompts=['teachre']"),
+        ("teacher", "dpo.trainer.loss_tpye=ipo"),
+        ("teacher", "student.model=data/students/micor"),
+        ("teacher", "critic.prompt=critci"),
         ("sft", "student.model=data/students/micor"),
         ("sft", "sft.trainer.learning_rat=1.0"),
     ],
@@ -125,7 +128,8 @@ def test_a_step_that_could_not_begin_leaves_no_folder(cli, config, data):
 def test_a_new_run_whose_name_is_nearly_another_s_asks_whether_that_is_meant(cli, config):
     cli("teacher", "--run", "demo", "--config", config)
     said = cli("teacher", "--run", "dmeo", "--config", config, "--dry-run")
-    assert said.splitlines()[0].endswith("small.toml Did you mean 'demo'?")
+    assert said.splitlines()[1] == "Did you mean 'demo'?"
+    assert "Did you mean" not in cli("teacher", "--run", "demo2", "--config", config, "--dry-run")
 
 
 def test_a_prompt_that_a_later_step_lacks_is_said_before_the_first(cli, config, data):
@@ -133,3 +137,8 @@ def test_a_prompt_that_a_later_step_lacks_is_said_before_the_first(cli, config, 
     assert "prompts/critci.j2: this prompt is missing" in said
     assert "Did you mean 'critic'?" in said
     assert not (data / "runs/v1").exists()
+
+
+def test_a_typo_is_no_other_recipe_of_a_finished_step(cli, inside):
+    said = cli("dpo", "--run", "v1", "--set", "dpo.trainer.loss_tpye=ipo", code=3)
+    assert "[dpo.trainer]: unknown key 'loss_tpye'. Did you mean 'loss_type'?" in said

@@ -264,7 +264,7 @@ def test_a_judge_below_its_floors_is_named():
         return words.below_floor(figures.told(votes, authors, splits, verdicts).facts())
 
     contrary = warned(lambda number: ((0.1, 0.1), (0.9, 0.9))[number % 2])
-    assert "in 0 % (0 to 0), and is worse than one side always" in contrary
+    assert "in 0 % (0 to 5), and is worse than one side always" in contrary
     assert "cannot be told from one side always" in warned(lambda number: (0.9, 0.9))
     assert warned(lambda number: ((0.9, 0.9), (0.1, 0.1))[number % 2]) is None
     few = figures.told(votes[:1], authors, splits, [verdict(0, (0.1, 0.1))])
