@@ -14,13 +14,13 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline import policy, project
-from pipeline.config.objectives import OBJECTIVES
 from pipeline.errors import ConfigError, DataError, StageError
 from pipeline.judging import effects, panel
 from pipeline.reading import between, charts, comparison, headline, lookup, variety, worth
 from pipeline.reading.comparison import EVALUATE, side_by_side
 from pipeline.reading.made import as_made
 from pipeline.reading.sealed_page import sealed
+from pipeline.reading.spending import spending
 from pipeline.reading.variety import number, percent
 from pipeline.rows import jsonl
 from pipeline.rows.records import TEACHER, Joke, Metric, Verdict, ruling
@@ -272,31 +272,6 @@ def _ties(name: str, folder: Path) -> set[str]:
             if row.get("tie"):
                 ties.add(row["id"])
     return ties
-
-
-def spending(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Totals over the steps; the cost is None where one of them is unknown."""
-    spent = [manifest["spent"] for manifest in manifests.values()]
-    costs = [row["cost"] for row in spent if row["calls"]]
-    pairs = 0
-    for manifest in manifests.values():
-        learned = OBJECTIVES.get(manifest.get("objective", ""))
-        if learned and learned.has_reference:
-            pairs += manifest["rows"]
-    total = None
-    if None not in costs:
-        total = sum(costs)
-    per_pair = None
-    if total is not None and pairs:
-        per_pair = total / pairs
-    return {
-        "calls": sum(row["calls"] for row in spent),
-        "tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in spent),
-        "cost": total,
-        "currency": next((row["currency"] for row in spent if row["currency"]), ""),
-        "per_pair": per_pair,
-        "pairs": pairs,
-    }
 
 
 def prompts(manifests: dict[str, dict[str, Any]]) -> dict[str, str]:

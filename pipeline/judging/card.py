@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from pipeline.judging import effects, metrics, probes
+from pipeline.judging import agreement, effects, metrics, probes
 from pipeline.judging.effects import Estimate
 from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Label, Order
@@ -101,7 +101,7 @@ def _leaning(answers: Sequence[Probe], authors: Mapping[str, str]) -> Iterator[M
 
 def _with_people(judged: Sequence[Probe], labels: Sequence[Label]) -> Iterator[Measured]:
     """Agreement with people, and the floors under it."""
-    rates = metrics.agreement(judged, labels)
+    rates = agreement.agreement(judged, labels)
     n, failed = rates["n"], rates["failed"]
     valid = {(probe.a, probe.b) for probe in judged if probe.outcome != "failed"}
     says_a = [label.label == "a" for label in labels if (label.a, label.b) in valid]

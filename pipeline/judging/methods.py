@@ -4,16 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.judging import Judging
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Code, Expected, Requests
+from pipeline.execution.stage import Expected, Requests
 from pipeline.judging import choice, cloze, scored, taught
 from pipeline.judging.verdict import Pair, Role
 from pipeline.progress import Progress
 from pipeline.rows.records import Verdict
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
-
-VERDICT = Code("judging/verdict.py", ("outcome", "mean"))
-"""Orders to a verdict."""
 
 
 def verdicts(
@@ -78,17 +75,6 @@ def prompts(role: Role, *sections: Judging) -> Sequence[str]:
     """The templates that decide the verdicts of these sections."""
     asked = [settings for settings in sections if settings.method != "reward_model"]
     return list(dict.fromkeys(settings.template(role) for settings in asked))
-
-
-def decides(*sections: Judging) -> Sequence[Code]:
-    """The rules by which their answers become verdicts."""
-    rules = [VERDICT]
-    named = {settings.method for settings in sections}
-    if "choice" in named:
-        rules += [Code("judging/choice.py", ("read_order",)), Code("parsing")]
-    if named - {"choice"}:
-        rules.append(Code("judging/scored.py", ("orders",)))
-    return rules
 
 
 def reads(*sections: Judging) -> dict[str, Step]:

@@ -4,16 +4,21 @@ A judge that sees one sentence at a time cannot notice that a contestant says on
 them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipeline import prompts
 from pipeline.config.judging import Judging
+from pipeline.execution.context import Context
 from pipeline.judging import choice
 from pipeline.judging.verdict import SHOWN, Shown, mean, outcome
 from pipeline.llm.door import Door
+from pipeline.progress import Progress
+from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText, Order, SetVerdict
 from pipeline.rows.row import make
+from pipeline.runs.files import SETS
 from pipeline.vocabulary import Split
 
 PROMPT = "judge_sets"
@@ -96,3 +101,35 @@ def request(settings: Judging, pair: Sets, order: Shown) -> dict[str, Any]:
     if settings.server.json_schema:
         values["json"] = True
     return choice.body(settings, prompts.render(PROMPT, **values))
+
+
+def judged(
+    context: Context,
+    literals: list[LiteralText],
+    answers: list[Joke],
+    reference: dict[str, Joke],
+) -> list[SetVerdict]:
+    """The judges' verdicts on sets of answers, where they are asked for them."""
+    settings = context.config.judge
+    if settings.sets is None:
+        return []
+    given: dict[str, dict[str, Joke]] = defaultdict(dict)
+    for joke in answers:
+        given[joke.author].setdefault(joke.literal_id, joke)
+    shown = []
+    for own in given.values():
+        shown += sets(literals, own, reference, settings.sets)
+    told: list[SetVerdict] = []
+    calls = 2 * len(shown) * len(settings.judges)
+    with Progress(f"{context.step}, sets", calls, "calls") as progress:
+        for name, judge in settings.judges.items():
+            told += verdicts(name, judge, context.door(progress), shown)
+    failed = sum(verdict.outcome == "failed" for verdict in told)
+    context.facts["sets"] = {"verdicts": len(told), "failed": failed}
+    if failed:
+        print(
+            f"{context.step}: {failed} of {len(told)} verdicts on sets failed; they count nowhere"
+        )
+    jsonl.write(context.folder / SETS, told)
+    context.files.append(context.folder / SETS)
+    return told

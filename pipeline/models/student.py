@@ -1,8 +1,6 @@
 """The student: load it, and check the weights that a step wrote."""
 
-import ctypes.util
 import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from pipeline import project
 from pipeline.config.runtime import Runtime
 from pipeline.config.whole import Config
 from pipeline.errors import StudentError, meant
-from pipeline.models import chat_template, endings, quantized
+from pipeline.models import chat_template, endings, memory, quantized
 from pipeline.runs.files import read_json
 from pipeline.runs.hashes import folder_hash, student_folder
 from pipeline.runs.run import Run, runs_folder
@@ -48,31 +46,6 @@ GENERATION_IDS = (
 )
 """What a model's generation config must say; how to generate is said by the run's configuration
 alone."""
-M_TRIM_THRESHOLD = -1
-"""glibc's malloc.h, as the next."""
-M_MMAP_THRESHOLD = -3
-
-SMALL = 2**15
-"""Tokens of a vocabulary up to which freed memory is kept."""
-KEPT = 2**30
-"""Bytes of a tensor up to which its memory is kept."""
-GIVEN_BACK = 2**25
-"""The same of a model with more tokens."""
-
-
-def keep_memory(vocabulary: int) -> None:
-    """Have glibc keep freed tensors' memory, where a model's logits are no large ones.
-
-    Giving it back and faulting it in again costs up to a third of a CPU step. Freed parts of a heap
-    fit no later tensor, though, and logits of 50,000 tokens would leave gigabytes of them.
-    """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(ctypes.util.find_library("c"))
-    mallopt = getattr(libc, "mallopt", None)
-    if mallopt:  # musl has none
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            mallopt(option, KEPT if vocabulary <= SMALL else GIVEN_BACK)
 
 
 def device(runtime: Runtime) -> str:
@@ -253,7 +226,7 @@ def load(
     kind: Any = AutoModelForCausalLM
     if is_encoder_decoder(config):
         kind = AutoModelForSeq2SeqLM
-    keep_memory(architecture(config).get_text_config().vocab_size)
+    memory.keep_memory(architecture(config).get_text_config().vocab_size)
     frozen = dtype(config) if train else inference_dtype(config)
     options: dict[str, Any] = {"dtype": as_dtype or frozen}
     if train and config.student.lora is None:

@@ -10,7 +10,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 TILE = 2**26
-"""Bytes of a tile of logits in float32: more than `student.keep_memory` keeps of what was freed."""
+"""Bytes of a tile of logits in float32: more than `memory.keep_memory` keeps of what was freed."""
 FEWEST = 128
 """Places that a tile has at least."""
 ALIKE = "_logits_are_its_head_s"

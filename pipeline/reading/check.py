@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import SPOKEN_STAGE
-from pipeline.config.judging import recorded_judges
 from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.whole import Config
 from pipeline.errors import DataError, StageError
 from pipeline.execution.recipe import rule_hash
 from pipeline.execution.stage import stage_of
-from pipeline.reading import folders, lookup
+from pipeline.reading import folders, lookup, rules
 from pipeline.reading.answers import Answers
 from pipeline.reading.findings import Findings
 from pipeline.reading.joins import Joins
 from pipeline.reading.moved import moved
-from pipeline.reading.place import Place
+from pipeline.reading.place import Place, tie_bands
 from pipeline.rows import jsonl
 from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, LiteralText, Metric, SetVerdict, Verdict
@@ -69,15 +68,6 @@ AFTER_ROWS: dict[str, type[Row]] = {
     DROPPED: Drop,
 }
 """Files that refer to a step's rows."""
-READING = frozenset(
-    {
-        "judging/choice.py:read_order",
-        "judging/scored.py:orders",
-        "stages/teacher.py:parse",
-        "parsing",
-    }
-)
-"""The rules by which answers are read."""
 EXCUSED = 3
 """Rows that other rules made which are listed."""
 R = TypeVar("R", bound=Row)
@@ -203,7 +193,7 @@ class Checker:
     def _contents(self, step: Step, folder: Path, manifest: dict[str, Any]) -> None:
         recipe = manifest["recipe"]
         kind = _kind(step, recipe)
-        at = Place(folder, _tie_bands(recipe))
+        at = Place(folder, tie_bands(recipe))
         compared = self._compared(step, recipe)
         rows = 0
         for name, kind_of in {**BEFORE_ROWS, RECORDS: kind, HELD_OUT: kind, **AFTER_ROWS}.items():
@@ -216,7 +206,7 @@ class Checker:
                 self.joins.check(row, at)
                 differs = self.answers.fault(row, recipe) if compared else None
                 if differs:
-                    at.otherwise.append((READING, f"{folder / name}: {row.id}: {differs}"))
+                    at.otherwise.append((rules.READING, f"{folder / name}: {row.id}: {differs}"))
         self.found.faults += at.faults
         self._rules(step, recipe, at.otherwise)
         if note := self.answers.note():
@@ -242,8 +232,8 @@ class Checker:
             if rule_hash(name) != made_by:
                 changed.add(name)
         excused = []
-        for rules, fault in otherwise:
-            if rules & changed:
+        for named, fault in otherwise:
+            if named & changed:
                 excused.append(fault)
             else:
                 self.found.faults.append(fault)
@@ -303,13 +293,3 @@ def _kind(step: Step, recipe: Recipe) -> type[Row]:
         SPOKEN_STAGE: Vote,
     }
     return kinds.get(step.stage, Verdict)
-
-
-def _tie_bands(recipe: Recipe) -> dict[tuple[str, str | None], float]:
-    """By role, and by the name of each judge."""
-    sections: dict[tuple[str, str | None], Any] = {}
-    for role in ("critic", "judge"):
-        sections[role, None] = recipe.get(role, {})
-    for name, section in recorded_judges(recipe):
-        sections["judge", name] = section
-    return {key: float(section.get("tie_band", 0.0)) for key, section in sections.items()}

@@ -1,10 +1,10 @@
 """Does a row agree with the rows that it refers to, by id? For verify."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-from pipeline.judging import card, devices, metrics, verdict
+from pipeline.judging import card, metrics, verdict
+from pipeline.reading import place, rules
 from pipeline.reading.place import Judged, Place, is_by
 from pipeline.rows.card import CardFigure, Probe
 from pipeline.rows.records import Drop, Flag, Joke, Label, Metric, SetVerdict, Verdict
@@ -24,18 +24,6 @@ from pipeline.runs.files import RECORDS
 
 OF_PEOPLE = ("reward-model", "judge-card", "agreement")
 """Steps that leave out pairs which people judged, about whatever those are."""
-OUTCOME = "judging/verdict.py:outcome"
-MEAN = "judging/verdict.py:mean"
-PREFERENCES = "judging/preferences.py:preferences"
-RANKINGS = "judging/preferences.py:rankings"
-RATE = "judging/metrics.py:win_tie_rate"
-FRESH = (
-    "judging/metrics.py:fresh_credits",
-    "judging/metrics.py:fresh_rate",
-    "judging/devices.py:freshness",
-)
-DIFFERENCE = "judging/metrics.py:difference"
-CARD = "judging/card.py:figures"
 CLOSE = 1e-9
 """The difference between two figures that is rounding."""
 
@@ -59,10 +47,10 @@ class Joins:
         if not true:
             at.faults.append(f"{at.folder / at.file}: {row.id}: {fault}")
 
-    def _ruled(self, true: bool, at: Place, row: Row, fault: str, *rules: str) -> None:
+    def _ruled(self, true: bool, at: Place, row: Row, fault: str, *by: str) -> None:
         """Like `_unless`, where rules of ours made the row of what it is compared with."""
         if not true:
-            at.otherwise.append((frozenset(rules), f"{at.folder / at.file}: {row.id}: {fault}"))
+            at.otherwise.append((frozenset(by), f"{at.folder / at.file}: {row.id}: {fault}"))
 
     def _joke(self, row: Joke, at: Place) -> None:
         self._literal(row, at, row.literal)
@@ -117,15 +105,7 @@ class Joins:
         self._literal(row, at, row.literal)
         self._has_joke(row, at, row.a, row.a_text)
         self._has_joke(row, at, row.b, row.b_text)
-        outcome = verdict.outcome(row.orders, at.tie_band(row.role, row.judge))
-        self._ruled(row.outcome == outcome, at, row, "its orders give another outcome", OUTCOME)
-        self._ruled(
-            _close(row.p_a, verdict.mean(row.orders)),
-            at,
-            row,
-            "p_a is not the mean of its orders",
-            MEAN,
-        )
+        self._decided(row, at, at.tie_band(row.role, row.judge))
         self.verdicts[row.id] = row.a, row.b, row.outcome
         if row.role == "judge":
             _, split = self.literal_of.get(row.literal_id, ("", ""))
@@ -140,6 +120,13 @@ class Joins:
                     (row.literal, row.b_text),
                 )
             )
+
+    def _decided(self, row: Verdict | SetVerdict, at: Place, tie_band: float) -> None:
+        """Whether a verdict is what its orders say."""
+        same = row.outcome == verdict.outcome(row.orders, tie_band)
+        self._ruled(same, at, row, "its orders give another outcome", rules.OUTCOME)
+        same = _close(row.p_a, verdict.mean(row.orders))
+        self._ruled(same, at, row, "p_a is not the mean of its orders", rules.MEAN)
 
     def _vote(self, row: Vote, at: Place) -> None:
         self._literal(row, at, row.literal)
@@ -162,7 +149,7 @@ class Joins:
         elif row.measure != "failures":
             return
         same = (row.n, row.failed) == (n, failed) and _close(row.value, value)
-        self._ruled(same, at, row, "not what the verdicts say", CARD)
+        self._ruled(same, at, row, "not what the verdicts say", rules.CARD)
 
     def _setverdict(self, row: SetVerdict, at: Place) -> None:
         lists = (row.literal_ids, row.literals, row.a, row.b, row.a_texts, row.b_texts)
@@ -179,15 +166,7 @@ class Joins:
             self._has_joke(row, at, joke, text)
         authors = {self.jokes.get(joke, ("", ""))[1] for joke in row.a}
         self._unless(authors == {row.contestant}, at, row, "another contestant's answers")
-        outcome = verdict.outcome(row.orders, at.tie_band("judge", row.judge))
-        self._ruled(row.outcome == outcome, at, row, "its orders give another outcome", OUTCOME)
-        self._ruled(
-            _close(row.p_a, verdict.mean(row.orders)),
-            at,
-            row,
-            "p_a is not the mean of its orders",
-            MEAN,
-        )
+        self._decided(row, at, at.tie_band("judge", row.judge))
         score = metrics.score(row)
         if score is not None:
             at.sets[row.split, row.contestant].append((row.judge, row.a[0], score))
@@ -206,7 +185,7 @@ class Joins:
             if row.tie:
                 orders = {"tie": (a, b), "inconsistent": (a, b)}
             same = (row.chosen_id, row.rejected_id) == orders.get(outcome, ("", ""))
-            self._ruled(same, at, row, f"not what {row.verdict_id} says", PREFERENCES)
+            self._ruled(same, at, row, f"not what {row.verdict_id} says", rules.PREFERENCES)
         self._has_joke(row, at, row.chosen_id, row.chosen)
         self._has_joke(row, at, row.rejected_id, row.rejected)
 
@@ -216,7 +195,7 @@ class Joins:
         for joke, text in zip(row.candidate_ids, row.candidates, strict=True):
             self._has_joke(row, at, joke, text)
         in_order = row.scores == sorted(row.scores, reverse=True)
-        self._ruled(in_order, at, row, "not in the order of its scores", RANKINGS)
+        self._ruled(in_order, at, row, "not in the order of its scores", rules.RANKINGS)
 
     def _label(self, row: Label, at: Place) -> None:
         self.literal_of.setdefault(row.literal_id, (row.literal, "people"))
@@ -255,20 +234,28 @@ class Joins:
             and row.inconsistent == counts["inconsistent"]
             and row.failed == counts["failed"]
         )
-        self._ruled(same, at, row, f"the verdicts say {dict(counts)}", RATE)
-        credits = _credits(judged)
+        self._ruled(same, at, row, f"the verdicts say {dict(counts)}", rules.RATE)
+        credits = place.credits(judged)
         self._ruled(
-            row.n == len(credits), at, row, f"n is not {len(credits)}, as the verdicts say", RATE
+            row.n == len(credits),
+            at,
+            row,
+            f"n is not {len(credits)}, as the verdicts say",
+            rules.RATE,
         )
         mean = metrics.mean(list(credits.values()))
         self._ruled(
-            _close(row.wtr, mean), at, row, "wtr is not the mean of the verdicts' scores", RATE
+            _close(row.wtr, mean),
+            at,
+            row,
+            "wtr is not the mean of the verdicts' scores",
+            rules.RATE,
         )
         if row.schema_ != "metric/1":
-            fresh = metrics.mean(list(_fresh_credits(judged).values()))
+            fresh = metrics.mean(list(place.fresh_credits(judged).values()))
             same = _close(row.fresh_wtr, fresh)
             self._ruled(
-                same, at, row, "fresh_wtr is not what the verdicts and answers give", *FRESH
+                same, at, row, "fresh_wtr is not what the verdicts and answers give", *rules.FRESH
             )
         if row.sets is not None:
             scores = []
@@ -277,33 +264,20 @@ class Joins:
                     scores.append((first, score))
             by_set = list(metrics.by_literal(scores).values())
             same = row.sets == len(by_set) and _close(row.set_rate, metrics.mean(by_set))
-            self._ruled(same, at, row, "set_rate is not the mean of the sets' scores", RATE)
+            self._ruled(same, at, row, "set_rate is not the mean of the sets' scores", rules.RATE)
 
     def _difference(self, row: Metric, baseline: str, at: Place) -> None:
-        ours = _credits(at.of(row, row.contestant))
-        theirs = _credits(at.of(row, baseline))
+        ours = place.credits(at.of(row, row.contestant))
+        theirs = place.credits(at.of(row, baseline))
         deltas = [ours[literal] - theirs[literal] for literal in ours.keys() & theirs.keys()]
         same = _close(row.delta, metrics.mean(deltas))
         self._ruled(
-            same, at, row, "delta is not the mean difference of the verdicts' scores", DIFFERENCE
+            same,
+            at,
+            row,
+            "delta is not the mean difference of the verdicts' scores",
+            rules.DIFFERENCE,
         )
-
-
-def _credits(judged: Sequence[Judged]) -> dict[str, float]:
-    """The contestant's by literal."""
-    return metrics.by_literal(
-        (one.literal_id, one.score) for one in judged if one.score is not None
-    )
-
-
-def _fresh_credits(judged: Sequence[Judged]) -> dict[str, float]:
-    """The same, each answer's weighed by how fresh it is."""
-    weights = devices.freshness([one.answer for one in judged], [one.teachers for one in judged])
-    weighed = []
-    for one, weight in zip(judged, weights, strict=True):
-        if one.score is not None:
-            weighed.append((one.literal_id, one.score * weight))
-    return metrics.by_literal(weighed)
 
 
 def _close(recorded: float | None, computed: float | None) -> bool:

@@ -1,13 +1,16 @@
 """What the rows of a step under examination say of each other. For verify."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pipeline.judging import devices
+from pipeline.config.judging import recorded_judges
+from pipeline.judging import devices, metrics
 from pipeline.rows.card import Probe
 from pipeline.rows.records import Metric
+from pipeline.runs.manifest import Recipe
 from pipeline.vocabulary import POOLED
 
 
@@ -74,3 +77,30 @@ class Place:
 def is_by(judge: str | None, row: Metric) -> bool:
     """Whether a verdict's judge is the one of a figure, or one of them."""
     return judge is None or row.judge in (POOLED, judge)
+
+
+def tie_bands(recipe: Recipe) -> dict[tuple[str, str | None], float]:
+    """By role, and by the name of each judge."""
+    sections: dict[tuple[str, str | None], Any] = {}
+    for role in ("critic", "judge"):
+        sections[role, None] = recipe.get(role, {})
+    for name, section in recorded_judges(recipe):
+        sections["judge", name] = section
+    return {key: float(section.get("tie_band", 0.0)) for key, section in sections.items()}
+
+
+def credits(judged: Sequence[Judged]) -> dict[str, float]:
+    """The contestant's by literal."""
+    return metrics.by_literal(
+        (one.literal_id, one.score) for one in judged if one.score is not None
+    )
+
+
+def fresh_credits(judged: Sequence[Judged]) -> dict[str, float]:
+    """The same, each answer's weighed by how fresh it is."""
+    weights = devices.freshness([one.answer for one in judged], [one.teachers for one in judged])
+    weighed = []
+    for one, weight in zip(judged, weights, strict=True):
+        if one.score is not None:
+            weighed.append((one.literal_id, one.score * weight))
+    return metrics.by_literal(weighed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Requests
-from pipeline.judging import labels, methods, metrics, tally
+from pipeline.judging import agreement, labels, methods, rules, tally
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Verdict
@@ -29,7 +29,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
 
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:
-    return [*methods.decides(config.critic), Code("judging/metrics.py", ("agreement",))]
+    return [*rules.of_verdicts(config.critic), Code("judging/agreement.py", ("agreement",))]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:
@@ -63,7 +63,7 @@ def run(context: Context) -> Iterator[Verdict]:
         for verdict in tally.counted(context, context.config.critic, judged):
             verdicts.append(verdict)
             yield verdict
-    figures = metrics.agreement(verdicts, judged_by_people)
+    figures = agreement.agreement(verdicts, judged_by_people)
     context.facts["agreement"] = figures
     for key, value in figures.items():
         shown = f"{value:.3f}" if isinstance(value, float) else value

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected, Requests
-from pipeline.judging import methods, pairs, tally
+from pipeline.judging import methods, pairs, rules, tally
 from pipeline.judging.verdict import Pair
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Verdict
@@ -33,10 +33,10 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
 
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:
-    rules = [*methods.decides(config.critic), Code("judging/pairs.py", ("candidates",))]
+    named = [*rules.of_verdicts(config.critic), Code("judging/pairs.py", ("candidates",))]
     if _which(config, round) == "swiss":
-        return [*rules, Code("judging/swiss.py", ("quota", "next_pairs", "note"))]
-    return [*rules, Code("judging/pairs.py", ("choose",))]
+        return [*named, Code("judging/swiss.py", ("quota", "next_pairs", "note"))]
+    return [*named, Code("judging/pairs.py", ("choose",))]
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -16,7 +16,7 @@ from pipeline import project
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
-from pipeline.judging import deviation, methods, preferences, watching
+from pipeline.judging import deviation, methods, preferences, rules, watching
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on
@@ -28,8 +28,6 @@ from pipeline.runs.step import Step, student_step
 
 VERSION = 4
 ROUND_KEYS = ("objective", "rankings", "trainer")
-LOSSES = "training/losses"
-"""What decides weights beside the configuration, where TRL's losses alone do not."""
 REWARD = (
     "action_values state_values rewards returns advantages drawn_from policy_gradient entropy"
 ).split()
@@ -65,16 +63,16 @@ def losses(config: Config, round: int | None) -> Code | None:
     """Our losses, where they may decide what is learned; an encoder-decoder always uses them."""
     learned = config.round(round)
     if learned.objective == "llmr":
-        return Code(f"{LOSSES}/reward.py", REWARD)
+        return Code("training/losses/reward.py", REWARD)
     if learned.objective == "gkd":
-        return Code(f"{LOSSES}/divergence.py", ("mean_total_variation",))
+        return Code("training/losses/divergence.py", ("mean_total_variation",))
     if not learned.learning.has_reference:
         return None
     if config.own_losses(learned, _may_be_encoder_decoder(config)):
         names = [name for name, _ in config.loss_terms(learned)]
         if config.dpo.deviation_weight:
             names.append("weighted")
-        return Code(f"{LOSSES}/preference.py", names)
+        return Code("training/losses/preference.py", names)
     return None
 
 
@@ -89,21 +87,7 @@ def _may_be_encoder_decoder(config: Config) -> bool:
 
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:
-    """How rows come of verdicts or jokes; llmr's are the prompts themselves."""
-    learned = config.round(round)
-    if learned.learning.reads == "prompts":
-        return ()
-    file = "judging/preferences.py"
-    if learned.learning.reads == "jokes":
-        return (Code(file, ("imitations",)),)
-    if learned.rankings:
-        return (Code(file, ("rankings",)),)
-    rules = [Code(file, ("preferences",))]
-    if config.dpo.pairing == "divpo":
-        rules = [Code("judging/deviation.py", ("pairs",)), Code(file, ("scored",))]
-    if config.dpo.deviation_weight:
-        rules.append(Code("judging/deviation.py", ("weighed",)))
-    return rules
+    return rules.of_round(config, config.round(round))
 
 
 def writes(config: Config, round: int | None) -> type[Row]:

@@ -22,6 +22,7 @@ from pipeline.judging import (
     labels,
     methods,
     offence,
+    rules,
     sets,
     tally,
     watching,
@@ -30,9 +31,9 @@ from pipeline.judging.verdict import Pair
 from pipeline.judging.verdict import lost as lose
 from pipeline.progress import Progress
 from pipeline.rows import jsonl
-from pipeline.rows.records import Flag, Joke, LiteralText, SetVerdict, Verdict
+from pipeline.rows.records import Flag, Joke, LiteralText, Verdict
 from pipeline.rows.row import Row, make
-from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION, SETS
+from pipeline.runs.files import ANSWERS, CANDIDATES, FLAGS, METRICS, SELECTION
 from pipeline.runs.step import Step
 
 VERSION = 6
@@ -63,7 +64,7 @@ def decides(config: Config, round: int | None) -> Sequence[Code]:
     if config.evaluate.best_of:
         judging.append(config.critic)
     return [
-        *methods.decides(*judging),
+        *rules.of_verdicts(*judging),
         Code("judging/metrics.py", ("win_tie_rate", "fresh_rate", "fresh_credits", "difference")),
         Code("judging/devices.py", ("freshness",)),
     ]
@@ -140,7 +141,7 @@ def run(context: Context) -> Iterator[Verdict]:
         reference,
         answers,
         verdicts,
-        _set_verdicts(context, literals, answers, reference),
+        sets.judged(context, literals, answers, reference),
         list(settings.judges),
         [joke for joke in teacher if joke.literal_id in train],
         decodings,
@@ -203,38 +204,6 @@ def _verdicts(
         yield from tally.counted(context, judge, judged)
         for aspect in settings.aspects:
             yield from (lose(aspect, pair, name) for pair in empty)
-
-
-def _set_verdicts(
-    context: Context,
-    literals: list[LiteralText],
-    answers: list[Joke],
-    reference: dict[str, Joke],
-) -> list[SetVerdict]:
-    """The judges' verdicts on sets of answers, where they are asked for them."""
-    settings = context.config.judge
-    if settings.sets is None:
-        return []
-    given: dict[str, dict[str, Joke]] = defaultdict(dict)
-    for joke in answers:
-        given[joke.author].setdefault(joke.literal_id, joke)
-    shown = []
-    for own in given.values():
-        shown += sets.sets(literals, own, reference, settings.sets)
-    judged: list[SetVerdict] = []
-    calls = 2 * len(shown) * len(settings.judges)
-    with Progress(f"{context.step}, sets", calls, "calls") as progress:
-        for name, judge in settings.judges.items():
-            judged += sets.verdicts(name, judge, context.door(progress), shown)
-    failed = sum(verdict.outcome == "failed" for verdict in judged)
-    context.facts["sets"] = {"verdicts": len(judged), "failed": failed}
-    if failed:
-        print(
-            f"{context.step}: {failed} of {len(judged)} verdicts on sets failed; they count nowhere"
-        )
-    jsonl.write(context.folder / SETS, judged)
-    context.files.append(context.folder / SETS)
-    return judged
 
 
 def _flags(context: Context, jokes: list[Joke]) -> list[Flag] | None:

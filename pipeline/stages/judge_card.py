@@ -12,7 +12,7 @@ from pipeline.config.whole import Config, JudgeCard
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected, Requests
-from pipeline.judging import card, compared, labels, methods, probes, tally, trust
+from pipeline.judging import card, compared, labels, methods, probes, rules, tally, trust
 from pipeline.judging.probes import Tried
 from pipeline.judging.verdict import Pair
 from pipeline.llm.database import cache_path
@@ -39,7 +39,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
 
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:
-    judges = methods.decides(*config.judge.judges.values())
+    judges = rules.of_verdicts(*config.judge.judges.values())
     return [*judges, Code("judging/card.py", ("figures",))]
 
 

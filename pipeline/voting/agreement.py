@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.judging import metrics
+from pipeline.judging.agreement import agrees
 from pipeline.judging.card import share
 from pipeline.judging.effects import Estimate
 from pipeline.rows.records import Verdict
@@ -47,17 +48,17 @@ def agreement(votes: Sequence[Vote], verdicts: Sequence[Verdict]) -> Agreement:
         if verdict.outcome != "failed":
             said[verdict.aspect, verdict.a, verdict.b].append(verdict)
     judged = []
-    agrees = []
+    credits = []
     by_pair: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for vote in counted(votes):
         if vote.answer == "alike":
             continue
         pair = vote.aspect, vote.a, vote.b
         by_pair[pair][vote.answer] += 1
-        own = [metrics.agrees(order, vote.answer) for one in said[pair] for order in one.orders]
+        own = [agrees(order, vote.answer) for one in said[pair] for order in one.orders]
         if own:
             judged.append(vote)
-            agrees.append(sum(own) / len(own))
+            credits.append(sum(own) / len(own))
     same, pairs = _same_side(by_pair.values())
     floors = {"longer": [_longer(vote) for vote in judged]}
     for side in ("a", "b"):
@@ -65,9 +66,9 @@ def agreement(votes: Sequence[Vote], verdicts: Sequence[Verdict]) -> Agreement:
     means = {name: metrics.mean(values) for name, values in floors.items()}
     literals = [vote.literal_id for vote in judged]
     best = max(floors, key=lambda name: means[name] or 0.0)
-    over = [own - floor for own, floor in zip(agrees, floors[best], strict=True)]
+    over = [own - floor for own, floor in zip(credits, floors[best], strict=True)]
     return Agreement(
-        Estimate(metrics.mean(agrees), *metrics.clustered_rate(agrees, literals)),
+        Estimate(metrics.mean(credits), *metrics.clustered_rate(credits, literals)),
         len(judged),
         max(means["a"] or 0.0, means["b"] or 0.0) if judged else None,
         means["longer"],

@@ -88,12 +88,12 @@ def child(name, way):
     """One turn; prints tokens per second and the peak memory of the steps in MiB."""
     import torch
 
-    from pipeline.models import student
+    from pipeline.models import memory
     from pipeline.models.likelihood import Candidates, scorer
     from pipeline.training.candidate_trainer import without_dropout
     from pipeline.training.losses import preference
 
-    student.keep_memory(0)
+    memory.keep_memory(0)
     draw = torch.Generator().manual_seed(0)
 
     def ids(least, most):

@@ -20,12 +20,12 @@ from tests import ROOT
 from tests.execution.conftest import judged
 
 RULES = {
-    "judging/card.py:figures": "a800f0cdfa55c7c1",
+    "judging/card.py:figures": "bcf926722033338d",
     "judging/choice.py:read_order": "ae820aa5fee7f5fd",
     "judging/deviation.py:pairs": "5d49c7fa5b804f49",
     "judging/deviation.py:weighed": "c90a7ec19f5039ad",
     "judging/devices.py:freshness": "7bdcbad070628d0f",
-    "judging/metrics.py:agreement": "95c5bc1e864fca75",
+    "judging/agreement.py:agreement": "e3c40de621102d27",
     "judging/metrics.py:difference": "d35b2e096b073657",
     "judging/metrics.py:fresh_credits": "26f0c39f3d7f2297",
     "judging/metrics.py:fresh_rate": "ea71d75a61d14407",

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from pipeline.judging import metrics
+from pipeline.judging import agreement, metrics
 from pipeline.judging.verdict import outcome as outcome_of
 from pipeline.rows.records import Label, Order, Verdict
 from pipeline.rows.row import make
@@ -129,7 +129,7 @@ def test_agreement_with_people_by_hand():
         labelled("b", ("tie", "tie"), n=3),  # half
         labelled("a", (None, "a"), n=4),  # failed: not counted
     ]
-    found = metrics.agreement(*zip(*pairs, strict=True))
+    found = agreement.agreement(*zip(*pairs, strict=True))
     assert (found["n"], found["failed"]) == (4, 1)
     assert found["agreement"] == (1 + 0 + 0.5 + 0.5) / 4
     assert found["position_bias"] == 1 / 4
@@ -139,7 +139,7 @@ def test_agreement_with_people_by_hand():
 
 
 def test_agreement_of_nobody_is_nothing():
-    found = metrics.agreement([], [])
+    found = agreement.agreement([], [])
     assert found["agreement"] is None
     assert found["length_bias_high"] is None
 
