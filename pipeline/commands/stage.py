@@ -33,8 +33,8 @@ from pipeline.runs.run import Run, choose, run_names
 from pipeline.runs.settings import read_settings
 from pipeline.runs.step import Step, steps
 
-TRAINING = re.compile(r"\s*(student|rounds|llmr|gkd|retriever|reward_model|.*\btrainer)\b")
-"""Keys of --set that decide what is trained, whichever stage the command is of."""
+TRAINING = re.compile(r"\s*student\.model\b|.*\btrainer\b")
+"""What is given to --set that only a training would look at, whichever stage the command is of."""
 SPARE = 1.1
 """Room for what costs more than the answers did by which it is estimated."""
 NUMBER = re.compile(r"\d+")
@@ -98,8 +98,8 @@ def _with_advice(error: BudgetError, run: Run, left: list[Step], config: Config)
     still = sum(each)
     room = error.least + SPARE * still
     if error.cap == "step_budget":
-        still = each[0]
-        room = max(error.least + SPARE * still, *(SPARE * step for step in each))
+        still = each[0] if each else 0.0
+        room = max([error.least + SPARE * still, *(SPARE * step for step in each)])
     return BudgetError(
         f"{error}: about {still:.4f} is still to come, for which the same command with --set "
         f"runtime.{error.cap}={money.rounded_up(room):g} has room."

@@ -1,10 +1,11 @@
 """--try N: what a stage would make of its first sentences or pairs, and nothing is written."""
 
 import json
+import threading
 
 import pytest
 
-from pipeline import project
+from pipeline import project, standin
 from pipeline.commands import flags
 from pipeline.execution.stage import Tries, stage_of
 from pipeline.llm.ledger import usage
@@ -85,3 +86,19 @@ def test_labels_that_are_not_there_are_said_to_be(cli, inside):
     said = cli("agreement", "--run", "v1", "--set", 'agreement={labels="none.jsonl"}', "--try", "3",
                code=5)  # fmt: skip
     assert "no such file (agreement.labels)" in said
+
+
+def test_a_budget_stops_it_with_advice(cli, config):
+    """Of the next request alone: what comes after is not known."""
+    server = standin.server(0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    for cap in ("budget", "step_budget"):
+        said = cli(
+            "teacher", "--run", "v1", "--config", config, "--try", "2", "--set",
+            f"teacher.endpoint.base_url={url}", "--set", f"runtime.{cap}=0.001", "--set",
+            'teacher.endpoint.price={input=1000.0,output=1000.0,date="2026-11-01"}', code=7,
+        )  # fmt: skip
+        assert f"the same command with --set runtime.{cap}=" in said
+    server.shutdown()
+    server.server_close()
