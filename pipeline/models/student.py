@@ -105,8 +105,10 @@ def _is_there(model: str) -> None:
     if folder.is_dir() or not (model.startswith(("/", ".", "~")) or model.count("/") > 1):
         return
     beside = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    hint = meant(folder.name, sorted(beside))
     raise StudentError(
-        f"student.model = {model!r}: no such folder: {folder}.{meant(folder.name, sorted(beside))}"
+        f"student.model = {model!r}: no such folder: {folder}.{hint}\n"
+        "Give a folder, or the id of a model on the Hub that this machine can reach."
     )
 
 
