@@ -1,5 +1,6 @@
 """What a person sees while they wait: a bar on a terminal, a line every ten seconds elsewhere."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -11,6 +12,19 @@ BLINK = 0.1
 """Seconds between changes of a bar."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
+
+
+class _Shown:
+    """Whether progress is shown: of several processes at one thing, one shows it."""
+
+    yes = True
+
+
+def quiet() -> None:
+    """Show no progress, and nothing else that is no error."""
+    _Shown.yes = False
+    os.environ["TQDM_DISABLE"] = "1"
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
 
 class Progress:
@@ -32,7 +46,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and _Shown.yes:
             from rich import progress
 
             from pipeline.console import Console
@@ -73,7 +87,7 @@ class Progress:
         if self._bar:
             self._shown = now
             self._bar.update(self._task, completed=self.done, rate=rate, note=str(note))
-        elif now - self._shown >= EVERY:
+        elif now - self._shown >= EVERY and _Shown.yes:
             self._shown = now
             left = (self.total - self.done) / max(1e-9, per_second)
             print(

@@ -3,14 +3,22 @@
 It is a section of the configuration.
 """
 
-from typing import Annotated, Literal
+import shlex
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.section import Positive, Section
 
 
+def _of_words(launcher: str) -> str:
+    if not shlex.split(launcher):  # which refuses an open quotation itself
+        raise ValueError("a launcher is a command, such as accelerate launch --num_processes 8")
+    return launcher
+
+
 class Runtime(Section):
+    own_file_only: ClassVar[frozenset[str]] = frozenset({"launcher"})
     concurrency: Positive = 32
     """Requests in flight."""
     retries: Annotated[int, Field(ge=0)] = 6
@@ -25,3 +33,20 @@ class Runtime(Section):
     """auto is the best there is."""
     generate_batch: Positive = 192
     """Sequences generated at a time."""
+    launcher: Annotated[str, AfterValidator(_of_words)] | None = None
+    """What sft and dpo train under: a command that starts `processes` of the program behind it,
+    such as accelerate launch --config_file configs/accelerate/fsdp2.yaml, or torchrun
+    --nproc_per_node 8. Without one they train in their own process."""
+    processes: Positive = 1
+    """How many processes the launcher starts, on all machines together. A step's batch is
+    per_device_train_batch_size x gradient_accumulation_steps x processes, and that product is what
+    recipes know."""
+
+    @model_validator(mode="after")
+    def _of_one(self) -> "Runtime":
+        if self.processes > 1 and self.launcher is None:
+            raise ValueError(
+                f"processes = {self.processes}: only a launcher starts more than one; set "
+                "runtime.launcher, or processes = 1"
+            )
+        return self

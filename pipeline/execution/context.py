@@ -1,5 +1,6 @@
 """What a stage gets: its configuration, its inputs, the door, and where to say what it left out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipeline.llm.door import Door
 from pipeline.llm.quarantine import Quarantine
 from pipeline.progress import Progress
 from pipeline.rows.jsonl import load, write
-from pipeline.rows.records import LiteralText
+from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row
 from pipeline.runs.files import DROPS, FAILED, HELD_OUT, KEPT, RECORDS
 from pipeline.runs.hashes import file_hash
@@ -39,6 +40,9 @@ class Context:
     """The step may go on without what the requests that failed for good would have given."""
     learning: bool = False
     """The rows are finished, and none depends on what is asked from here on."""
+    ask: Callable[[int, list[Joke]], dict[str, float]] | None = None
+    """How a process of a launcher's has the step's process ask for the rates of answers after a
+    training step; None where it is that process."""
     facts: dict[str, Any] = field(default_factory=dict)
     """More for the manifest: weights, training figures, model identities."""
     files: list[Path] = field(default_factory=list)

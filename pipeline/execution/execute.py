@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from pipeline.config.whole import Config
 from pipeline.errors import BudgetError, DataError, FailedCalls, StageError
-from pipeline.execution import recipe, standing
+from pipeline.execution import launching, recipe, standing
 from pipeline.execution.attempts import begun, keep, lock, replacing
 from pipeline.execution.context import Context
 from pipeline.execution.forecast import Dry
@@ -119,7 +119,7 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     (folder / PARTIAL).replace(folder / RECORDS)
     if isinstance(stage, Learns):
         context.learning = True
-        stage.learn(context)
+        launching.learn(context, stage)
     if context.drops.close(folder / DROPPED):
         context.files.append(folder / DROPPED)
     seconds = round(time.monotonic() - clock, 1)

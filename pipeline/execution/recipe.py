@@ -19,6 +19,7 @@ from pipeline.runs.files import INDEX
 from pipeline.runs.hashes import file_hash, folder_hash, local_folder, student_folder
 from pipeline.runs.literals import literal_files
 from pipeline.runs.manifest import Recipe
+from pipeline.runs.recipes import with_batch
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
@@ -48,6 +49,7 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
         if losses:
             path = project.PACKAGE / losses.file
             recipe["losses"] = {name: syntax_hash(path, name) for name in losses.functions}
+    recipe = with_batch(recipe, config.runtime.processes)
     recipe["code"] = code_of(step, config)
     _identify(recipe, config, step)
     recipe["prompts"] = {name: prompts.digest(name) for name in stage.prompts(config, step.round)}

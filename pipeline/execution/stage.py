@@ -133,6 +133,17 @@ class Learns(Protocol):
         """Train from the finished rows; weights, curve and facts go to the context."""
 
 
+@runtime_checkable
+class Rates(Protocol):
+    """A stage whose training is judged by what its student says on the way."""
+
+    def rates(self, context: Context, answers: list[Joke]) -> dict[str, float]:
+        """How often a student's answers to held-out literals tie or beat the teacher's.
+
+        The critic is asked, by the step's own process.
+        """
+
+
 def stage_of(step: Step) -> Stage:
     """The module of a step's stage."""
     return cast(Stage, importlib.import_module(f"pipeline.stages.{spelt(step.stage)}"))

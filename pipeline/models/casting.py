@@ -7,7 +7,7 @@ A weight of 0.02 in bfloat16, which has 8 bits for its digits, is the same until
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -61,9 +61,12 @@ def survival(
 
 
 def since(
-    config: Config, model: Any, weights: Path | None, cast_to: torch.dtype
+    config: Config,
+    learned: Mapping[str, torch.Tensor],
+    weights: Path | None,
+    cast_to: torch.dtype,
 ) -> Survival | None:
-    """What a cast leaves of what a model in float32 has learned since a step's `weights`.
+    """What a cast leaves of what a model's float32 weights have learned since a step's `weights`.
 
     Since the untrained student, where that is None. None where it is cast to float32.
     """
@@ -73,7 +76,7 @@ def since(
     start = student.load(
         config.model_copy(update={"runtime": runtime}), weights, as_dtype=torch.float32
     )
-    return survival(dict(start.named_parameters()), dict(model.named_parameters()), cast_to)
+    return survival(dict(start.named_parameters()), learned, cast_to)
 
 
 def tell(run: Run, step: Step | None) -> None:

@@ -1,12 +1,14 @@
 """Two recipes: whether they give the same rows and weights, and how they differ."""
 
 import difflib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from pipeline.config.file import section_of
+from pipeline.config.objectives import OBJECTIVES
 from pipeline.config.rounds import Round
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
@@ -49,6 +51,41 @@ FORMERLY_LEFT_OUT = frozenset(
 BEST_OF = ("sample", "critic")
 """Sections of evaluate's that count where there is best-of-N alone; until evaluate 5 every recipe
 of it had them."""
+
+
+BATCH = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
+"""Keys of trainers whose product is a step's batch, and transformers' defaults."""
+
+
+def with_batch(recipe: Recipe, processes: int = 1) -> Recipe:
+    """A recipe whose trainers' tables have no batch: the one that counts is its `batch`.
+
+    That is the rows of one optimizer step: per_device_train_batch_size x
+    gradient_accumulation_steps x processes, so that the same training on more GPUs is the same.
+    """
+    of_round = recipe.get("round", {})
+    if "objective" in of_round and of_round["objective"] in OBJECTIVES:
+        section = OBJECTIVES[of_round["objective"]].trainer
+    elif "sft" in recipe:
+        section = "sft"
+    else:
+        return recipe
+    tables = {name: recipe[name] for name in TRAINERS if "trainer" in (recipe.get(name) or {})}
+    keys: dict[str, Any] = {}
+    for name in (section, "round"):
+        keys |= tables.get(name, {}).get("trainer", {})
+    factors = [keys.get(key, default) for key, default in BATCH.items()]
+    if not all(isinstance(factor, int) for factor in factors):  # which its trainer will refuse
+        return recipe
+    whole = {"batch": processes * math.prod(factors), **recipe}
+    for name, table in tables.items():
+        rest = {key: value for key, value in table["trainer"].items() if key not in BATCH}
+        whole[name] = {**table, "trainer": rest}
+    return whole
+
+
+TRAINERS = ("sft", "dpo", "gkd", "llmr", "round")
+"""Sections of recipes with trainers' tables that can train under a launcher."""
 
 
 def same(had: Recipe, wanted: Recipe) -> bool:
@@ -118,6 +155,8 @@ def _as_now(recipe: Recipe, other: Recipe) -> Recipe:
 
     A key or a section that it lacks, as it is newer than the recipe, is at its default.
     """
+    if "inputs" in recipe:  # else it is a configuration
+        recipe = with_batch(recipe)
     now = {"version": version_of(recipe), **recipe}
     for name, values in recipe.items():
         section = _section(name)

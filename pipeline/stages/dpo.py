@@ -17,6 +17,7 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
 from pipeline.judging import deviation, methods, preferences, rules, watching
+from pipeline.judging.held_out import rates as rates
 from pipeline.judging.preferences import LeftOut
 from pipeline.llm.database import cache_path
 from pipeline.llm.ledger import spent_on

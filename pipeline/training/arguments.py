@@ -168,6 +168,8 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
         "eval_on_start": bool(keys.get("load_best_model_at_end")),
         "save_total_limit": 2,
         "disable_tqdm": True,
+        # under a launcher; every weight that is trained has a part in every loss
+        "ddp_find_unused_parameters": False,
         # a diverged loss is said, not replaced by the mean of those before it
         "logging_nan_inf_filter": False,
     }

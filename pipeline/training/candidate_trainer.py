@@ -11,6 +11,7 @@ from pipeline.models import likelihood, quickest, student_prompt
 from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
+from pipeline.training import world
 from pipeline.training.figure_trainer import FigureTrainer
 from pipeline.training.losses.preference import LOSSES, Batch, Weights, ordered_pairs, weighted
 from pipeline.training.margins import SeenSteps
@@ -71,7 +72,7 @@ class CandidateTrainer(FigureTrainer):
         tried = Candidates([longest["prompt"]], [longest["answers"]])
         self.score = quickest.scorer(model, tried, self.pad)
         self.mean_tokens = _mean_tokens(self.train_dataset)
-        self.seen = SeenSteps(Path(args.output_dir) / "steps.jsonl")
+        self.seen = SeenSteps(Path(args.output_dir), world.place())
         for dataset in filter(None, (self.train_dataset, self.eval_dataset)):
             scores = self.log_probabilities(dataset, f"{name}, reference")
             for row, logps in zip(dataset, scores, strict=True):
@@ -102,9 +103,10 @@ class CandidateTrainer(FigureTrainer):
         if model.training:
             self.seen.note(self.state.global_step + 1, inputs["place"].tolist())
         candidates = Candidates(inputs["prompts"], inputs["answers"])
+        own = self.accelerator.unwrap_model(model)
         # the encoder is called by itself, and so not under the model's own autocast
         with self.accelerator.autocast():
-            logps = self.score(model, candidates, self.pad)
+            logps = world.through(model, own, lambda: self.score(own, candidates, self.pad))
         batch = Batch(
             logps=logps,
             ref_logps=inputs["ref_logps"].to(logps.device),
@@ -115,7 +117,7 @@ class CandidateTrainer(FigureTrainer):
             weight=inputs["weight"].to(logps.device),
         )
         self._report(batch, model.training)
-        terms = [(LOSSES[name], factor) for name, factor in self.terms]
+        terms = [(LOSSES[name], factor * _joined(name, batch)) for name, factor in self.terms]
         loss = weighted(batch, self.weights, terms)
         return (loss, {"logps": logps}) if return_outputs else loss
 
@@ -149,21 +151,33 @@ class CandidateTrainer(FigureTrainer):
 
     def log_probabilities(self, dataset: list[Example], name: str) -> list[list[float]]:
         """log p(answer | prompt) of every row's answers, in nats, by the model as it is now."""
+        own = world.share(dataset)
         batches: Any = DataLoader(
-            cast(Any, dataset),
+            cast(Any, own),
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.collate,
         )
         scores: list[list[float]] = []
         self.model.eval()
-        with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
+        with Progress(name, len(own)) as progress, torch.no_grad(), self.accelerator.autocast():
             for batch in batches:
                 candidates = Candidates(batch["prompts"], batch["answers"])
                 padded = self.score(self.model, candidates, self.pad).tolist()
                 for row, answers in zip(padded, candidates.answers, strict=True):
                     scores.append(row[: len(answers)])
                 progress.advance(rows=len(padded))
-        return scores
+        return world.whole(scores, len(dataset))
+
+
+def _joined(name: str, batch: Batch) -> float:
+    """What a loss is multiplied by so that the mean over the processes is one over all their rows.
+
+    That of sft is one over all tokens of their best answers.
+    """
+    counted = batch.tie.new_tensor(len(batch.tie), dtype=torch.long)
+    if name == "sft":
+        counted = batch.tokens[~batch.tie, 0].sum()
+    return world.weight(counted).item()
 
 
 def _length(row: Example) -> int:

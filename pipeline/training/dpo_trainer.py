@@ -11,6 +11,7 @@ from trl import DPOTrainer
 
 from pipeline.models.likelihood import IGNORED
 from pipeline.progress import Progress
+from pipeline.training import world
 from pipeline.training.margins import Scores, SeenSteps
 
 
@@ -24,7 +25,7 @@ class PreferenceTrainer(DPOTrainer):
             self._reference = Progress(f"{name}, reference", rows)
         super().__init__(**arguments)
         self._reference = None
-        self.seen = SeenSteps(Path(self.args.output_dir) / "steps.jsonl")
+        self.seen = SeenSteps(Path(self.args.output_dir), world.place())
         self._places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(self.train_dataset):
             prompt = row["prompt_ids"]
@@ -46,7 +47,24 @@ class PreferenceTrainer(DPOTrainer):
     ) -> Any:
         if model.training:
             self.seen.note(self.state.global_step + 1, self._rows(inputs))
+        self.loss_weights = self._joined(inputs)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _joined(self, inputs: dict[str, Any]) -> list[float]:
+        """The losses' weights, with which the mean over the processes is one over all their rows.
+
+        That of sft is one over all tokens of their chosen answers.
+        """
+        own = self.args.loss_weights or [1.0] * len(self.loss_types)
+        if world.size() == 1:
+            return own
+        chosen_BT, _ = inputs["completion_mask"].chunk(2)
+        rows = world.weight(chosen_BT.new_tensor(len(chosen_BT))).item()
+        tokens = world.weight(chosen_BT.sum()).item()
+        return [
+            weight * (tokens if name == "sft" else rows)
+            for name, weight in zip(self.loss_types, own, strict=True)
+        ]
 
     def _rows(self, inputs: dict[str, Any]) -> list[int]:
         """The places of a batch's rows; the chosen answers come first, then the rejected."""
@@ -64,12 +82,13 @@ class PreferenceTrainer(DPOTrainer):
 
         By the model as it is now.
         """
+        own = dataset.select(world.share(range(len(dataset))))
         loader = DataLoader(
-            dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
+            own, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator
         )
         scores: list[tuple[float, float]] = []
         self.model.eval()
-        with Progress(name, len(dataset)) as progress, torch.no_grad(), self.accelerator.autocast():
+        with Progress(name, len(own)) as progress, torch.no_grad(), self.accelerator.autocast():
             for batch in loader:
                 inputs = self._prepare_inputs(batch)
                 labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
@@ -83,7 +102,7 @@ class PreferenceTrainer(DPOTrainer):
                 chosen, rejected = out.log_probs.sum(dim=1).chunk(2)
                 scores += zip(chosen.tolist(), rejected.tolist(), strict=True)
                 progress.advance(rows=len(chosen))
-        return scores
+        return world.whole(scores, len(dataset))
 
     def before(self, dataset: Any, name: str) -> Scores:
         """log_probabilities of the starting student.

@@ -17,6 +17,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.training import Margin
 from pipeline.runs.files import MARGINS
 from pipeline.runs.hashes import folder_hash
+from pipeline.training import world
 from pipeline.training.callbacks import EvenStart, FirstStep
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
 from pipeline.training.dpo_trainer import PreferenceTrainer
@@ -106,6 +107,7 @@ def _fit_and_measure(
     name = f"{context.step}, log-probabilities"
     before = [trainer.before(dataset, f"{name} before") for dataset in datasets]
     finish(trainer, context, tokenizer)
+    world.together()  # what each process saw is there
     steps = trainer.seen.steps()
     rows: list[Margin] = []
     for number, dataset in enumerate(datasets):
@@ -113,7 +115,8 @@ def _fit_and_measure(
         finite(context, *chain.from_iterable(after))
         held_out = number == 1
         rows += margins(parts[number], held_out, before[number], after, steps)
-    jsonl.write(context.folder / MARGINS, rows)
+    if world.first():
+        jsonl.write(context.folder / MARGINS, rows)
     context.files.append(context.folder / MARGINS)
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from pipeline.training import world
+
 
 class FigureTrainer(Trainer):
     """A Trainer whose `compute_loss` takes batches of any shape, and `note`s figures of them.
 
-    The mean of what was noted since the last log is logged, under eval_ where it was noted in an
-    evaluation.
+    The mean of what was noted since the last log, by all processes, is logged, under eval_ where it
+    was noted in an evaluation.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -36,10 +38,16 @@ class FigureTrainer(Trainer):
         """
         training = self.model.training
         prefix = "" if training else "eval_"
-        for name, parts in self._figures[training].items():
-            values = torch.cat(parts)
-            if len(values):
-                logs[prefix + name] = values.mean().item()
+        own = {name: torch.cat(parts) for name, parts in self._figures[training].items()}
+        counted = {name: (values.sum().item(), len(values)) for name, values in own.items()}
+        totals: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        for part in world.of_each(counted):
+            for name, total in part.items():
+                totals[name].append(total)
+        for name, pairs in totals.items():
+            number = sum(count for _, count in pairs)
+            if number:
+                logs[prefix + name] = sum(total for total, _ in pairs) / number
         self._figures[training].clear()
         super().log(logs, start_time)
 

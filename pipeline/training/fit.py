@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,19 @@ from pipeline import spelt
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
 from pipeline.models import casting, student
-from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
+from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS, read_json, write_json
 from pipeline.runs.hashes import file_hashes, folder_hash
+from pipeline.training import dealing, launched, world
 from pipeline.training.callbacks import Patience, StepProgress
 from pipeline.training.selection import StartCounts
 from pipeline.writing import usual_modes
+
+PROCESSES = "processes.json"
+"""Beside the checkpoints, by how many processes they are."""
+RANDOM_STATES = "rng_state*.pth"
+"""In a checkpoint, a file of each process."""
+OPTIMIZERS = ("optimizer.pt", "optimizer.bin")
+"""In a checkpoint of an optimizer that is not sharded; the second is FSDP's."""
 
 
 def fit(trainer: Any, context: Context) -> None:
@@ -27,7 +35,9 @@ def fit(trainer: Any, context: Context) -> None:
 
     Curve and facts go to the context.
     """
-    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir))
+    launched.check(trainer, context)
+    dealing.deal_out(trainer)
+    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), _begun_by(context))
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
     start = StartCounts(trainer)
@@ -40,10 +50,11 @@ def fit(trainer: Any, context: Context) -> None:
     finite(context, loss)
     start.restore()
     curve = context.folder / CURVE
-    with curve.open("w", encoding="utf-8") as file:
-        for row in trainer.state.log_history:
-            finite_row = {key: _number(value) for key, value in row.items()}
-            file.write(json.dumps(finite_row) + "\n")
+    if world.first():
+        with curve.open("w", encoding="utf-8") as file:
+            for row in trainer.state.log_history:
+                finite_row = {key: _number(value) for key, value in row.items()}
+                file.write(json.dumps(finite_row) + "\n")
     context.files.append(curve)
     context.facts["training"] = {
         "steps": trainer.state.global_step,
@@ -52,6 +63,28 @@ def fit(trainer: Any, context: Context) -> None:
         "best_metric": trainer.state.best_metric,
         "device": str(trainer.args.device),
     }
+    if world.size() > 1:
+        context.facts["launched"] = launched.facts(trainer)
+
+
+def _begun_by(context: Context) -> int:
+    """How many processes began this training; StudentError where there are others now."""
+    path = context.folder / CHECKPOINTS / PROCESSES
+    began = read_json(path)
+    world.together()
+    if began is None:
+        began = world.size()
+        if world.first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, began)
+    if began != world.size():
+        raise StudentError(
+            f"{context.step}: {began} processes began this training, and now there are "
+            f"{world.size()}, among which its rows would be dealt out otherwise. Go on with "
+            f"{began} (runtime.launcher, runtime.processes), or start it anew: "
+            f"{context.step.command(context.run.name)} --force"
+        )
+    return began
 
 
 def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
@@ -131,9 +164,15 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     adapted = hasattr(model, "peft_config")
+    options: dict[str, Any] = {"selected_adapters": ["default"]} if adapted else {}
+    parts = dict(model.named_parameters())
+    if launched.sharded(trainer):
+        parts = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        options["state_dict"] = parts
+    if not world.first():
+        return
     if not adapted:
-        _note_cast(context, model)
-    options = {"selected_adapters": ["default"]} if adapted else {}
+        _note_cast(context, parts)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder, **options)
@@ -169,12 +208,12 @@ def _note_rates(context: Context, trainer: Any) -> None:
         )
 
 
-def _note_cast(context: Context, model: Any) -> None:
+def _note_cast(context: Context, learned: Mapping[str, Any]) -> None:
     """Say, and put into the manifest, what is left of what was learned where the student writes."""
     start = context.inputs.get("student")
     weights = student.weights(context.run, start) if start else None
     survival = casting.since(
-        context.config, model, weights, student.inference_dtype(context.config)
+        context.config, learned, weights, student.inference_dtype(context.config)
     )
     if survival:
         context.facts["cast"] = survival._asdict()
@@ -197,23 +236,24 @@ def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) 
     }
 
 
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was saved to its end.
+def last_whole_checkpoint(folder: Path, processes: int = 1) -> Path | None:
+    """The newest checkpoint that so many processes saved to its end.
 
     The choice of transformers itself may be an empty folder.
     """
     checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
-    return next(filter(is_whole, checkpoints), None)
+    return next((path for path in checkpoints if is_whole(path, processes)), None)
 
 
 def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether the last file a checkpoint gets is there, and its weights can be read.
+def is_whole(checkpoint: Path, processes: int = 1) -> bool:
+    """Whether the last files a checkpoint gets are there, and its weights can be read.
 
-    That file is its trainer state.
+    Those are its trainer state, and each process's random state. Weights and optimizer are files of
+    their own, or sharded: FSDP's folders end with .metadata, DeepSpeed's checkpoint with `latest`.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -225,6 +265,13 @@ def is_whole(checkpoint: Path) -> bool:
                 file.keys()
     except (OSError, ValueError, SafetensorError):
         return False
-    return bool(weights) and all(
-        (checkpoint / name).exists() for name in ("optimizer.pt", "scheduler.pt")
-    )
+    if len(list(checkpoint.glob(RANDOM_STATES))) < processes:
+        return False
+    if (checkpoint / "latest").exists():
+        return True
+    if not (checkpoint / "scheduler.pt").exists():
+        return False
+    sharded = list(checkpoint.glob("optimizer_*/.metadata"))
+    saved = sharded or any((checkpoint / name).exists() for name in OPTIMIZERS)
+    model = weights or any(checkpoint.glob("pytorch_model_fsdp*"))
+    return bool(saved and model)

@@ -1,4 +1,4 @@
-"""How often a student in training ties or beats its teacher, says the critic."""
+"""What a student in training says to held-out literals, and what the critic says of that."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from pipeline.config.rounds import EarlyStopping
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
-from pipeline.judging import methods, metrics
+from pipeline.judging import held_out
 from pipeline.models import generation, student_prompt
-from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
+from pipeline.training import world
 
 
 def rates(
@@ -18,32 +18,21 @@ def rates(
 ) -> Callable[[Any, int], dict[str, float]]:
     """A function of model and step: wtr and fresh_wtr of its answers on validation literals.
 
-    The critic judges, never the judge, which has to stay a stranger to training.
+    Where several processes learn, each writes its share of the answers.
     """
-    reference = {joke.literal_id: joke for joke in context.rows("teacher", Joke) if joke.index == 0}
-    prompts = _prompts(context, tokenizer, reference, stop.literals)
+    prompts = _prompts(context, tokenizer, set(held_out.references(context)), stop.literals)
     if not prompts:
         raise StageError(
             f"{context.step}: dpo.early_stopping by {stop.metric} needs validation literals that "
             "the teacher told."
         )
+    own = prompts[world.place() :: world.size()]
 
     def measured(model: Any, step: int) -> dict[str, float]:
-        jokes = list(_answers(context, model, tokenizer, prompts, f"{context.step}@{step}"))
-        pairs = [(joke, reference[joke.literal_id]) for joke in jokes if joke.text]
-        with Progress(f"{context.step}, held-out rate", 2 * len(pairs), "calls") as progress:
-            verdicts = list(methods.critics(context, progress, pairs))
-        credits = metrics.credits(verdicts)
-        if verdicts and not credits:
-            raise StageError(
-                f"{context.step}: the critic gave no verdict on the student's held-out answers."
-            )
-        judged = len(credits) + len(jokes) - len(pairs)  # an empty answer has lost
-        fresh = metrics.fresh_credits(verdicts)
-        return {
-            "wtr": sum(credits.values()) / judged,
-            "fresh_wtr": sum(fresh.values()) / judged,
-        }
+        jokes = list(_answers(context, model, tokenizer, own, f"{context.step}@{step}"))
+        if context.ask:
+            return context.ask(step, jokes)
+        return held_out.rates(context, jokes)
 
     return measured
 
@@ -52,8 +41,8 @@ Prompts = list[tuple[LiteralText, str]]
 """Literals, and the student's prompt for each."""
 
 
-def _prompts(context: Context, tokenizer: Any, reference: dict[str, Joke], most: int) -> Prompts:
-    """The first `most` validation literals that have a reference and leave room for an answer."""
+def _prompts(context: Context, tokenizer: Any, told: set[str], most: int) -> Prompts:
+    """The first `most` validation literals that the teacher `told` and leave room for an answer."""
     room = student_prompt.room(context.config)
     special = student_prompt.special_tokens(tokenizer)
     prompts = []
@@ -62,7 +51,7 @@ def _prompts(context: Context, tokenizer: Any, reference: dict[str, Joke], most:
             continue
         prompt = student_prompt.prompt(tokenizer, literal.text)
         left = room(student_prompt.length(tokenizer, prompt))
-        if literal.id in reference and left >= context.config.evaluate.max_new_tokens:
+        if literal.id in told and left >= context.config.evaluate.max_new_tokens:
             prompts.append((literal, prompt))
     return prompts[:most]
 

@@ -13,10 +13,14 @@ Scores = Sequence[Sequence[float]]
 
 
 class SeenSteps:
-    """A file that says which rows each optimizer step saw; an attempt that goes on adds to it."""
+    """Files that say which rows each optimizer step saw; an attempt that goes on adds to them.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Each process that learns has its own.
+    """
+
+    def __init__(self, folder: Path, process: int) -> None:
+        self.folder = folder
+        self.path = folder / f"steps-{process}.jsonl"
 
     def note(self, step: int, places: list[int]) -> None:
         """This step, from 1, sees the rows at these places."""
@@ -27,7 +31,9 @@ class SeenSteps:
     def steps(self) -> dict[int, list[int]]:
         """The steps of each place, of all attempts; what a repeated step saw is the same."""
         steps: dict[int, set[int]] = defaultdict(set)
-        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
+        lines = []
+        for path in self.folder.glob("steps-*.jsonl"):
+            lines += path.read_text("utf-8").splitlines()
         for line in lines:
             try:
                 seen = json.loads(line)

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import TrainerCallback
 
 from pipeline.execution.context import Context
+from pipeline.training import world
 from pipeline.training.arguments import BEST
 from pipeline.training.callbacks import HeldOutRate, Patience
 
@@ -43,9 +45,11 @@ class StartCounts(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if args.load_best_model_at_end and state.global_step == 0:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            weights = {name: value.contiguous() for name, value in self._trained().items()}
-            save_file(weights, self.path)
+            weights = {name: _all_of(value) for name, value in self._trained().items()}
+            if world.first():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                save_file(weights, self.path)
+            world.together()
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
@@ -62,7 +66,10 @@ class StartCounts(TrainerCallback):
         weights = load_file(self.path)
         with torch.no_grad():
             for name, value in self._trained().items():
-                value.copy_(weights[name])
+                whole = weights[name].to(value.device)
+                if isinstance(value, DTensor):
+                    whole = distribute_tensor(whole, value.device_mesh, value.placements)
+                value.copy_(whole)
 
     def _trained(self) -> dict[str, torch.Tensor]:
         return {
@@ -70,3 +77,10 @@ class StartCounts(TrainerCallback):
             for name, value in self.trainer.model.named_parameters()
             if value.requires_grad
         }
+
+
+def _all_of(value: torch.Tensor) -> torch.Tensor:
+    """A weight whole, where each process has a part of it."""
+    if isinstance(value, DTensor):
+        value = value.full_tensor()
+    return value.contiguous()

@@ -13,6 +13,7 @@ from pipeline.models.likelihood import IGNORED, padded
 from pipeline.models.teacher import Teacher
 from pipeline.models.tiles import each, states
 from pipeline.runs.hashes import folder_hash
+from pipeline.training import world
 from pipeline.training.fit import data_set, finish, without_held_out
 from pipeline.training.float32 import built
 from pipeline.training.losses.divergence import mean_total_variation
@@ -90,7 +91,21 @@ class Trainer(GKDTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """A sum over the labelled places, by their number or by `num_items_in_batch`: a scalar."""
+        """A sum over the labelled places, by their number or by `num_items_in_batch`: a scalar.
+
+        Their number is that of all processes' places, by the mean over the processes.
+        """
+        plain = self.accelerator.unwrap_model(model)
+        loss = world.through(model, plain, lambda: self._divergence(plain, inputs))
+        there = (inputs["labels"][:, 1:] != IGNORED).sum()
+        if num_items_in_batch is None:
+            loss = loss / there.clamp(min=1) * world.weight(there)
+        else:
+            loss = loss / num_items_in_batch
+        return (loss, {}) if return_outputs else loss
+
+    def _divergence(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Summed over the labelled places: a scalar."""
         given = {key: inputs[key] for key in ("input_ids", "attention_mask")}
         own = states(model, **given)
         self.teacher_model.eval()
@@ -116,11 +131,7 @@ class Trainer(GKDTrainer):
         parts = each(
             read, own.vocabulary, there_BT, own.values[:, :-1], taught.values[:, :-1], labels_BT
         )
-        whole = sum((part for (part,) in parts), torch.zeros((), device=labels_BT.device))
-        if num_items_in_batch is None:
-            num_items_in_batch = there_BT.sum().clamp(min=1)
-        loss = whole / num_items_in_batch
-        return (loss, {}) if return_outputs else loss
+        return sum((part for (part,) in parts), torch.zeros((), device=labels_BT.device))
 
     @staticmethod
     def generate_on_policy_outputs(

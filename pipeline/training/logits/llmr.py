@@ -15,6 +15,7 @@ from pipeline.rows.row import make
 from pipeline.rows.training import SPECIAL_TOKEN, Prompt, Rollout
 from pipeline.runs.files import ROLLOUTS
 from pipeline.runs.hashes import folder_hash
+from pipeline.training import world
 from pipeline.training.fit import finish, without_held_out
 from pipeline.training.logits.llmr_trainer import LlmrTrainer
 from pipeline.training.selection import stop_early
@@ -73,7 +74,8 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
     )
     stop_early(context, trainer, tokenizer)
     finish(trainer, context, tokenizer)
-    written = _last_attempts(trainer.rollouts)
+    world.together()  # what each process wrote is there
+    written = _last_attempts(trainer.rollouts.parent)
     unfinished = sum(not row.finished for row in written)
     if unfinished == len(written):
         raise StudentError(
@@ -82,7 +84,8 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
             f"longer; then: {context.step.command(context.run.name)} --force"
         )
     context.facts["rollouts"] = {"written": len(written), "unfinished": unfinished}
-    jsonl.write(context.folder / ROLLOUTS, written)
+    if world.first():
+        jsonl.write(context.folder / ROLLOUTS, written)
     context.files.append(context.folder / ROLLOUTS)
 
 
@@ -102,15 +105,16 @@ def examples(
     return examples
 
 
-def _last_attempts(path: Path) -> list[Rollout]:
+def _last_attempts(folder: Path) -> list[Rollout]:
     """The rollouts of a training, in order; of steps that were repeated after a kill, the last."""
     rollouts: dict[str, Rollout] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line:
-            continue
-        try:
-            row = jsonl.parse(line, Rollout, f"{path}:{number}")
-        except DataError:  # torn by a kill: its step is after the last checkpoint, and was repeated
-            continue
-        rollouts[row.id] = row
+    for path in sorted(folder.glob(f"*-{ROLLOUTS}")):
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+            if not line:
+                continue
+            try:
+                row = jsonl.parse(line, Rollout, f"{path}:{number}")
+            except DataError:  # torn by a kill: its step is after the last checkpoint, and repeated
+                continue
+            rollouts[row.id] = row
     return sorted(rollouts.values(), key=lambda row: row.step)

@@ -18,6 +18,7 @@ from pipeline.models.tiles import in_tiles
 from pipeline.rows.row import content_id, make
 from pipeline.rows.training import Rollout
 from pipeline.runs.files import ROLLOUTS
+from pipeline.training import world
 from pipeline.training.candidate_trainer import without_dropout
 from pipeline.training.figure_trainer import FigureTrainer
 from pipeline.training.logits.behaviour import Behaviour
@@ -60,7 +61,7 @@ class LlmrTrainer(FigureTrainer):
         )
         without_dropout(arguments["model"])
         super().__init__(data_collator=_collate, **arguments)
-        self.rollouts = Path(self.args.output_dir) / ROLLOUTS
+        self.rollouts = Path(self.args.output_dir) / f"{world.place()}-{ROLLOUTS}"
         self.behaviour = Behaviour(self.model)
 
     def compute_loss(
@@ -71,21 +72,28 @@ class LlmrTrainer(FigureTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         settings = self.settings
-        answers, copys_BT = self._written(model, inputs)
+        own = self.accelerator.unwrap_model(model)
+        answers, copys_BT = self._written(own, inputs)
         worth = self._worth(inputs, answers)
-        logps_BT, own_BT, entropy_BT = self._likelihood(model, inputs, answers)
+        logps_BT, own_BT, entropy_BT = world.through(
+            model, own, lambda: self._likelihood(own, inputs, answers)
+        )
         drawn_BT = own_BT if copys_BT is None else copys_BT
-        finished_B = self._finished(model, answers)
+        finished_B = self._finished(own, answers)
         ended_B = finished_B.to(logps_BT.device)
         counts_BT = worth.there * ended_B[:, None]
         ratio_BT = torch.exp(logps_BT.detach() - drawn_BT)
         advantages_BT = reward.advantages(
             worth.returns, worth.baseline, ratio_BT, settings.denom, settings.clip
         )
+        joined = world.weight(counts_BT.sum())
+        # the loss is a mean over tokens times the share of answers that ended: of all processes
+        share = world.fraction(ended_B) / ended_B.float().mean() if ended_B.any() else 1.0
         loss = reward.policy_gradient(logps_BT, advantages_BT, worth.there, ended_B)
+        loss = loss * joined * share
         if settings.entropy:
             mean_entropy = (entropy_BT * counts_BT).sum() / counts_BT.sum().clamp(min=1)
-            loss = loss - settings.entropy * mean_entropy
+            loss = loss - settings.entropy * joined * mean_entropy
         counted = counts_BT.bool()
         self.note(
             model.training,
@@ -199,7 +207,7 @@ class LlmrTrainer(FigureTrainer):
                 file.write(b"\n" + row.line())
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.settings.sync_every > 1:
+        if self.settings.sync_every > 1 and self.args.should_save:
             output = Path(self._get_output_dir(trial=trial))
             folder = output / f"checkpoint-{self.state.global_step}"
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,57 @@
+"""Programs that a stage starts, and that end when it does, even by SIGKILL."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.errors import ConfigError
+
+ENVIRONMENT = dict(os.environ)
+"""As it was before libraries set theirs, which programs are to choose for themselves."""
+HERE = str(Path(sys.executable).parent)
+"""Where the programs are that were installed beside this Python."""
+SUPERVISE = str(Path(__file__).with_name("supervise.py"))
+
+
+class Program:
+    """A command that runs within `with`; what it prints is shown.
+
+    ConfigError where there is no such command; `key` is the configuration's that names it.
+    """
+
+    def __init__(self, command: Sequence[str], more: Mapping[str, str], key: str) -> None:
+        environment = {**ENVIRONMENT, **more}
+        search = os.pathsep.join([HERE, environment.get("PATH", os.defpath)])
+        if shutil.which(command[0], path=search) is None:
+            raise ConfigError(f"{key}: there is no command {command[0]!r}, in {HERE} or on PATH.")
+        self.command = list(command)
+        self.environment = {**environment, "PATH": search}
+
+    def __enter__(self) -> "Program":
+        asker, self._alive = os.pipe()
+        self._supervisor = subprocess.Popen(
+            [sys.executable, "-I", SUPERVISE, str(asker), *self.command],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(asker,),
+            start_new_session=True,  # a Ctrl-C is for whoever asked, who then ends it
+        )
+        os.close(asker)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._alive)
+        self._supervisor.wait()
+
+    def code(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self._supervisor.poll()
