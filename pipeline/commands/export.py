@@ -114,7 +114,7 @@ def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False)
     if merged:
         trained = trained.merge_and_unload()
     if step:
-        survival = casting.since(config, trained, None, dtype)
+        survival = casting.since(config, dict(trained.named_parameters()), None, dtype)
         if survival:
             print(f"{contestant}: {survival}, since the untrained student")
         trained = trained.to(dtype)

@@ -6,10 +6,19 @@ import torch
 from transformers import LogitsProcessor
 
 from pipeline.config.student import Generation
+from pipeline.rows.row import content_id
 
 NUCLEUS = 64
 """Tokens looked at first; where they hold less than top_p of the mass, the whole vocabulary is
 sorted."""
+
+
+def seed(*parts: object) -> int:
+    """What a row is drawn with: by its content, and a step, so that a resumed training draws alike.
+
+    Whichever rows and processes are beside it.
+    """
+    return int(content_id("s", *parts)[2:], 16)
 
 
 class RowSampler(LogitsProcessor):

@@ -27,7 +27,7 @@ from pipeline.rows.row import Row
 from pipeline.rows.training import Measured
 from pipeline.runs.step import Step, student_step
 
-VERSION = 4
+VERSION = 5
 ROUND_KEYS = ("objective", "rankings", "trainer")
 REWARD = (
     "action_values state_values rewards returns advantages drawn_from policy_gradient entropy"

@@ -106,7 +106,7 @@ def test_loss_names(names, complaint):
 
 
 def test_a_torn_line_of_steps_is_left_out(tmp_path):
-    seen = SeenSteps(tmp_path / "steps.jsonl")
+    seen = SeenSteps(tmp_path, 0)
     assert seen.steps() == {}
     whole = [
         {"step": 1, "rows": [0, 2]},

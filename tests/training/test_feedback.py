@@ -85,14 +85,17 @@ def test_a_killed_training_goes_on_from_the_last_whole_checkpoint_to_the_same_we
     assert found["weights"] == before["weights"]
 
 
-@pytest.mark.parametrize("torn", ["trainer_state.json", "model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize(
+    "torn",
+    ["trainer_state.json", "model.safetensors", "optimizer.pt", "rng_state.pth"],
+)
 def test_a_checkpoint_that_is_not_whole_is_passed_over(made, tmp_path, torn):
     for number in (2, 10):
         folder = tmp_path / f"checkpoint-{number}"
         folder.mkdir()
         shutil.copy(made / "runs/v1/sft/weights/model.safetensors", folder)
         (folder / "trainer_state.json").write_text("{}")
-        for name in ("optimizer.pt", "scheduler.pt"):
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             (folder / name).touch()
     assert fit.last_whole_checkpoint(tmp_path).name == "checkpoint-10"
     data = (tmp_path / "checkpoint-10" / torn).read_bytes()

@@ -1,15 +1,19 @@
 """TRL's GKDTrainer on a run's rows: the student learns the teacher's distribution over tokens."""
 
+import copy
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from transformers import LogitsProcessorList
 from trl.experimental.gkd import GKDTrainer
 
+from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.models import likelihood, student, student_prompt, teacher
 from pipeline.models.likelihood import IGNORED, padded
+from pipeline.models.sampler import RowSampler, seed
 from pipeline.models.teacher import Teacher
 from pipeline.models.tiles import each, states
 from pipeline.runs.hashes import folder_hash
@@ -133,15 +137,43 @@ class Trainer(GKDTrainer):
         )
         return sum((part for (part,) in parts), torch.zeros((), device=labels_BT.device))
 
-    @staticmethod
     def generate_on_policy_outputs(
-        model: Any, inputs: dict[str, Any], generation_config: Any
+        self, model: Any, inputs: dict[str, Any], generation_config: Any
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the student writes, as rows that begin with their first token: each (B, T)."""
+        """What the student writes, as rows that begin with their first token: each (B, T).
+
+        A row's draws depend on its prompt and the step alone, not on the rows or the process
+        beside it.
+        """
+        asked_BS = inputs["prompts"]
+        there_BS = inputs["prompt_attention_mask"].bool()
+        seeds = []
+        for ids_S, there_S in zip(asked_BS, there_BS, strict=True):
+            seeds.append(seed(self.args.seed, self.state.global_step, ids_S[there_S].tolist()))
+        settings = Generation(
+            temperature=generation_config.temperature,
+            top_p=1.0,
+            max_new_tokens=generation_config.max_new_tokens,
+        )
+        sampler = RowSampler(seeds, asked_BS.shape[1], settings, self.processing_class.pad_token_id)
+        greedy = copy.copy(generation_config)
+        greedy.update(do_sample=False, temperature=1.0, top_k=50)  # the sampler leaves one token
         ids_BT, mask_BT, labels_BT = GKDTrainer.generate_on_policy_outputs(
-            model, inputs, generation_config
+            _Sampled(model, sampler), inputs, greedy
         )
         return from_the_left(ids_BT, mask_BT, labels_BT)
+
+
+class _Sampled(NamedTuple):
+    """A model that writes by a sampler."""
+
+    model: Any
+    sampler: RowSampler
+
+    def generate(self, **arguments: Any) -> Any:
+        return self.model.generate(
+            **arguments, logits_processor=LogitsProcessorList([self.sampler])
+        )
 
 
 def from_the_left(

@@ -13,9 +13,10 @@ from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.models import decoding, student_prompt
 from pipeline.models.likelihood import answer_states, padded
+from pipeline.models.sampler import seed
 from pipeline.models.teacher import Teacher, shared_vocabulary
 from pipeline.models.tiles import in_tiles
-from pipeline.rows.row import content_id, make
+from pipeline.rows.row import make
 from pipeline.rows.training import Rollout
 from pipeline.runs.files import ROLLOUTS
 from pipeline.training import world
@@ -151,7 +152,7 @@ class LlmrTrainer(FigureTrainer):
         drawn_BT = None
         with self.behaviour.instead(copied), self.accelerator.autocast(), torch.no_grad():
             model.eval()
-            seeds = [_seed(self.seed, literal, step * training) for literal in inputs["literals"]]
+            seeds = [seed(self.seed, literal, step * training) for literal in inputs["literals"]]
             answers = decoding.write(
                 model, self.processing_class, inputs["prompts"], self.sampling, seeds
             )
@@ -233,11 +234,3 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "prompts": [row["prompt"] for row in rows],
         "views": [row["views"] for row in rows],
     }
-
-
-def _seed(*parts: Any) -> int:
-    """What a sample is drawn with.
-
-    It depends on literal and step alone, so that a resumed training draws the same.
-    """
-    return int(content_id("s", *parts)[2:], 16)
