@@ -148,7 +148,7 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
         where += " with --set"
     config = validate(data, where)
     if is_new and stored:
-        for line in _taken_over(config, {".".join(key) for key, _ in assigned}):
+        for line in _taken_over(config, assigned):
             print(line)
     if stored:
         own = {".".join(key) for key, _ in assigned}
@@ -156,25 +156,25 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
             if key not in own:
                 raise ConfigError(
                     f"{path}: {key} lets code run that comes with somebody's files, so it counts "
-                    "in your own file or flag alone. If you have read that code: --set "
-                    f"{key}=true, or --config FILE"
+                    "in your own file or flag alone. If you have read that code, give it by --set "
+                    f"{key}=..., or by --config FILE"
                 )
     return config
 
 
-def _taken_over(config: Config, own: set[str]) -> Iterator[str]:
-    """The keys of another run's configuration that are not as in the demo's, but one's own."""
+def _taken_over(config: Config, own: list[tuple[list[str], Any]]) -> Iterator[str]:
+    """The keys of another run's configuration that are not as in the demo's with one's own."""
     demo = project.path("configs/demo.toml")
     try:
-        asked = validate(load(demo), str(demo)).model_dump(mode="json")
+        tables = load(demo)
+        for assignment in own:
+            assign(tables, *assignment)
+        asked = validate(tables, str(demo)).model_dump(mode="json")
     except ConfigError:  # one's own demo.toml may be anything
         return
-    lines = []
-    for line in difference(asked, config.model_dump(mode="json")):
-        key = line[4:].partition(" = ")[0]
-        mine = any(key == name or key.startswith(f"{name}.") for name in own)
-        if line.startswith("  + ") and not key.startswith("runtime.") and not mine:
-            lines.append(line)
+    whole = {"version": 1}  # of today, to which prices and keys count
+    differing = difference(asked | whole, config.model_dump(mode="json") | whole)
+    lines = [line for line in differing if line.startswith("  + ")]
     if lines:
         yield f"It takes over what is not as in {demo}, and what you --set comes on top:"
         yield from (f"  {line[4:]}" for line in lines)
@@ -203,6 +203,8 @@ def _borrowing(
 def _repeated(args: argparse.Namespace) -> str:
     """The flags that the commands it suggests must repeat."""
     flags = ""
+    if args.source:
+        flags += f" --from {args.source}"
     if args.config:
         flags += f" --config {shlex.quote(str(args.config))}"
     for text in args.set:

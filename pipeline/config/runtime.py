@@ -6,7 +6,7 @@ It is a section of the configuration.
 import shlex
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from pipeline.config.section import Positive, Section
 
@@ -36,17 +36,9 @@ class Runtime(Section):
     launcher: Annotated[str, AfterValidator(_of_words)] | None = None
     """What sft and dpo train under: a command that starts `processes` of the program behind it,
     such as accelerate launch --config_file configs/accelerate/fsdp2.yaml, or torchrun
-    --nproc_per_node 8. Without one they train in their own process."""
+    --nproc_per_node 8. Without one they train in their own process. No run keeps it: it counts in
+    one's own file or flag alone."""
     processes: Positive = 1
     """How many processes the launcher starts, on all machines together. A step's batch is
     per_device_train_batch_size x gradient_accumulation_steps x processes, and that product is what
     recipes know."""
-
-    @model_validator(mode="after")
-    def _of_one(self) -> "Runtime":
-        if self.processes > 1 and self.launcher is None:
-            raise ValueError(
-                f"processes = {self.processes}: only a launcher starts more than one; set "
-                "runtime.launcher, or processes = 1"
-            )
-        return self

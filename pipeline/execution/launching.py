@@ -11,7 +11,7 @@ import shutil
 import time
 
 from pipeline import project
-from pipeline.errors import StageError
+from pipeline.errors import ConfigError, StageError
 from pipeline.execution.context import Context
 from pipeline.execution.exchange import LOOK, Exchange
 from pipeline.execution.programs import Program
@@ -28,6 +28,13 @@ launchers take abbreviations of theirs."""
 def learn(context: Context, stage: Learns) -> None:
     """Have a step's student learn, here or under the launcher that there is."""
     launcher = context.config.runtime.launcher
+    processes = context.config.runtime.processes
+    if context.step.stage in LAUNCHED and launcher is None and processes > 1:
+        raise ConfigError(
+            f"{context.step}: runtime.processes = {processes}, and nothing starts them, as no run "
+            "keeps a launcher: give it by --config FILE, or --set runtime.launcher='torchrun "
+            f"--nproc_per_node {processes}'"
+        )
     if launcher is None or context.step.stage not in LAUNCHED:
         stage.learn(context)
         return
@@ -38,7 +45,7 @@ def learn(context: Context, stage: Learns) -> None:
     command = [*shlex.split(launcher), "-m", ACT, str(exchange.folder.resolve())]
     with Program(command, _environment(), "runtime.launcher") as program:
         while program.code() is None:
-            for step, answers in exchange.asked(context.config.runtime.processes):
+            for step, answers in exchange.asked(processes):
                 assert isinstance(stage, Rates)
                 exchange.answer(step, stage.rates(context, answers))
             time.sleep(LOOK)

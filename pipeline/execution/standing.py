@@ -1,5 +1,6 @@
 """Where a step stands: not to be begun yet, complete, or made with another recipe; in words."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,13 @@ def changed(
         differing += words(had["prompts"], texts)
     lines = "\n".join(differing)
     folder: Path = run.at(step)
+    flags = re.sub(r"^ --from \S+", "", flags)
     again = f"{step.command(run.name)} --force{flags}"
     if folder.is_symlink():
         again = f"rm {shlex.quote(str(folder))} && {step.command(run.name)}{flags}"
     return (
         f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
-        f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
+        "Have it as it was:           put back what differs\n"
+        f"Keep it and make a new run:  humor-distill all --run NEW --from {run.name}{flags}\n"
         f"Or make it again here:       {again}"
     )

@@ -1,14 +1,19 @@
 """Verdicts by whichever method a section names: choice, cloze or reward_model."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pipeline.config.judging import Judging
+from pipeline.config.rounds import Round
+from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
 from pipeline.judging import choice, cloze, scored, taught
 from pipeline.judging.verdict import Pair, Role
 from pipeline.progress import Progress
 from pipeline.rows.records import Verdict
+from pipeline.runs.recipes import BATCH
 from pipeline.runs.step import Step
 from pipeline.vocabulary import Aspect
 
@@ -69,6 +74,27 @@ def expected(role: Role, settings: Judging, pairs: int) -> list[Expected]:
     if settings.method == "reward_model":
         return []
     return [Expected(settings.server, settings.template(role), 2 * pairs, settings.max_tokens)]
+
+
+def expected_while_training(
+    config: Config, learned: Round, literals: Mapping[Any, int]
+) -> list[Expected]:
+    """What the rates cost at most by which a round is stopped: one at each evaluation."""
+    stop = config.stopping(learned)
+    if stop is None or not config.stops_by_rate(learned):
+        return []
+    given = config.trainer_keys(learned)
+    numbers = {key: value for key, value in given.items() if isinstance(value, (int, float))}
+    epochs = numbers.get("num_train_epochs", 3)
+    batch = math.prod(numbers.get(key, default) for key, default in BATCH.items())
+    steps = numbers.get("max_steps", -1)
+    if steps <= 0:
+        steps = math.ceil(literals["train"] / max(1, batch * config.runtime.processes)) * epochs
+    every = numbers.get("eval_steps", 0) if given.get("eval_strategy") == "steps" else 0
+    evaluations = 1 + math.ceil(steps / every if every >= 1 else epochs)
+    return expected(
+        "critic", config.critic, evaluations * min(stop.literals, literals["validation"])
+    )
 
 
 def prompts(role: Role, *sections: Judging) -> Sequence[str]:

@@ -23,7 +23,15 @@ def of_verdicts(*sections: Judging) -> Sequence[Code]:
 
 
 def of_round(config: Config, learned: Round) -> Sequence[Code]:
-    """How rows come of verdicts or jokes; llmr's are the prompts themselves."""
+    """How rows come of verdicts or jokes, and which step of a training is kept by verdicts."""
+    rules = [*_of_rows(config, learned)]
+    if config.stops_by_rate(learned):
+        rules += [*of_verdicts(config.critic), Code("judging/held_out.py", ("rates",))]
+    return rules
+
+
+def _of_rows(config: Config, learned: Round) -> Sequence[Code]:
+    """llmr's are the prompts themselves."""
     if learned.learning.reads == "prompts":
         return ()
     file = "judging/preferences.py"

@@ -50,9 +50,13 @@ def better_student(rows: Sequence[Metric], run: str) -> str | None:
     best = max(rates, key=rates.__getitem__)
     if rates[best] <= rates[last]:
         return None
+    said = f"{percent(rates[best])} against {percent(rates[last])}"
+    for row in rows:
+        if (row.contestant, row.vs, row.view) == (last, best, split) and row.fresh_delta_low:
+            said += _gain(row.fresh_delta, row.fresh_delta_low, row.fresh_delta_high, of=last)
     return (
-        f"{best} has a better fresh rate on {split} than {last}, {percent(rates[best])} against "
-        f"{percent(rates[last])}: humor-distill export --run {run} --contestant {best} FOLDER"
+        f"{best} has a better fresh rate on {split} than {last}, {said}: "
+        f"humor-distill export --run {run} --contestant {best} FOLDER"
     )
 
 
@@ -60,11 +64,12 @@ def _interval(low: float | None, high: float | None) -> str:
     return f"95 % interval {percent(low or 0)} to {percent(high or 0)}"
 
 
-def _gain(delta: float | None, low: float | None, high: float | None) -> str:
-    """A gain over sft in words; nothing where there is none."""
+def _gain(delta: float | None, low: float | None, high: float | None, of: str | None = None) -> str:
+    """A gain over sft, or of a contestant's over another, in words; nothing where there is none."""
     if delta is None:
         return ""
-    return f", {delta:+.3f} against imitation alone ({low:+.3f} to {high:+.3f}, paired)"
+    over = f"of {of}" if of else "against imitation alone"
+    return f", {delta:+.3f} {over} ({low:+.3f} to {high:+.3f}, paired)"
 
 
 def views(rows: Sequence[Metric]) -> list[str]:

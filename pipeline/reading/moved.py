@@ -7,7 +7,7 @@ from pipeline.config.rounds import Round
 from pipeline.config.whole import Config
 from pipeline.execution.recipe import recorded
 from pipeline.runs.manifest import Recipe
-from pipeline.runs.recipes import difference, without_hashes
+from pipeline.runs.recipes import difference, with_batch, without_hashes
 from pipeline.runs.step import Step
 
 
@@ -37,7 +37,9 @@ def moved(config: Config, step: Step, recipe: Recipe, linked: bool) -> list[str]
         now["round"] = {key: values.get(key) for key in recipe["round"]}
     if "version" not in recipe:
         del had["version"], now["version"]
-    return difference(had, now)
+    if "batch" in recipe:
+        had["batch"] = recipe["batch"]
+    return difference(with_batch(had), with_batch(now, config.runtime.processes))
 
 
 def _of(name: str, values: dict[str, Any]) -> dict[str, Any]:

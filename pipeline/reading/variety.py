@@ -85,7 +85,12 @@ def _device(author: str, rows: Sequence[Metric]) -> dict[str, Any]:
             if row.contestant == author:
                 own.append((row.device_share, row.split, row.device))
     share, split, device = max(own, default=(0.0, "", devices.BLANK))
-    return {"device": device, "device_share": share, "device_usual": usual.get(split, 0.0)}
+    return {
+        "device": device,
+        "device_share": share,
+        "device_split": split,
+        "device_usual": usual.get(split, 0.0),
+    }
 
 
 def _repeats(author: str, rows: Sequence[Metric]) -> float | None:
@@ -134,9 +139,10 @@ def _narrowed(student: dict[str, Any], teacher: dict[str, Any]) -> list[str]:
         return [f"{name} gave no answer"]
     device_share = student["device_share"]
     usual_share = student["device_usual"]
+    split = f"{student['device_split']} " if student.get("device_split") else ""
     if student["device"] != devices.BLANK and device_share > max(RARE, SAME * usual_share):
         lines.append(
-            f"{name} says one thing often: {percent(device_share, 0)} of its answers add "
+            f"{name} says one thing often: {percent(device_share, 0)} of its {split}answers add "
             f"“{student['device']}” to their sentence (the teacher's most common device: "
             f"{percent(usual_share, 0)})."
         )

@@ -9,10 +9,15 @@ from pipeline.runs.manifest import seal
 
 SEAL = "seal"
 """Its key beside those of the configuration; what earlier versions wrote has none."""
+LAUNCHER = "launcher"
+"""A key of [runtime]."""
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Whole or not there, and sealed."""
+    """Whole or not there, and sealed; without what starts programs, which no run may ask for."""
+    if "runtime" in settings:
+        runtime = {key: value for key, value in settings["runtime"].items() if key != LAUNCHER}
+        settings = {**settings, "runtime": runtime}
     write_json(path, {**settings, SEAL: seal(settings)})
 
 

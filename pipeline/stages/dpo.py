@@ -111,11 +111,13 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
     learned = config.round(round)
+    asked = methods.expected_while_training(config, learned, literals)
     if learned.learning.reads == "prompts":
-        return []
+        return asked
     students = learned.learning.judges and learned.candidates != "teacher"
+    about = literals["train"] + literals["validation"]
     each = config.sample.k if students else config.teacher.most
-    return watching.expected(config, (literals["train"] + literals["validation"]) * each)
+    return asked + watching.expected(config, about * each)
 
 
 def run(context: Context) -> Iterator[Row]:
@@ -266,9 +268,8 @@ def _from_verdicts(context: Context, verdicts: list[Verdict], measured: Measured
         return rows
     if learned.objective == "brio":
         return [preferences.as_ranking(row) for row in rows]
-    best = {
-        row.chosen_id: row for row in rows
-    }  # where all pairs are judged, a joke may win more than once
+    # where all pairs are judged, a joke may win more than once
+    best = {row.chosen_id: row for row in rows}
     return [
         preferences.imitation(row.literal_id, row.prompt, joke, row.chosen)
         for joke, row in best.items()

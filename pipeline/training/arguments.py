@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
@@ -181,6 +181,9 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
                 "would be used without it. Set it in the tokenizer of a copy of its folder, and "
                 "give that folder as the model."
             )
+    for key, value in keys.items():
+        if wrong := _of_another_type(kind, key, value):
+            raise ConfigError(f"[{section}.trainer] {key} = {value!r}: {wrong}")
     try:
         return kind(output_dir=str(folder / CHECKPOINTS), **{**defaults, **keys})
     except (TypeError, ValueError) as error:
@@ -192,6 +195,30 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
         raise ConfigError(
             f"[{section}.trainer]: {known}\nThe keys are those of {name}: {PAGES[name]}"
         ) from None
+
+
+def _of_another_type(kind: Any, key: str, value: Any) -> str | None:
+    """What is wrong with a value of another type than a trainer's key has; None where none is.
+
+    transformers takes any: the text "False" is true to it, and ".001" fails once training begins.
+    """
+    hint = get_type_hints(kind).get(key)
+    known = set(get_args(hint) or [hint]) - {type(None)}
+    if hint is None or value is None or not known <= PLAIN.keys():
+        return None
+    if type(value) in known or (type(value) is int and float in known):
+        return None
+    wanted = " or ".join(PLAIN[name] for name in PLAIN if name in known)
+    return f"it takes {wanted}"
+
+
+PLAIN = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number, which TOML writes with a digit before its point, as 0.001",
+    str: "a text",
+}
+"""Types of trainers' keys, as a person writes them."""
 
 
 def max_length(arguments: Any) -> int | None:
@@ -218,8 +245,8 @@ def refused(arguments: Any, own: bool) -> str | None:
         return None
     if not LOSSES.keys() >= set(names):
         return (
-            f"loss_type {names}: an encoder-decoder, or a mixture with a loss of ours, can only "
-            f"use {', '.join(LOSSES)}."
+            f"loss_type {names} (with sft where dpo.sft_weight is above 0): an encoder-decoder, a "
+            f"mixture with a loss of ours, or rows with weights can only use {', '.join(LOSSES)}."
         )
     changed = [key for key, value in PLAIN_DPO.items() if getattr(arguments, key) != value]
     return f"loss_type {names} of {where} knows no {', '.join(changed)}." if changed else None

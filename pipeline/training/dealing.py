@@ -7,6 +7,7 @@ an epoch is split as evenly as it goes, and every process evaluates all that is 
 
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -46,8 +47,42 @@ class Dealt(BatchSampler):
             yield own or [rows[world.place() % len(rows)]]
 
 
+class GroupedByLength(LengthGroupedSampler):
+    """transformers' sampler, whose order a training that goes on draws again as it was.
+
+    It is drawn by torch's own generator, whose state at the beginning of an epoch is kept.
+    """
+
+    def __init__(self, sampler: LengthGroupedSampler, folder: Path) -> None:
+        # rows of one step are of like length, whoever takes them
+        super().__init__(sampler.batch_size * world.size(), lengths=sampler.lengths)
+        self.folder = folder
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        path = self.folder / f"epoch-{self.epoch}.rng.pt"
+        if path.exists():
+            torch.set_rng_state(torch.load(path))
+        elif world.first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(torch.get_rng_state(), path)
+        return super().__iter__()
+
+
 def deal_out(trainer: Any) -> None:
     """Have a trainer's processes take their rows as `Dealt` says, and evaluate each by itself."""
+    sampler_of = trainer._get_train_sampler
+
+    def sampler(*arguments: Any) -> Any:
+        found = sampler_of(*arguments)
+        if type(found) is LengthGroupedSampler:
+            return GroupedByLength(found, Path(trainer.args.output_dir))
+        return found
+
+    trainer._get_train_sampler = sampler
     if world.size() == 1:
         return
     _deal_training(trainer)
@@ -63,9 +98,6 @@ def _deal_training(trainer: Any) -> None:
     def prepared(loader: Any, **_: Any) -> Any:
         if type(loader.batch_sampler) is not BatchSampler:  # one that deals out by itself
             return prepare(loader)
-        sampler = loader.batch_sampler.sampler
-        if isinstance(sampler, LengthGroupedSampler):  # rows of one step are of like length
-            sampler.batch_size *= world.size()
         loader.__dict__["batch_sampler"] = Dealt(loader.batch_sampler)
         config = accelerator.dataloader_config
         return prepare_data_loader(

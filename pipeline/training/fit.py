@@ -138,8 +138,8 @@ def without_held_out(arguments: Any, context: Context, held_out: Path | None) ->
     """Where nothing is held out, nothing can be chosen by it: the last step is kept."""
     if held_out is None and arguments.eval_strategy != "no":
         print(
-            f"{context.step}: nothing is held out (no validation literals), so the last step is "
-            "kept"
+            f"{context.step}: no row about a validation literal is left to hold out, so the last "
+            "step is kept"
         )
         arguments.eval_strategy = "no"
         arguments.eval_on_start = False
@@ -159,6 +159,7 @@ def data_set(path: Path | None, context: Context) -> Any:
 def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
     """Train, and put the weights into the step's folder."""
     fit(trainer, context)
+    _tell_kept(context, trainer)
     _note_rates(context, trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -179,6 +180,21 @@ def finish(trainer: Any, context: Context, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder)
 
     save_weights(context, save, adapted)
+
+
+def _tell_kept(context: Context, trainer: Any) -> None:
+    """Say which step is kept, and where training ended before its time."""
+    state = trainer.state
+    if not trainer.args.load_best_model_at_end or state.best_global_step is None:
+        return
+    ended = f"ended after {state.global_step} of {state.max_steps} steps"
+    kept = f"step {state.best_global_step} is kept"
+    if state.best_global_step == 0:
+        kept = (
+            "no step was better than the student that it started from, which is kept: nothing was "
+            "learned. Try another learning rate"
+        )
+    print(f"{context.step}: {ended}; {kept}")
 
 
 def _note_rates(context: Context, trainer: Any) -> None:
