@@ -30,9 +30,11 @@ def run(args: argparse.Namespace) -> None:
     except OSError as error:
         raise ConfigError(f"init: {folder} cannot be made: {error.strerror}.") from None
     for name in COPIED:
-        (folder / name).mkdir()
-        for path in sorted((project.BUNDLED / name).iterdir()):
-            shutil.copyfile(path, folder / name / path.name)
+        source = project.BUNDLED / name
+        for path in sorted(path for path in source.rglob("*") if path.is_file()):
+            copy = folder / name / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
     for path in templates:
         shutil.copyfile(path, folder / path.name)
     print(f"{folder}: {', '.join(names)}")

@@ -100,6 +100,6 @@ def changed(
     return (
         f"{step} of run {run.name} was made with another recipe:\n{lines}\n"
         "Have it as it was:           put back what differs\n"
-        f"Keep it and make a new run:  humor-distill all --run NEW --from {run.name}{flags}\n"
+        f"Keep it and make a new run:  {step.command('NEW')} --from {run.name}{flags}\n"
         f"Or make it again here:       {again}"
     )

@@ -1,6 +1,7 @@
 """Hashes of files and of models' folders."""
 
 import hashlib
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,3 +65,13 @@ def file_hash(path: Path) -> str:
         raise DataError(f"{path}: no file. Remove it.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def may_be_encoder_decoder(config: Config) -> bool:
+    """Whether the student is one, as its config.json says; true where that is not here."""
+    try:
+        path = project.path(config.student.model) / "config.json"
+        settings = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return True
+    return not isinstance(settings, dict) or bool(settings.get("is_encoder_decoder"))

@@ -15,9 +15,8 @@ LAUNCHER = "launcher"
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
     """Whole or not there, and sealed; without what starts programs, which no run may ask for."""
-    if "runtime" in settings:
-        runtime = {key: value for key, value in settings["runtime"].items() if key != LAUNCHER}
-        settings = {**settings, "runtime": runtime}
+    if settings.get("runtime", {}).get(LAUNCHER):
+        settings = {**settings, "runtime": {**settings["runtime"], LAUNCHER: None}}
     write_json(path, {**settings, SEAL: seal(settings)})
 
 

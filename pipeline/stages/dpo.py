@@ -8,11 +8,9 @@ on the teacher's jokes, is its control. gkd (Agarwal et al., arXiv 2306.13649) a
 arXiv 2409.12500) need no verdicts.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import project
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected
@@ -25,6 +23,7 @@ from pipeline.progress import Progress
 from pipeline.rows.records import Joke, Verdict
 from pipeline.rows.row import Row
 from pipeline.rows.training import Measured
+from pipeline.runs.hashes import may_be_encoder_decoder
 from pipeline.runs.step import Step, student_step
 
 VERSION = 5
@@ -69,22 +68,12 @@ def losses(config: Config, round: int | None) -> Code | None:
         return Code("training/losses/divergence.py", ("mean_total_variation",))
     if not learned.learning.has_reference:
         return None
-    if config.own_losses(learned, _may_be_encoder_decoder(config)):
+    if config.own_losses(learned, may_be_encoder_decoder(config)):
         names = [name for name, _ in config.loss_terms(learned)]
         if config.dpo.deviation_weight:
             names.append("weighted")
         return Code("training/losses/preference.py", names)
     return None
-
-
-def _may_be_encoder_decoder(config: Config) -> bool:
-    """As the model's own config.json says; true where it is not here to be read."""
-    try:
-        path = project.path(config.student.model) / "config.json"
-        settings = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return True
-    return not isinstance(settings, dict) or bool(settings.get("is_encoder_decoder"))
 
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:

@@ -2,7 +2,8 @@
 
 import inspect
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
@@ -203,7 +204,8 @@ def _of_another_type(kind: Any, key: str, value: Any) -> str | None:
     transformers takes any: the text "False" is true to it, and ".001" fails once training begins.
     """
     hint = get_type_hints(kind).get(key)
-    known = set(get_args(hint) or [hint]) - {type(None)}
+    several = get_origin(hint) in (Union, UnionType)
+    known = set(get_args(hint) if several else [hint]) - {type(None)}
     if hint is None or value is None or not known <= PLAIN.keys():
         return None
     if type(value) in known or (type(value) is int and float in known):

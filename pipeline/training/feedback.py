@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from trl import DPOConfig
 
-from pipeline.errors import StudentError
+from pipeline.errors import ConfigError, StudentError
 from pipeline.execution.context import Context
 from pipeline.models import student
 from pipeline.rows import jsonl
 from pipeline.rows.training import Margin
 from pipeline.runs.files import MARGINS
 from pipeline.runs.hashes import folder_hash
-from pipeline.training import world
+from pipeline.training import launched, world
+from pipeline.training.arguments import refused
 from pipeline.training.callbacks import EvenStart, FirstStep
 from pipeline.training.candidate_trainer import CandidateTrainer, examples
 from pipeline.training.dpo_trainer import PreferenceTrainer
@@ -50,7 +51,8 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     weights = student.weights(context.run, start)
     model = student.load(config, weights, train=True)
     begun = student.fingerprint(model)
-    if config.own_losses(context.round, student.is_encoder_decoder(config)):
+    own = config.own_losses(context.round, student.is_encoder_decoder(config))
+    if own or launched.sharding():
         trainer = _candidate_trainer(context, model, arguments, tokenizer, parts)
     else:
         trainer = _preference_trainer(context, model, arguments, tokenizer, weights)
@@ -144,6 +146,8 @@ def _candidate_trainer(
 ) -> Any:
     """Ours; `parts` are the rows to train on and those held out."""
     config = context.config
+    if wrong := refused(arguments, own=True):  # which TRL's trainer would have taken
+        raise ConfigError(f"[dpo.trainer], with sharded weights: {wrong}")
     separate = student.is_encoder_decoder(config)
     encoded = [examples(rows, tokenizer, separate) for rows in parts]
     terms = config.loss_terms(context.round)

@@ -32,6 +32,14 @@ def strategy(trainer: Any) -> str:
     return "ddp" if world.size() > 1 else "none"
 
 
+def sharding() -> bool:
+    """Whether the launcher asks for weights that no process has whole.
+
+    TRL's DPOTrainer would then load another model for its reference, and ours computes it before.
+    """
+    return any(ASKED.values())
+
+
 def sharded(trainer: Any) -> bool:
     """Whether no process has all weights."""
     return strategy(trainer) in ("fsdp", "deepspeed")

@@ -148,7 +148,7 @@ def test_what_an_earlier_version_began_is_not_gone_on_with(cli, old):
     )
     (folder / "records.jsonl").rename(folder / "records.jsonl.partial")
     said = cli("teacher", "--run", "rooms", code=4)
-    assert "  - version = 1\n  + version = 3\nKeep it and make a new run:" in said
+    assert "  - version = 1\n  + version = 3\nHave it as it was:" in said
     cli("teacher", "--run", "rooms", "--force")
     made = json.loads((folder / "manifest.json").read_text())
     assert made["recipe"]["version"] == 3

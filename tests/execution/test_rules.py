@@ -26,6 +26,7 @@ RULES = {
     "judging/deviation.py:weighed": "c90a7ec19f5039ad",
     "judging/devices.py:freshness": "7bdcbad070628d0f",
     "judging/agreement.py:agreement": "e3c40de621102d27",
+    "judging/held_out.py:rates": "c964832025ec9caf",
     "judging/metrics.py:difference": "d35b2e096b073657",
     "judging/metrics.py:fresh_credits": "26f0c39f3d7f2297",
     "judging/metrics.py:fresh_rate": "ea71d75a61d14407",

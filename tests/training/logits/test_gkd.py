@@ -1,10 +1,13 @@
 """gkd where the student writes: rows that begin with their first token, and that fit."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from pipeline.training.logits.gkd import Trainer, from_the_left
+from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
 
@@ -20,6 +23,33 @@ def test_rows_padded_on_both_sides_begin_with_their_first_token():
     assert torch.equal(moved_ids[1], ids[1])
 
 
+def written(model, inputs, settings, step=0):
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(seed=0),
+        state=SimpleNamespace(global_step=step),
+        processing_class=SimpleNamespace(pad_token_id=0),
+    )
+    return Trainer.generate_on_policy_outputs(trainer, model, inputs, settings)
+
+
+def test_what_is_written_depends_on_prompt_and_step_alone():
+    """Whatever rows are beside it, as those of another process are not: TRL's draws were shared."""
+    model = AutoModelForCausalLM.from_pretrained(ROOT / "data/students/micro").eval()
+    settings = GenerationConfig(
+        max_new_tokens=12, do_sample=True, temperature=1.0, eos_token_id=1, pad_token_id=0
+    )
+
+    def of(*rows, step=0):
+        inputs = {"prompts": torch.tensor(rows)}
+        inputs["prompt_attention_mask"] = torch.ones_like(inputs["prompts"])
+        ids, mask, _ = written(model, inputs, settings, step)
+        return [row[there.bool()].tolist() for row, there in zip(ids, mask, strict=True)]
+
+    together = of([40, 41, 42], [50, 51, 52], [60, 61, 62])
+    assert of([60, 61, 62], [40, 41, 42]) == [together[2], together[0]]
+    assert of([40, 41, 42], step=1) != together[:1]
+
+
 def test_absolute_positions_are_those_of_each_row_alone():
     """GPT-2's logits of what it wrote to a short prompt beside a long one are those of the short
     one alone; as TRL pads, they were up to .5 apart."""
@@ -33,8 +63,10 @@ def test_absolute_positions_are_those_of_each_row_alone():
         "prompts": torch.tensor([[0, 0, 0, 0, 7, 9], [3, 4, 5, 6, 7, 8]]),
         "prompt_attention_mask": torch.tensor([[0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1]]),
     }
-    settings = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=1, pad_token_id=0)
-    ids, mask, labels = Trainer.generate_on_policy_outputs(model, inputs, settings)
+    settings = GenerationConfig(
+        max_new_tokens=8, do_sample=True, temperature=0.7, eos_token_id=1, pad_token_id=0
+    )
+    ids, mask, labels = written(model, inputs, settings)
     assert ids[0, :2].tolist() == [7, 9]
     whole = int(mask[0].sum())
     with torch.no_grad():
