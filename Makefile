@@ -86,6 +86,9 @@ bench-logits: setup ## what a teacher's logits teach, by every method that reads
 bench-exact: setup ## what is trained and reckoned, beside the plain way, fault by fault
 	.venv/bin/python -m tests.bench.exact
 
+bench-launched: setup ## sft's and dpo's students in one process, and in two by torchrun
+	.venv/bin/python -m tests.bench.launched
+
 bench-choices: setup ## which pairs the critic is asked about, and the weight of rankings, on the validation sentences
 	.venv/bin/python -m tests.bench.choices
 

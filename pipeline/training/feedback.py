@@ -152,7 +152,12 @@ def _candidate_trainer(
     encoded = [examples(rows, tokenizer, separate) for rows in parts]
     terms = config.loss_terms(context.round)
     settings = config.dpo
-    weights = Weights(arguments.beta, settings.dpop_lambda, settings.tie_nu, settings.length_ratio)
+    weights = Weights(
+        beta=arguments.beta,
+        dpop_lambda=settings.dpop_lambda,
+        tie_nu=settings.tie_nu,
+        length_ratio=settings.length_ratio,
+    )
     trainer = CandidateTrainer(
         weights=weights,
         terms=terms,

@@ -13,6 +13,7 @@ import torch
 
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
+from pipeline.models import student
 from pipeline.training import world
 
 ASKED = {
@@ -82,6 +83,8 @@ def _check_sharded(context: Context) -> None:
             why = f"gkd with lmbda = {lmbda} has the student write; lmbda = 0 does not"
     elif context.step.round and config.stops_by_rate(context.round):
         why = "[dpo.early_stopping] by a rate has the student write"
+    elif context.step.round and student.is_encoder_decoder(config):
+        why = "an encoder-decoder's losses call its encoder by itself"
     if why:
         raise StudentError(
             f"{context.step}: {why}, for which each process needs all of its weights. Take DDP "

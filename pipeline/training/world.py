@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.fsdp import FSDPModule
 from trl.models.utils import _ForwardRedirection
 
 from pipeline.execution.exchange import dealt
@@ -113,9 +114,12 @@ def _summed(value: torch.Tensor) -> torch.Tensor:
 def through(wrapped: Any, model: Any, read: Callable[[], T]) -> T:
     """What `read` makes of the model, called from within the forward pass of what wraps it.
 
-    DDP and FSDP join gradients, and gather weights, only around their own forward pass, and a loss
-    that calls an encoder, a head or a part of a model by itself would go past it.
+    DDP joins gradients only around its own forward pass, and a loss that calls an encoder, a head
+    or a part of a model by itself would go past it. FSDP2 wraps nothing: what does not lie in a
+    layer, such as a decoder's head, stays gathered until the backward pass.
     """
+    if isinstance(model, FSDPModule):
+        model.set_reshard_after_forward(False, recurse=False)
     if wrapped is model:
         return read()
     # a tensor, as DDP on a GPU wants something to move there

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -159,6 +160,23 @@ def test_what_is_asked_of_a_launcher_is_what_runs(cli, inside, launcher, said):
     settings = [f'runtime.launcher="{launcher}"', *HALF[1:]]
     code = 3 if "there is no" in said else 4 if "started" in said else 8
     assert said in cli("dpo", "--run", "odd", "--from", "v1", *flags(settings), code=code)
+
+
+@ALL
+def test_sharded_weights_have_the_losses_and_gradients_of_whole_ones():
+    command = [
+        *("torchrun", "--nproc_per_node", "2", "tests/training/sharded.py"),
+        str(small.MICRO),
+    ]
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+    }
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    loss, gradient = map(float, ended.stdout.split("apart")[1].split())
+    assert max(loss, gradient) < 1e-6
 
 
 def test_a_run_keeps_no_launcher(cli, inside):
