@@ -204,7 +204,7 @@ def lengths() -> None:
 def positions() -> None:
     from trl.experimental.gkd import GKDTrainer
 
-    from pipeline.training.logits.gkd import Trainer
+    from pipeline.training.logits.gkd import from_the_left
 
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
@@ -224,8 +224,8 @@ def positions() -> None:
     }
     settings = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=1, pad_token_id=0)
     apart = []
-    for kind in (GKDTrainer, Trainer):
-        ids, mask, _ = kind.generate_on_policy_outputs(model, inputs, settings)
+    written = GKDTrainer.generate_on_policy_outputs(model, inputs, settings)
+    for ids, mask, _ in (written, from_the_left(*written)):
         row = mask[0].bool()
         with torch.no_grad():
             together = model(input_ids=ids, attention_mask=mask).logits[0][row]

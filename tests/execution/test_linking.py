@@ -34,6 +34,7 @@ def test_from_links_what_agrees_but_for_the_seed(cli, config, data):
     assert "nothing to do" in cli("teacher", "--run", "v2", "--config", config, "--set", "seed=3")
     said = cli("sft", "--run", "v3", "--from", "v1", "--set", "teacher.jokes=2", code=4)
     assert "sft reads teacher, which is not there in run v3" in said
+    assert "First: humor-distill teacher --run v3 --from v1 --set teacher.jokes=2" in said
     cli("sft", "--run", "v4", "--from", "nowhere", code=4)
 
 

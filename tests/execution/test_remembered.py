@@ -92,6 +92,13 @@ def test_a_new_run_lists_what_it_takes_over(cli, config, data):
     assert "configs/demo.toml, and what you --set comes on top:\n" in said
     assert "\n  student.lora.r = 4\n" in said
     assert "runtime." not in said.partition("teacher:")[0]
+    priced = "teacher.endpoint.price={input=1.0,output=2.0,date='2026-11-01'}"
+    own = ["--set", priced, "--set", "runtime.budget=5"]
+    cli("teacher", "--run", "priced", "--config", config, *own)
+    said = cli("sft", "--run", "v5", "--from", "priced", *lora, "--dry-run")
+    assert "\n  runtime.budget = 5.0\n" in said
+    assert "\n  teacher.endpoint.price.input = 1.0\n" in said
+    assert "student.lora" not in said.partition("teacher:")[0]  # which is one's own
     assert "takes over" not in cli("sft", "--run", "v3", "--from", "lora", "--config", config,
                                    "--dry-run")  # fmt: skip
 

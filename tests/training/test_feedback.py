@@ -12,7 +12,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from pipeline.config.file import validate
 from pipeline.errors import StudentError
 from pipeline.models import student
-from pipeline.training import callbacks, fit, imitation
+from pipeline.training import arguments, callbacks, fit, imitation
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, manifest, needs_stories, run
@@ -29,6 +29,32 @@ def test_a_typo_in_a_trainer_table_ends_before_anything_is_loaded(
         "all", "--run", "typo", "--config", small, "--set", f"{stage}.trainer.{key}=1", code=3
     )
     assert f"[{stage}.trainer]: unknown key '{key}'" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("sft.trainer.learning_rate", ".001", "a number, which TOML writes with a digit before"),
+        ("dpo.trainer.gradient_checkpointing", "False", "true or false"),
+        ("dpo.trainer.max_steps", "2.5", "a whole number"),
+        ("sft.trainer.packing", "1", "true or false"),
+    ],
+)
+def test_a_value_of_another_type_ends_before_anything_is_loaded(
+    cli, small, monkeypatch, key, value, wanted
+):
+    monkeypatch.setattr(student, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    said = cli("all", "--run", "typed", "--config", small, "--set", f"{key}={value}", code=3)
+    section, _, name = key.rpartition(".")
+    assert f"[{section}] {name} = " in said
+    assert f"it takes {wanted}" in said
+
+
+def test_values_that_trainers_take_pass():
+    keys = {"learning_rate": 1, "eval_steps": 0.5, "report_to": ["none"], "lr_scheduler_type": "x"}
+    keys |= {"max_steps": 3, "warmup_steps": 2, "save_steps": 4, "max_length": None}
+    for kind in (SFTConfig, DPOConfig):
+        assert [arguments._of_another_type(kind, *item) for item in keys.items()] == [None] * 8
 
 
 @pytest.mark.parametrize(
