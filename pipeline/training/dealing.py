@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.training import world
+from pipeline.writing import new_file
 
 
 class Dealt(BatchSampler):
@@ -64,11 +65,14 @@ class GroupedByLength(LengthGroupedSampler):
 
     def __iter__(self) -> Iterator[int]:
         path = self.folder / f"epoch-{self.epoch}.rng.pt"
-        if path.exists():
+        kept = path.exists()
+        world.together()  # nobody finds what another writes now
+        if kept:
             torch.set_rng_state(torch.load(path))
         elif world.first():
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(torch.get_rng_state(), path)
+            with new_file(path) as file:
+                torch.save(torch.get_rng_state(), file)
         return super().__iter__()
 
 

@@ -254,7 +254,7 @@ def test_without_held_out_pairs_the_last_step_is_kept(inside, tmp_path, small):
         "all", "--run", "unheld", "--config", small, *flags, "--set", "sft.trainer.max_steps=2"
     )
     assert (
-        "round-1/dpo: nothing is held out (no validation literals), so the last step is kept"
+        "round-1/dpo: no row about a validation literal is left to hold out, so the last step is kept"
         in said
     )
 
