@@ -89,7 +89,8 @@ class LlmrTrainer(FigureTrainer):
         )
         joined = world.weight(counts_BT.sum())
         # the loss is a mean over tokens times the share of answers that ended: of all processes
-        share = world.fraction(ended_B) / ended_B.float().mean() if ended_B.any() else 1.0
+        ended = world.fraction(ended_B)  # every process takes part in it
+        share = ended / ended_B.float().mean() if ended_B.any() else 1.0
         loss = reward.policy_gradient(logps_BT, advantages_BT, worth.there, ended_B)
         loss = loss * joined * share
         if settings.entropy:
