@@ -45,7 +45,7 @@ class Exchange:
     def give(self, context: Context) -> None:
         """Write the job: what `learn` needs of a step's context."""
         job = {
-            "config": context.config.model_dump(mode="json"),
+            "config": context.config.model_dump(mode="json", exclude={"runtime": {"launcher"}}),
             "run": context.run.name,
             "step": str(context.step),
             "inputs": {name: str(step) for name, step in context.inputs.items()},

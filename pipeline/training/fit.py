@@ -15,19 +15,13 @@ from pipeline import spelt
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
 from pipeline.models import casting, student
-from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS, read_json, write_json
+from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
 from pipeline.runs.hashes import file_hashes, folder_hash
 from pipeline.training import dealing, launched, world
 from pipeline.training.callbacks import Patience, StepProgress
+from pipeline.training.checkpoints import begun_by, last_whole_checkpoint
 from pipeline.training.selection import StartCounts
 from pipeline.writing import usual_modes
-
-PROCESSES = "processes.json"
-"""Beside the checkpoints, by how many processes they are."""
-RANDOM_STATES = "rng_state*.pth"
-"""In a checkpoint, a file of each process."""
-OPTIMIZERS = ("optimizer.pt", "optimizer.bin")
-"""In a checkpoint of an optimizer that is not sharded; the second is FSDP's."""
 
 
 def fit(trainer: Any, context: Context) -> None:
@@ -37,7 +31,7 @@ def fit(trainer: Any, context: Context) -> None:
     """
     launched.check(trainer, context)
     dealing.deal_out(trainer)
-    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), _begun_by(context))
+    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), begun_by(context))
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
     start = StartCounts(trainer)
@@ -65,26 +59,6 @@ def fit(trainer: Any, context: Context) -> None:
     }
     if world.size() > 1:
         context.facts["launched"] = launched.facts(trainer)
-
-
-def _begun_by(context: Context) -> int:
-    """How many processes began this training; StudentError where there are others now."""
-    path = context.folder / CHECKPOINTS / PROCESSES
-    began = read_json(path)
-    world.together()
-    if began is None:
-        began = world.size()
-        if world.first():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, began)
-    if began != world.size():
-        raise StudentError(
-            f"{context.step}: {began} processes began this training, and now there are "
-            f"{world.size()}, among which its rows would be dealt out otherwise. Go on with "
-            f"{began} (runtime.launcher, runtime.processes), or start it anew: "
-            f"{context.step.command(context.run.name)} --force"
-        )
-    return began
 
 
 def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
@@ -250,44 +224,3 @@ def save_weights(context: Context, save: Callable[[Path], None], adapter: bool) 
         "adapter": adapter,
         "files": file_hashes(weights),
     }
-
-
-def last_whole_checkpoint(folder: Path, processes: int = 1) -> Path | None:
-    """The newest checkpoint that so many processes saved to its end.
-
-    The choice of transformers itself may be an empty folder.
-    """
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
-    return next((path for path in checkpoints if is_whole(path, processes)), None)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def is_whole(checkpoint: Path, processes: int = 1) -> bool:
-    """Whether the last files a checkpoint gets are there, and its weights can be read.
-
-    Those are its trainer state, and each process's random state. Weights and optimizer are files of
-    their own, or sharded: FSDP's folders end with .metadata, DeepSpeed's checkpoint with `latest`.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
-        weights = list(checkpoint.rglob("*.safetensors"))
-        for path in weights:
-            with safe_open(path, "pt") as file:
-                file.keys()
-    except (OSError, ValueError, SafetensorError):
-        return False
-    if len(list(checkpoint.glob(RANDOM_STATES))) < processes:
-        return False
-    if (checkpoint / "latest").exists():
-        return True
-    if not (checkpoint / "scheduler.pt").exists():
-        return False
-    sharded = list(checkpoint.glob("optimizer_*/.metadata"))
-    saved = sharded or any((checkpoint / name).exists() for name in OPTIMIZERS)
-    model = weights or any(checkpoint.glob("pytorch_model_fsdp*"))
-    return bool(saved and model)

@@ -12,7 +12,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from pipeline.config.file import validate
 from pipeline.errors import StudentError
 from pipeline.models import student
-from pipeline.training import arguments, callbacks, fit, imitation
+from pipeline.training import arguments, callbacks, checkpoints, imitation
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import STORIES, manifest, needs_stories, run
@@ -123,15 +123,15 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(made, tmp_path, torn):
         (folder / "trainer_state.json").write_text("{}")
         for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
             (folder / name).touch()
-    assert fit.last_whole_checkpoint(tmp_path).name == "checkpoint-10"
+    assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-10"
     data = (tmp_path / "checkpoint-10" / torn).read_bytes()
     (tmp_path / "checkpoint-10" / torn).unlink()
-    assert fit.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+    assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
     if data:
         (tmp_path / "checkpoint-10" / torn).write_bytes(data[: len(data) // 2])
-        assert fit.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
+        assert checkpoints.last_whole_checkpoint(tmp_path).name == "checkpoint-2"
     (tmp_path / "checkpoint-2/trainer_state.json").unlink()
-    assert fit.last_whole_checkpoint(tmp_path) is None
+    assert checkpoints.last_whole_checkpoint(tmp_path) is None
 
 
 LORA = ["--set", "student.lora={r=4, lora_alpha=8}", "--set", "sft.trainer.learning_rate=5e-3"]
