@@ -25,7 +25,6 @@ OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 def lock(folder: Path) -> Iterator[None]:
     """Have a step's folder to oneself, and a folder that nothing is written out of."""
     _refuse_linked(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         _refuse_odd(folder)
         yield
@@ -34,9 +33,8 @@ def lock(folder: Path) -> Iterator[None]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Have a step's folder to oneself; one that nothing came into is gone afterwards."""
-    descriptor = _opened(folder / LOCK)
+    descriptor = _taken(folder)
     try:
-        _take(descriptor, folder)
         yield
     finally:
         _leave(folder)
@@ -55,6 +53,26 @@ def _leave(folder: Path) -> None:
             place.rmdir()
 
 
+def _taken(folder: Path) -> int:
+    """The descriptor of the lock of a step's folder; StageError where another process holds it."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = _opened(folder / LOCK)
+        except FileNotFoundError:  # a process that left nothing has just removed the folder
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StageError(
+                f"{folder}: another process is at work here. Wait for it, or choose another --run."
+            ) from None
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # the file has just been removed: it keeps nobody out
+
+
 def _opened(path: Path) -> int:
     try:
         return os.open(path, OPEN, 0o666)
@@ -62,15 +80,6 @@ def _opened(path: Path) -> int:
         if error.errno == errno.ELOOP:
             raise _odd(path) from None
         raise
-
-
-def _take(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StageError(
-            f"{folder}: another process is at work here. Wait for it, or choose another --run."
-        ) from None
 
 
 def _refuse_linked(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A step's folder is the run's own, and nothing in it leads out."""
 
+import fcntl
 import os
 
 import pytest
@@ -41,6 +42,31 @@ def test_a_link_further_down_is_refused(folder, tmp_path):
 def test_a_pipe_is_refused_and_nobody_waits_for_it(folder):
     os.mkfifo(folder / "records.jsonl.partial")
     assert "records.jsonl.partial is a link, or no file" in refused(folder)
+
+
+def test_who_is_refused_takes_nothing_away_from_who_is_at_work(folder):
+    with lock(folder):
+        assert "another process is at work here" in refused(folder)
+        assert os.listdir(folder) == [".lock"]
+        assert "another process is at work here" in refused(folder)
+
+
+def test_a_lock_s_file_that_another_process_removes_is_made_again(folder, monkeypatch):
+    """One that had nothing to do removes file and folder after we have opened the file."""
+    taken = []
+
+    def removed_before(descriptor, operation):
+        taken.append(descriptor)
+        if len(taken) == 1:
+            (folder / ".lock").unlink()
+            folder.rmdir()
+        flock(descriptor, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", removed_before)
+    with lock(folder):
+        assert "another process is at work here" in refused(folder)
+        assert os.listdir(folder) == [".lock"]
 
 
 def test_a_lock_empties_no_file(folder):
