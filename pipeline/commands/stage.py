@@ -15,7 +15,7 @@ from pipeline.config.endpoint import Endpoint
 from pipeline.config.file import assign, load, parse_assignment, validate
 from pipeline.config.whole import Config
 from pipeline.errors import BudgetError, ConfigError, DataError, HumorDistillError, meant
-from pipeline.execution import forecast, linking
+from pipeline.execution import forecast, launching, linking
 from pipeline.execution.execute import execute
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Expects, Learns, stage_of
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
     _check_prompts(run, planned, config)
     if args.command == "all":
         _check_splits(config)
+    launching.check(config, planned if args.dry_run else chosen)
     touched = any(TRAINING.match(text) for text in args.set)
     if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it
         strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))

@@ -14,7 +14,17 @@ from pipeline.errors import StageError
 from pipeline.rows.ids import SeenIds
 from pipeline.rows.jsonl import parse, write
 from pipeline.rows.row import Row
-from pipeline.runs.files import BEFORE, DROPS, KEPT, LOCK, MANIFEST, PARTIAL, RECORDS, STARTED
+from pipeline.runs.files import (
+    BEFORE,
+    CHECKPOINTS,
+    DROPS,
+    KEPT,
+    LOCK,
+    MANIFEST,
+    PARTIAL,
+    RECORDS,
+    STARTED,
+)
 from pipeline.runs.run import link_to, runs_folder
 
 R = TypeVar("R", bound=Row)
@@ -27,7 +37,30 @@ def lock(folder: Path) -> Iterator[None]:
     _refuse_linked(folder)
     with alone(folder):
         _refuse_odd(folder)
+        if (folder / CHECKPOINTS / LOCK).exists():
+            with held(folder):
+                pass
         yield
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[int]:
+    """The descriptor of a file that programs hold that learn for a step (execution/launching.py).
+
+    They outlive an attempt that was killed for as long as it takes to end them, and are waited for.
+    """
+    path = folder / CHECKPOINTS / LOCK
+    path.parent.mkdir(exist_ok=True)
+    descriptor = _opened(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder}: waiting until what a killed attempt started has ended", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

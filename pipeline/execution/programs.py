@@ -14,22 +14,26 @@ ENVIRONMENT = dict(os.environ)
 """As it was before libraries set theirs, which programs are to choose for themselves."""
 HERE = str(Path(sys.executable).parent)
 """Where the programs are that were installed beside this Python."""
+SEARCH = os.pathsep.join([HERE, ENVIRONMENT.get("PATH", os.defpath)])
 SUPERVISE = str(Path(__file__).with_name("supervise.py"))
+
+
+def require(command: Sequence[str], key: str) -> None:
+    """ConfigError where there is no such command; `key` is the configuration's that names it."""
+    if shutil.which(command[0], path=SEARCH) is None:
+        raise ConfigError(f"{key}: there is no command {command[0]!r}, in {HERE} or on PATH.")
 
 
 class Program:
     """A command that runs within `with`; what it prints is shown.
 
-    ConfigError where there is no such command; `key` is the configuration's that names it.
+    `lock` is a locked file's descriptor: it stays locked until all of the program has ended.
     """
 
-    def __init__(self, command: Sequence[str], more: Mapping[str, str], key: str) -> None:
-        environment = {**ENVIRONMENT, **more}
-        search = os.pathsep.join([HERE, environment.get("PATH", os.defpath)])
-        if shutil.which(command[0], path=search) is None:
-            raise ConfigError(f"{key}: there is no command {command[0]!r}, in {HERE} or on PATH.")
+    def __init__(self, command: Sequence[str], more: Mapping[str, str], lock: int) -> None:
         self.command = list(command)
-        self.environment = {**environment, "PATH": search}
+        self.environment = {**ENVIRONMENT, **more, "PATH": SEARCH}
+        self.lock = lock
 
     def __enter__(self) -> "Program":
         asker, self._alive = os.pipe()
@@ -37,7 +41,7 @@ class Program:
             [sys.executable, "-I", SUPERVISE, str(asker), *self.command],
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            pass_fds=(asker,),
+            pass_fds=(asker, self.lock),
             start_new_session=True,  # a Ctrl-C is for whoever asked, who then ends it
         )
         os.close(asker)

@@ -43,6 +43,6 @@ def _signal(group: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # SIG_IGN would be the program's as well
     sys.exit(supervise(int(sys.argv[1]), sys.argv[2:]))

@@ -10,6 +10,7 @@ from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Expected, Requests
 from pipeline.judging import choice, cloze, scored, taught
+from pipeline.judging.pairs import most as most_pairs
 from pipeline.judging.verdict import Pair, Role
 from pipeline.progress import Progress
 from pipeline.rows.records import Verdict
@@ -76,6 +77,12 @@ def expected(role: Role, settings: Judging, pairs: int) -> list[Expected]:
     return [Expected(settings.server, settings.template(role), 2 * pairs, settings.max_tokens)]
 
 
+EPOCHS = 3
+"""transformers' default of num_train_epochs, as trainers have it."""
+LOGGING_STEPS = 10
+"""TRL's default of logging_steps, which is that of eval_steps."""
+
+
 def expected_while_training(
     config: Config, learned: Round, literals: Mapping[Any, int]
 ) -> list[Expected]:
@@ -85,13 +92,23 @@ def expected_while_training(
         return []
     given = config.trainer_keys(learned)
     numbers = {key: value for key, value in given.items() if isinstance(value, (int, float))}
-    epochs = numbers.get("num_train_epochs", 3)
     batch = math.prod(numbers.get(key, default) for key, default in BATCH.items())
+    rows = literals["train"]
+    one_each = learned.rankings or config.dpo.pairing == "divpo"
+    if learned.learning.judges and not one_each:
+        rows *= most_pairs(config, learned)
+    elif learned.learning.reads == "jokes":
+        rows *= config.teacher.most
+    epoch = math.ceil(rows / max(1, batch * config.runtime.processes))
     steps = numbers.get("max_steps", -1)
     if steps <= 0:
-        steps = math.ceil(literals["train"] / max(1, batch * config.runtime.processes)) * epochs
-    every = numbers.get("eval_steps", 0) if given.get("eval_strategy") == "steps" else 0
-    evaluations = 1 + math.ceil(steps / every if every >= 1 else epochs)
+        steps = math.ceil(epoch * numbers.get("num_train_epochs", EPOCHS))
+    every: float = epoch
+    if given.get("eval_strategy") == "steps":
+        every = numbers.get("eval_steps") or numbers.get("logging_steps", LOGGING_STEPS)
+        if every < 1:
+            every = math.ceil(every * steps)  # a share of them
+    evaluations = 1 + math.ceil(steps / max(1, every))
     return expected(
         "critic", config.critic, evaluations * min(stop.literals, literals["validation"])
     )

@@ -4,8 +4,31 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
+from pipeline.config.rounds import Round
+from pipeline.config.whole import Config
 from pipeline.rows.records import Joke
 from pipeline.words import words
+
+ONE_EACH = ("farthest", "alike")
+"""Ways to choose pairs that give a literal one."""
+
+
+def which(config: Config, learned: Round) -> Literal["farthest", "alike", "all", "swiss"]:
+    """Which pairs a round's critic judges; rankings need all."""
+    if config.critic.pairs in ONE_EACH and learned.rankings:
+        return "all"
+    return config.critic.pairs
+
+
+def most(config: Config, learned: Round) -> int:
+    """The most pairs about one literal that a round's critic judges."""
+    from pipeline.judging.swiss import quota
+
+    chosen = which(config, learned)
+    if chosen in ONE_EACH:
+        return 1
+    k = config.teacher.most if learned.candidates == "teacher" else config.sample.k
+    return quota(k, config.critic.share if chosen == "swiss" else 1.0)
 
 
 def ngrams(text: str, n: int) -> list[str]:

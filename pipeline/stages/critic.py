@@ -20,8 +20,6 @@ from pipeline.runs.step import Step
 
 VERSION = 4
 ROUND_KEYS = ("rankings",)
-ONE_EACH = ("farthest", "alike")
-"""Ways to choose pairs that give a literal one."""
 
 
 def sections(config: Config, round: int | None) -> Sequence[str]:
@@ -34,7 +32,7 @@ def prompts(config: Config, round: int | None) -> Sequence[str]:
 
 def decides(config: Config, round: int | None) -> Sequence[Code]:
     named = [*rules.of_verdicts(config.critic), Code("judging/pairs.py", ("candidates",))]
-    if _which(config, round) == "swiss":
+    if pairs.which(config, config.round(round)) == "swiss":
         return [*named, Code("judging/swiss.py", ("quota", "next_pairs", "note"))]
     return [*named, Code("judging/pairs.py", ("choose",))]
 
@@ -49,7 +47,7 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
 
 def requests(context: Context) -> Requests | None:
     """The bodies of every pair; None where nobody is asked, or later pairs follow from verdicts."""
-    if _which(context.config, context.step.round) == "swiss":
+    if pairs.which(context.config, context.round) == "swiss":
         return None
     settings = context.config.critic
     chosen = _pairs(context, _candidates(context))
@@ -57,21 +55,14 @@ def requests(context: Context) -> Requests | None:
 
 
 def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> list[Expected]:
-    from pipeline.judging.swiss import quota
-
-    settings = config.critic
-    k = config.teacher.most if config.round(round).candidates == "teacher" else config.sample.k
-    which = _which(config, round)
-    each = quota(k, settings.share if which == "swiss" else 1.0)
-    if which in ONE_EACH:
-        each = 1
     about = sum(literals[split] for split in config.sample.splits)
-    return methods.expected("critic", settings, each * about)
+    most = pairs.most(config, config.round(round))
+    return methods.expected("critic", config.critic, most * about)
 
 
 def run(context: Context) -> Iterator[Verdict]:
     groups = _candidates(context)
-    judge = _swiss if _which(context.config, context.step.round) == "swiss" else _chosen
+    judge = _swiss if pairs.which(context.config, context.round) == "swiss" else _chosen
     yield from tally.counted(context, context.config.critic, judge(context, groups))
 
 
@@ -80,7 +71,7 @@ def tries(context: Context, n: int) -> Iterator[Verdict]:
     from pipeline.judging.swiss import Tournament
 
     settings = context.config.critic
-    which: Any = _which(context.config, context.step.round)
+    which: Any = pairs.which(context.config, context.round)
     first: list[Pair] = []
     for jokes in _candidates(context):
         if len(first) >= n:
@@ -122,14 +113,6 @@ def _swiss(context: Context, groups: list[list[Joke]]) -> Iterator[Verdict]:
                 yield verdict
 
 
-def _which(config: Config, round: int | None) -> str:
-    """Which pairs are judged; rankings need all."""
-    which = config.critic.pairs
-    if which in ONE_EACH and config.round(round).rankings:
-        return "all"
-    return which
-
-
 def _candidates(context: Context) -> list[list[Joke]]:
     """Of each literal, the candidates that can be compared."""
     sampled: dict[str, list[Joke]] = defaultdict(list)
@@ -145,7 +128,7 @@ def _candidates(context: Context) -> list[list[Joke]]:
 
 
 def _pairs(context: Context, groups: list[list[Joke]]) -> list[Pair]:
-    which: Any = _which(context.config, context.step.round)
+    which: Any = pairs.which(context.config, context.round)
     settings = context.config.critic
     chosen: list[Pair] = []
     with Progress(f"{context.step}, choosing pairs", len(groups), "literals") as progress:

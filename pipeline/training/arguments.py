@@ -37,6 +37,8 @@ PAGES = {
 """Where the keys of a trainer's table are explained."""
 OF_TOKENIZER = ("chat_template_path", "eos_token")
 """Keys by which TRL would change the tokenizer, which every stage loads anew."""
+OF_LAUNCHER = ("fsdp", "fsdp_config", "deepspeed", "parallelism_config")
+"""Keys that say how processes share a training."""
 PLAIN_DPO = {
     "ld_alpha": None,
     "use_weighting": False,
@@ -181,6 +183,12 @@ def build(kind: Any, config: Config, keys: dict[str, Any], folder: Path, section
                 f"[{section}.trainer] {key}: only the trainer would know of it, and the model "
                 "would be used without it. Set it in the tokenizer of a copy of its folder, and "
                 "give that folder as the model."
+            )
+    for key in OF_LAUNCHER:
+        if keys.get(key):
+            raise ConfigError(
+                f"[{section}.trainer] {key}: how processes share a training is said by "
+                "runtime.launcher (docs/scale.md)."
             )
     for key, value in keys.items():
         if wrong := _of_another_type(kind, key, value):

@@ -2,38 +2,46 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
 from pipeline.runs.files import CHECKPOINTS, read_json, write_json
 from pipeline.training import world
 
-PROCESSES = "processes.json"
-"""Beside the checkpoints, by how many processes they are."""
+BATCH = "batch.json"
+"""Beside the checkpoints, how a step's batch is dealt out."""
 RANDOM_STATES = "rng_state*.pth"
 """In a checkpoint, a file of each process."""
 OPTIMIZERS = ("optimizer.pt", "optimizer.bin")
 """In a checkpoint of an optimizer that is not sharded; the second is FSDP's."""
 
 
-def begun_by(context: Context) -> int:
-    """How many processes began this training; StudentError where there are others now."""
-    path = context.folder / CHECKPOINTS / PROCESSES
-    began = read_json(path)
+def go_on(context: Context, arguments: Any) -> None:
+    """StudentError where a training was begun with its batch dealt out otherwise than now.
+
+    Its losses would be near, but not those of a training that nothing interrupted.
+    """
+    path = context.folder / CHECKPOINTS / BATCH
+    now = {
+        "runtime.processes": world.size(),
+        "per_device_train_batch_size": arguments.per_device_train_batch_size,
+        "gradient_accumulation_steps": arguments.gradient_accumulation_steps,
+    }
+    began: Any = read_json(path)
     world.together()
     if began is None:
-        began = world.size()
         if world.first():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, began)
-    if began != world.size():
+            write_json(path, now)
+    elif began != now:
+        then = ", ".join(f"{key} = {number}" for key, number in began.items())
+        here = ", ".join(f"{key} = {number}" for key, number in now.items())
         raise StudentError(
-            f"{context.step}: {began} processes began this training, and now there are "
-            f"{world.size()}, among which its rows would be dealt out otherwise. Go on with "
-            f"{began} (runtime.launcher, runtime.processes), or start it anew: "
+            f"{context.step}: this training was begun with {then}, and now there is {here}. Go on "
+            f"with what began it, or start it anew: "
             f"{context.step.command(context.run.name)} --force"
         )
-    return began
 
 
 def last_whole_checkpoint(folder: Path, processes: int = 1) -> Path | None:

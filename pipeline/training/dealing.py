@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import BatchSampler
+from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.training import world
@@ -161,6 +162,21 @@ def _evaluate_alone(trainer: Any) -> None:
 
     trainer.get_eval_dataloader = whole
     trainer.evaluate = alone
+    trainer.callback_handler.callbacks.insert(0, SameFigures())
+
+
+class SameFigures(TrainerCallback):
+    """Has the processes choose by the figures of the first, before any callback reads them.
+
+    Each evaluates all that is held out, and GPUs of two kinds may differ in a last digit.
+    """
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        metrics |= world.of_first(metrics)
+        logged = state.log_history[-1]
+        logged |= {key: value for key, value in metrics.items() if key in logged}
 
 
 @contextmanager

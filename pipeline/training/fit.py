@@ -19,7 +19,7 @@ from pipeline.runs.files import CHECKPOINTS, CURVE, WEIGHTS
 from pipeline.runs.hashes import file_hashes, folder_hash
 from pipeline.training import dealing, launched, world
 from pipeline.training.callbacks import Patience, StepProgress
-from pipeline.training.checkpoints import begun_by, last_whole_checkpoint
+from pipeline.training.checkpoints import go_on, last_whole_checkpoint
 from pipeline.training.selection import StartCounts
 from pipeline.writing import usual_modes
 
@@ -31,7 +31,8 @@ def fit(trainer: Any, context: Context) -> None:
     """
     launched.check(trainer, context)
     dealing.deal_out(trainer)
-    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), begun_by(context))
+    go_on(context, trainer.args)
+    checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), world.size())
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
     start = StartCounts(trainer)

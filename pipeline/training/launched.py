@@ -21,6 +21,7 @@ ASKED = {
     "deepspeed": os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true",
 }
 """What the launcher asked for; trainers' arguments set these variables later."""
+os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # all but the first would load no weights
 PRECISION = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
 """The launcher's; "no" is also what it says where nobody said anything."""
 
@@ -69,6 +70,18 @@ def check(trainer: Any, context: Context) -> None:
             )
     if sharded(trainer):
         _check_sharded(context)
+    if world.size() > 1 and context.step.round and context.round.learning.has_reference:
+        _check_losses(context)
+
+
+def _check_losses(context: Context) -> None:
+    """StudentError for a loss of rows that no process has together."""
+    names = [name for name, _ in context.config.loss_terms(context.round) if "aot" in name]
+    if names:
+        raise StudentError(
+            f"{context.step}: loss_type {names[0]} sorts the rows of a batch, and each of several "
+            "processes would sort its own. Take another loss, or one process."
+        )
 
 
 def _check_sharded(context: Context) -> None:

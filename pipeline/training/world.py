@@ -69,6 +69,15 @@ def of_each(value: T) -> list[T]:
     return values
 
 
+def of_first(value: T) -> T:
+    """The value that the first process has; in `alone`, too."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return value
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
+
+
 def share(rows: Sequence[T]) -> list[T]:
     """This process's share of rows: each has equally many, so that sharded models keep step.
 

@@ -1,5 +1,7 @@
 """How rows are dealt out, and drawn again by a training that goes on."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils.data import BatchSampler, SequentialSampler
@@ -7,7 +9,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from pipeline.execution.exchange import dealt
 from pipeline.training import world
-from pipeline.training.dealing import Dealt, GroupedByLength
+from pipeline.training.dealing import Dealt, GroupedByLength, SameFigures
 
 
 def batches(monkeypatch, rows, size, each, drop_last=False):
@@ -48,6 +50,15 @@ def test_shares_come_together_in_their_order(monkeypatch, rows):
         shares.append(world.share(range(rows)))
     assert len({len(share) for share in shares}) == 1
     assert list(dealt(shares))[:rows] == list(range(rows))
+
+
+def test_the_figures_that_processes_choose_by_are_those_of_the_first(monkeypatch):
+    monkeypatch.setattr(world, "of_first", lambda _: {"eval_loss": 0.5, "eval_wtr": 0.25})
+    metrics = {"eval_loss": 0.51, "eval_wtr": 0.24}
+    log = [{"loss": 0.7, "step": 1}, {"eval_loss": 0.51, "step": 1}]
+    SameFigures().on_evaluate(None, SimpleNamespace(log_history=log), None, metrics)
+    assert metrics == {"eval_loss": 0.5, "eval_wtr": 0.25}
+    assert log == [{"loss": 0.7, "step": 1}, {"eval_loss": 0.5, "step": 1}]
 
 
 def test_rows_grouped_by_length_come_as_they_would_have(tmp_path):

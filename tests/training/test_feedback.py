@@ -50,6 +50,20 @@ def test_a_value_of_another_type_ends_before_anything_is_loaded(
     assert f"it takes {wanted}" in said
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("dpo.trainer.fsdp=true", "[dpo.trainer] fsdp: how processes share a training is said by"),
+        ('sft.trainer.deepspeed="ds.json"', "[sft.trainer] deepspeed: how processes share a train"),
+        ('runtime.launcher="torchrunn"', "runtime.launcher: there is no command 'torchrunn'"),
+        ("runtime.processes=2", "sft: runtime.processes = 2, and nothing starts them"),
+    ],
+)
+def test_what_cannot_share_a_training_ends_before_anybody_is_asked(cli, small, data, setting, said):
+    assert said in cli("all", "--run", "shared", "--config", small, "--set", setting, code=3)
+    assert not (data / "runs/shared/teacher").exists()
+
+
 def test_values_that_trainers_take_pass():
     keys = {"learning_rate": 1, "eval_steps": 0.5, "report_to": ["none"], "lr_scheduler_type": "x"}
     keys |= {"max_steps": 3, "warmup_steps": 2, "save_steps": 4, "max_length": None}

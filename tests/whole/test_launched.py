@@ -52,6 +52,10 @@ OBJECTIVES = {
         'rounds=[{objective="gkd"}]',
         f'gkd={{teacher="{small.MICRO}", trainer={{{LOGITS}lmbda=1.0, max_new_tokens=24}}}}',
     ],
+    "gkd by a coin": [
+        'rounds=[{objective="gkd"}]',
+        f'gkd={{teacher="{small.MICRO}", trainer={{{LOGITS}lmbda=0.5, max_new_tokens=24}}}}',
+    ],
     "llmr": [
         'rounds=[{objective="llmr"}]',
         f'llmr={{teacher="{small.MICRO}", sync_every=3, max_new_tokens=48, entropy=0.01, '
@@ -250,4 +254,4 @@ def test_another_number_of_processes_does_not_go_on(cli, inside):
         "dpo.trainer.per_device_train_batch_size=4",
     ]
     said = cli("dpo", "--run", "other", "--from", "v1", *flags(alone), code=8)
-    assert "2 processes began this training, and now there are 1" in said
+    assert "this training was begun with runtime.processes = 2, " in said

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from random import Random
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,8 @@ from pipeline.training.selection import stop_early
 logging.getLogger("transformers.generation.utils").setLevel(logging.ERROR)
 
 
+NEVER = -1.0
+"""A share of which TRL, which compares it with a number from 0, never takes any."""
 TOO_LONG = "longer than the student's or the teacher's context"
 
 
@@ -82,11 +85,18 @@ def train(context: Context, arguments: Any, tokenizer: Any) -> None:
     finish(trainer, context, tokenizer)
 
 
+def writes_at(step: int, seed: int, share: float) -> bool:
+    """Whether the student writes what this step learns from, as it does in a share of them."""
+    return Random(f"{seed} {step}").random() < share
+
+
 class Trainer(GKDTrainer):
     """GKDTrainer for models that count positions from the first token, as GPT-2 does.
 
     Its divergence, taken a tile of places at a time.
     """
+
+    lmbda: float
 
     def compute_loss(
         self,
@@ -136,6 +146,21 @@ class Trainer(GKDTrainer):
             read, own.vocabulary, there_BT, own.values[:, :-1], taught.values[:, :-1], labels_BT
         )
         return sum((part for (part,) in parts), torch.zeros((), device=labels_BT.device))
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The loss of a batch, a scalar, on what the student writes in `lmbda` of the steps.
+
+        One coin is tossed a step (Agarwal et al., arXiv 2306.13649, algorithm 1), whatever its
+        batch is made of.
+        """
+        share: float = self.lmbda
+        writes = writes_at(self.state.global_step, self.args.seed, share)
+        self.lmbda = 1.0 if writes else NEVER
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self.lmbda = share
+        return loss
 
     def generate_on_policy_outputs(
         self, model: Any, inputs: dict[str, Any], generation_config: Any

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel
+from trl.experimental.gkd import GKDTrainer
 
-from pipeline.training.logits.gkd import Trainer, from_the_left
+from pipeline.training.logits.gkd import Trainer, from_the_left, writes_at
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
@@ -21,6 +22,35 @@ def test_rows_padded_on_both_sides_begin_with_their_first_token():
     assert moved_mask.tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6]
     assert moved_labels.tolist() == [[-100, 6, 7, -100, -100, -100], [-100] * 3 + [6, 7, 8]]
     assert torch.equal(moved_ids[1], ids[1])
+
+
+def test_a_coin_is_tossed_once_a_step():
+    steps = range(2000)
+    assert sum(writes_at(step, 0, 0.25) for step in steps) == pytest.approx(500, abs=60)
+    assert not any(writes_at(step, 0, 0.0) for step in steps)
+    assert all(writes_at(step, 0, 1.0) for step in steps)
+    assert [writes_at(step, 0, 0.5) for step in steps] != [writes_at(s, 1, 0.5) for s in steps]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_parts_of_a_step_s_batch_are_written_all_or_none(monkeypatch, share):
+    """TRL tosses a coin for each part of a batch, so that other parts were another training."""
+    compared = []
+
+    def of_trl(trainer, model, inputs, num_items_in_batch):
+        compared.append(trainer.lmbda >= 0.0)
+        return torch.zeros(())
+
+    monkeypatch.setattr(GKDTrainer, "training_step", of_trl)
+    trainer = Trainer.__new__(Trainer)
+    trainer.lmbda = share
+    trainer.args = SimpleNamespace(seed=0)
+    for step in range(50):
+        trainer.state = SimpleNamespace(global_step=step)
+        for _ in range(2):
+            trainer.training_step(None, {})
+        assert trainer.lmbda == share
+    assert compared == [writes_at(step, 0, share) for step in range(50) for _ in range(2)]
 
 
 def written(model, inputs, settings, step=0):
