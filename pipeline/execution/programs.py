@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from pipeline.errors import ConfigError
 
@@ -25,15 +26,23 @@ def require(command: Sequence[str], key: str) -> None:
 
 
 class Program:
-    """A command that runs within `with`; what it prints is shown.
+    """A command that runs within `with`; what it prints is shown, or goes to `output`.
 
-    `lock` is a locked file's descriptor: it stays locked until all of the program has ended.
+    `lock` is a locked file's descriptor: it stays locked until all of the
+    program has ended.
     """
 
-    def __init__(self, command: Sequence[str], more: Mapping[str, str], lock: int) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        more: Mapping[str, str],
+        lock: int | None = None,
+        output: IO[bytes] | None = None,
+    ) -> None:
         self.command = list(command)
         self.environment = {**ENVIRONMENT, **more, "PATH": SEARCH}
-        self.lock = lock
+        self._held = () if lock is None else (lock,)
+        self._output = output
 
     def __enter__(self) -> "Program":
         asker, self._alive = os.pipe()
@@ -41,7 +50,9 @@ class Program:
             [sys.executable, "-I", SUPERVISE, str(asker), *self.command],
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            pass_fds=(asker, self.lock),
+            stdout=self._output,
+            stderr=None if self._output is None else subprocess.STDOUT,
+            pass_fds=(asker, *self._held),
             start_new_session=True,  # a Ctrl-C is for whoever asked, who then ends it
         )
         os.close(asker)

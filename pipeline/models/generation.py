@@ -153,7 +153,6 @@ def _joke(task: Task, text: str) -> Joke:
     )
 
 
-@torch.no_grad()
 def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -163,6 +162,21 @@ def generate(
     numbers: Sequence[int] = (),
 ) -> list[tuple[str, int]]:
     """For each prompt the answer, without special tokens, and how many tokens it took."""
-    written = write(model, tokenizer, tokenizer(list(texts))["input_ids"], settings, seeds, numbers)
+    return of_tokens(
+        model, tokenizer, tokenizer(list(texts))["input_ids"], settings, seeds, numbers
+    )
+
+
+@torch.no_grad()
+def of_tokens(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[list[int]],
+    settings: Generation,
+    seeds: Sequence[int] = (),
+    numbers: Sequence[int] = (),
+) -> list[tuple[str, int]]:
+    """The same for prompts that are tokens."""
+    written = write(model, tokenizer, ids, settings, seeds or [0] * len(ids), numbers)
     answers = tokenizer.batch_decode(written, skip_special_tokens=True)
     return [(text.strip(), len(ids)) for text, ids in zip(answers, written, strict=True)]

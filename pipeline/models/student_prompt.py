@@ -68,13 +68,16 @@ def room(config: Config, max_length: int | None = None) -> Callable[[int], int]:
     Prompt and answer share a decoder's context, or a shorter max_length; an encoder-decoder has as
     much for each.
     """
-    model_config = architecture(config)
-    # T5's positions are relative, and its n_positions only what it was pretrained with
-    context = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    most = min(value for value in (context, max_length, 10**9) if value)
-    if model_config.is_encoder_decoder:
+    most = min(value for value in (context(config), max_length, 10**9) if value)
+    if architecture(config).is_encoder_decoder:
         return lambda prompt_tokens: most if prompt_tokens <= most else 0
     return lambda prompt_tokens: most - prompt_tokens
+
+
+def context(config: Config) -> int | None:
+    """The most tokens that the student takes; None where that is not limited."""
+    # T5's positions are relative, and its n_positions only what it was pretrained with
+    return getattr(architecture(config).get_text_config(), "max_position_embeddings", None)
 
 
 def measure(

@@ -1,0 +1,56 @@
+"""Ollama's Modelfile: how it is to ask a student in a GGUF file.
+
+Ollama reads no chat template of transformers' from the file that it would use as it stands; it has
+templates of Go. Every prompt of a student is one message of a user, and what is around it is always
+the same (pipeline/models/chat_template.py), so that two texts and a blank are all of its template.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.config.student import Evaluate
+from pipeline.models import chat_template
+
+BLANK = "{{ .Prompt }}"
+"""Where Go puts the message."""
+MARK = "\u2603"
+SIGNS = re.compile(r'\{+|"')
+
+
+def modelfile(
+    tokenizer: Any, stops: Sequence[int], evaluate: Evaluate, file: str, context: int | None
+) -> str:
+    """The text of a Modelfile beside the GGUF `file`; `stops` are the tokens that end an answer.
+
+    Ollama's own defaults would sample, punish repeats and cut the context.
+    """
+    settings: list[tuple[str, Any]] = [
+        ("temperature", evaluate.temperature),
+        ("top_p", evaluate.top_p),
+        ("top_k", evaluate.top_k or 0),
+        ("min_p", evaluate.min_p or 0),
+        ("repeat_penalty", 1),
+        ("num_predict", evaluate.max_new_tokens),
+    ]
+    if context:
+        settings.append(("num_ctx", context))
+    settings += [("stop", json.dumps(tokenizer.convert_ids_to_tokens(stop))) for stop in stops]
+    lines = [f"FROM ./{file}", f'TEMPLATE """{template(tokenizer)}"""']
+    lines += [f"PARAMETER {name} {value}" for name, value in settings]
+    return "\n".join(lines) + "\n"
+
+
+def template(tokenizer: Any) -> str:
+    """The Go template that makes of a message what the student's prompt is.
+
+    Without the tokenizer's lead (a bos), which llama.cpp adds by itself where the tokenizer does.
+    """
+    before, after = chat_template.prompt(tokenizer, MARK).split(MARK)
+    return _literally(before) + BLANK + _literally(after)
+
+
+def _literally(text: str) -> str:
+    """A text of which Go takes nothing for its own, nor a Modelfile for the end of a template."""
+    return SIGNS.sub(lambda signs: f"{{{{ `{signs[0]}` }}}}", text)

@@ -1,0 +1,94 @@
+"""A server that is started, waited for, and ended, even by SIGKILL of who asked for it."""
+
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from pipeline.errors import EndpointError
+from pipeline.execution.programs import Program
+
+LOOK = 0.2
+"""Seconds between two looks at whether a server answers."""
+EVERY = 15.0
+"""Seconds between two words to a person who waits for it."""
+SHOWN = 15
+"""Last lines of a server that does not answer."""
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+class Server:
+    """A command that serves on a port of this machine within `with`.
+
+    What it prints goes to `log`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], port: int, log: Path, more: Mapping[str, str] = {}
+    ) -> None:
+        self.port = port
+        self.log = log
+        self._output = log.open("wb")
+        self._program = Program(command, more, output=self._output)
+
+    def __enter__(self) -> "Server":
+        self._program.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._program.__exit__(kind, error, trace)
+        self._output.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def wait(self, patience: float, what: str) -> None:
+        """Until it answers; EndpointError with its last lines where it ends, or needs longer."""
+        began = told = time.monotonic()
+        while not answers(self.port):
+            now = time.monotonic()
+            code = self._program.code()
+            if code is not None or now - began > patience:
+                why = f"ended with {code}"
+                if code is None:
+                    why = f"does not answer after {now - began:.0f} s"
+                lines = self.log.read_text("utf-8", "replace").splitlines()[-SHOWN:]
+                said = "\n".join(lines)
+                raise EndpointError(f"{what}: the server {why}. Its last lines:\n{said}")
+            if now - told > EVERY:
+                told = now
+                print(
+                    f"{what}: its server starts, {now - began:.0f} s", file=sys.stderr, flush=True
+                )
+            time.sleep(LOOK)
+
+
+def answers(port: int) -> bool:
+    """Whether a server of the OpenAI protocol is ready on this port."""
+    for path in ("health", "v1/models"):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as response:
+                return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:  # else it has another way to say that it is well
+                return False
+        except OSError:
+            return False
+    return False
