@@ -67,6 +67,10 @@ def run(args: argparse.Namespace) -> None:
     if args.command == "all":
         _check_splits(config)
     launching.check(config, planned if args.dry_run else chosen)
+    if config.runtime.server:
+        from pipeline.serving import servers
+
+        servers.check(config, planned if args.dry_run else chosen)
     touched = any(TRAINING.match(text) for text in args.set)
     if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it
         strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))

@@ -110,6 +110,11 @@ class Endpoint(Section):
     extra_body: dict[str, JsonValue] = {}
     """More keys for every request, as the endpoint documents them."""
 
+    @property
+    def free(self) -> bool:
+        """Whether nobody is paid for its answers."""
+        return self.base_url == STANDIN
+
     @model_validator(mode="after")
     def batches_are_of_a_server(self) -> "Endpoint":
         if self.mode == "batch" and (self.replicas or self.base_url in (STANDIN, LOCAL)):
@@ -140,3 +145,17 @@ class Endpoint(Section):
                 "one: send it in a header, extra_headers, with the name of its variable"
             )
         return body
+
+
+class ServedStudent(Endpoint):
+    """A run's student behind servers of its own (pipeline/serving/servers.py).
+
+    No configuration has one.
+    """
+
+    weights: str
+    """Hash of what it is made of, by which its answers are known, wherever it is served."""
+
+    @property
+    def free(self) -> bool:
+        return True

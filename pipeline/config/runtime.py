@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from pipeline.config.section import Positive, Section
+from pipeline.config.server import Server
 
 
 def _of_words(launcher: str) -> str:
@@ -38,6 +39,9 @@ class Runtime(Section):
     such as accelerate launch --config_file configs/accelerate/fsdp2.yaml, or torchrun
     --nproc_per_node 8. Without one they train in their own process. No run keeps it: it counts in
     one's own file or flag alone."""
+    server: Server | None = None
+    """Behind which the run's students write, in sample and evaluate; without it they are loaded
+    there."""
     processes: Positive = 1
     """How many processes the launcher starts, on all machines together. A step's batch is
     per_device_train_batch_size x gradient_accumulation_steps x processes, and that product is what

@@ -16,12 +16,12 @@ from pipeline.rows.jsonl import parse, write
 from pipeline.rows.row import Row
 from pipeline.runs.files import (
     BEFORE,
-    CHECKPOINTS,
     DROPS,
     KEPT,
     LOCK,
     MANIFEST,
     PARTIAL,
+    PROGRAMS,
     RECORDS,
     STARTED,
 )
@@ -37,7 +37,7 @@ def lock(folder: Path) -> Iterator[None]:
     _refuse_linked(folder)
     with alone(folder):
         _refuse_odd(folder)
-        if (folder / CHECKPOINTS / LOCK).exists():
+        if (folder / PROGRAMS / LOCK).exists():
             with held(folder):
                 pass
         yield
@@ -45,11 +45,11 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[int]:
-    """The descriptor of a file that programs hold that learn for a step (execution/launching.py).
+    """The descriptor of a file that programs hold which a step starts (execution/programs.py).
 
     They outlive an attempt that was killed for as long as it takes to end them, and are waited for.
     """
-    path = folder / CHECKPOINTS / LOCK
+    path = folder / PROGRAMS / LOCK
     path.parent.mkdir(exist_ok=True)
     descriptor = _opened(path)
     try:

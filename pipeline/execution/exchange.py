@@ -17,12 +17,12 @@ from pipeline.errors import HumorDistillError
 from pipeline.execution.context import Context
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke
-from pipeline.runs.files import CHECKPOINTS, read_json, write_json
+from pipeline.runs.files import PROGRAMS, read_json, write_json
 from pipeline.runs.run import Run
 from pipeline.runs.step import Step
 
 FOLDER = "act"
-"""In a step's folder of checkpoints."""
+"""In a step's folder for programs."""
 JOB = "job.json"
 LEARNED = "learned.json"
 LOOK = 0.05
@@ -40,12 +40,13 @@ class Exchange:
 
     @classmethod
     def of(cls, context: Context) -> "Exchange":
-        return cls(context.folder / CHECKPOINTS / FOLDER)
+        return cls(context.folder / PROGRAMS / FOLDER)
 
     def give(self, context: Context) -> None:
         """Write the job: what `learn` needs of a step's context."""
+        starts = {"runtime": {"launcher", "server"}}
         job = {
-            "config": context.config.model_dump(mode="json", exclude={"runtime": {"launcher"}}),
+            "config": context.config.model_dump(mode="json", exclude=starts),
             "run": context.run.name,
             "step": str(context.step),
             "inputs": {name: str(step) for name, step in context.inputs.items()},

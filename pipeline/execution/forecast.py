@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import prompts
-from pipeline.config.endpoint import LOCAL, STANDIN, Endpoint
+from pipeline.config.endpoint import LOCAL, Endpoint
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Asks, Expects, stage_of
@@ -62,7 +62,7 @@ class Forecast:
         )
 
     def _money(self) -> str:
-        if self.endpoint.base_url == STANDIN:
+        if self.endpoint.free:
             return "which cost nothing"
         price = self.endpoint.price
         if price is None or self.cost is None:
@@ -121,7 +121,7 @@ class Dry:
 
     def total(self) -> str:
         """What all of them cost together, where there is anything to pay."""
-        paid = [forecast for forecast in self.forecasts if forecast.endpoint.base_url != STANDIN]
+        paid = [forecast for forecast in self.forecasts if not forecast.endpoint.free]
         if not paid:
             return ""
         known = 0.0

@@ -12,7 +12,7 @@ from pipeline.config.rounds import Round
 from pipeline.config.section import Section
 from pipeline.config.whole import Config
 from pipeline.errors import DataError
-from pipeline.execution.stage import Decides, OfRound, OwnLosses, stage_of
+from pipeline.execution.stage import Decides, OfRound, OwnLosses, Serves, stage_of
 from pipeline.execution.syntax import folder_hash as folder_syntax_hash
 from pipeline.execution.syntax import syntax_hash
 from pipeline.runs.files import INDEX
@@ -49,6 +49,8 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
         if losses:
             path = project.PACKAGE / losses.file
             recipe["losses"] = {name: syntax_hash(path, name) for name in losses.functions}
+    if isinstance(stage, Serves) and stage.serves(config, step.round):
+        recipe["served"] = True
     recipe = with_batch(recipe, config.runtime.processes)
     recipe["code"] = code_of(step, config)
     _identify(recipe, config, step)

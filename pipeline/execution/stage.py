@@ -126,6 +126,14 @@ class Tries(Protocol):
 
 
 @runtime_checkable
+class Serves(Protocol):
+    """A stage whose students can write behind servers (runtime.server)."""
+
+    def serves(self, config: Config, round: int | None) -> bool:
+        """Whether they do."""
+
+
+@runtime_checkable
 class Learns(Protocol):
     """A stage that trains."""
 

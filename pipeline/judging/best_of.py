@@ -5,7 +5,7 @@ No training, N times the work.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.context import Context
 from pipeline.judging import methods
@@ -15,6 +15,10 @@ from pipeline.progress import Progress
 from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText, Verdict
 from pipeline.runs.files import CANDIDATES, SELECTION
+from pipeline.runs.step import Step
+
+if TYPE_CHECKING:
+    from pipeline.serving.students import Students
 
 
 def name(n: int) -> str:
@@ -23,7 +27,7 @@ def name(n: int) -> str:
 
 
 def answers(
-    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText]
+    context: Context, students: "Students", step: Step | None, literals: Sequence[LiteralText]
 ) -> list[Joke]:
     """The best of n candidates for each literal; candidates and verdicts go to side files.
 
@@ -32,7 +36,7 @@ def answers(
     verdict is tied, inconsistent or failed.
     """
     n = context.config.evaluate.best_of or 1
-    waiting = _candidates(context, model, tokenizer, literals, n)
+    waiting = _candidates(context, students, step, literals, n)
     best = {literal: jokes.pop(0) for literal, jokes in waiting.items()}
     verdicts: list[Verdict] = []
     left = sum(len(jokes) for jokes in waiting.values())
@@ -49,7 +53,11 @@ def answers(
 
 
 def _candidates(
-    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
+    context: Context,
+    students: "Students",
+    step: Step | None,
+    literals: Sequence[LiteralText],
+    n: int,
 ) -> dict[str, list[Joke]]:
     """Of each literal n samples without empty ones and repeats.
 
@@ -57,7 +65,7 @@ def _candidates(
     """
     path = context.folder / CANDIDATES
     if not path.exists():
-        jsonl.write(path, _sampled(context, model, tokenizer, literals, n))
+        jsonl.write(path, _sampled(context, students, step, literals, n))
     groups: dict[str, list[Joke]] = defaultdict(list)
     for joke in sorted(jsonl.load(path, Joke), key=lambda joke: (joke.literal_id, joke.index)):
         groups[joke.literal_id].append(joke)
@@ -66,17 +74,18 @@ def _candidates(
 
 
 def _sampled(
-    context: Context, model: Any, tokenizer: Any, literals: Sequence[LiteralText], n: int
+    context: Context,
+    students: "Students",
+    step: Step | None,
+    literals: Sequence[LiteralText],
+    n: int,
 ) -> Iterator[Joke]:
-    from pipeline.models import generation
+    from pipeline.models.generation import Task
 
     tasks = []
     for literal in literals:
-        tasks += [generation.Task(literal, name(n), number) for number in range(n)]
-    writing = generation.Writing(
-        context.config, str(context.step), context.drop, context.kept(Joke)
-    )
-    return generation.write_jokes(writing, model, tokenizer, tasks, context.config.sample)
+        tasks += [Task(literal, name(n), number) for number in range(n)]
+    return students.write(step, tasks, context.config.sample)
 
 
 def cost(context: Context) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Who answers in an evaluation, and how."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pipeline.config.student import Generation, Sampled
 from pipeline.execution.context import Context
 from pipeline.judging import best_of
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
+
+if TYPE_CHECKING:
+    from pipeline.serving.students import Students
 
 
 class Contestant(NamedTuple):
@@ -72,20 +75,18 @@ def decodings(context: Context) -> dict[str, str | None]:
 
 
 def answers(
-    context: Context, name: str, contestant: Contestant, literals: list[LiteralText]
+    context: Context,
+    students: "Students",
+    name: str,
+    contestant: Contestant,
+    literals: list[LiteralText],
 ) -> Iterable[Joke]:
     """A contestant's answers, by the student that answers for it; not those of a retriever."""
-    from pipeline.models import casting, generation, student
+    from pipeline.models.generation import Task
 
-    weights = None
     step = context.inputs.get(contestant.student)
-    if step:
-        weights = student.weights(context.run, step)
-    tokenizer = student.load_tokenizer(context.config)
-    model = student.load(context.config, weights)
-    casting.tell(context.run, step)
     if contestant.how == "chosen":
-        return best_of.answers(context, model, tokenizer, literals)
+        return best_of.answers(context, students, step, literals)
     settings: Generation = context.config.evaluate
     number = 1
     if contestant.how == "sampled":
@@ -93,8 +94,5 @@ def answers(
         number = (context.config.evaluate.sampled or Sampled()).answers
     tasks = []
     for literal in literals:
-        tasks += [generation.Task(literal, name, index) for index in range(number)]
-    writing = generation.Writing(
-        context.config, str(context.step), context.drop, context.kept(Joke)
-    )
-    return generation.write_jokes(writing, model, tokenizer, tasks, settings)
+        tasks += [Task(literal, name, index) for index in range(number)]
+    return students.write(step, tasks, settings)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pipeline import standin
-from pipeline.config.endpoint import STANDIN, Endpoint
+from pipeline.config.endpoint import STANDIN, Endpoint, ServedStudent
 from pipeline.llm.answer import Answer
 
 SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 """How a body is written for the key of its answer: other bytes would be other keys."""
+SERVED = "student:"
+"""What stands for the address of a run's own student in the key of its answer."""
 AS_IT_IS = json.JSONEncoder(ensure_ascii=False)
 """How it is sent where the order of keys can change the answer: a server that is given a schema
 writes the keys of its answer in the schema's order."""
@@ -49,8 +51,11 @@ def prepare(endpoint: Endpoint, request: dict[str, Any]) -> Call:
     keyed = body
     if "response_format" in body:
         keyed = {**body, "response_format": AS_IT_IS.encode(body["response_format"])}
-    text = SORTED.encode(keyed)
     place = endpoint.base_url
+    if isinstance(endpoint, ServedStudent):  # wherever it is served, and as what
+        place = SERVED
+        keyed = {**keyed, "model": endpoint.weights}
+    text = SORTED.encode(keyed)
     if place == STANDIN:  # its answers are those of its code
         place += standin.version()
     asked = f"{place}\n{text}".encode("utf-8", "surrogatepass")

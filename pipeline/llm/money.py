@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from pipeline.config.endpoint import STANDIN, Endpoint
+from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.errors import BudgetError
 from pipeline.llm.answer import Usage
@@ -24,7 +24,7 @@ CHARACTERS = 4.0
 
 def cost(endpoint: Endpoint, usage: Usage) -> float | None:
     """Money for an answer; None where its price or its tokens are unknown."""
-    if endpoint.base_url == STANDIN:
+    if endpoint.free:
         return 0.0
     price = endpoint.price
     if price is None or usage.prompt is None or usage.completion is None:
@@ -120,7 +120,7 @@ class Purse:
         """What requests on their way may cost."""
         self._holders = 0
         """How many they are."""
-        if self.capped and endpoint.price is None and endpoint.base_url != STANDIN:
+        if self.capped and endpoint.price is None and not endpoint.free:
             raise BudgetError(
                 f"{self._named()} is set, but the price of {endpoint.model} is unknown, so the cap "
                 "cannot be kept. Add a price table (input, output, date) to the endpoint, or "

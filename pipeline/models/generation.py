@@ -59,16 +59,16 @@ def write_jokes(
     """
     config = writing.config
     done = {(joke.literal_id, joke.author, joke.index): joke for joke in writing.kept}
+    tasks = fitting(writing, tokenizer, tasks, settings)
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
-    fitting = _by_length(writing, tokenizer, tasks, texts, settings)
     size = config.runtime.generate_batch
     fitting_memory = Batches(size, writing.step)
     tokens = 0
     stops = stop_tokens(model, tokenizer)
-    finished = _finished(fitting, done, size)
-    with Progress(f"{writing.step}, on {model.device}", len(fitting)) as progress:
-        for start in range(0, len(fitting), size):
-            batch = fitting[start : start + size]
+    finished = _finished(tasks, done, size)
+    with Progress(f"{writing.step}, on {model.device}", len(tasks)) as progress:
+        for start in range(0, len(tasks), size):
+            batch = tasks[start : start + size]
             if start < finished:
                 for task in batch:
                     if task.key in done:
@@ -92,7 +92,7 @@ def write_jokes(
                 if writing.drop_cut and answer[-1] not in stops:
                     _drop_cut(writing, task, text.strip())
                 else:
-                    yield _joke(task, text.strip())
+                    yield joke(task, text.strip())
             progress.advance(f"{tokens / progress.seconds:.0f} tokens/s", rows=len(batch))
 
 
@@ -114,34 +114,32 @@ def _drop_cut(writing: Writing, task: Task, text: str) -> None:
     writing.drop(task.literal.id, task.literal.id, "cut at max_new_tokens", text)
 
 
-def _by_length(
+def fitting(
     writing: Writing,
     tokenizer: PreTrainedTokenizerBase,
     tasks: Sequence[Task],
-    texts: dict[str, str],
     settings: Generation,
 ) -> list[Task]:
-    """The tasks whose answers have room, those with the shortest prompts first; drops the others.
-
-    `texts` are the prompts by literal id.
-    """
+    """The tasks whose answers have room, shortest prompts first; the others are dropped."""
+    texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
     lengths = {literal: length(tokenizer, text) for literal, text in texts.items()}
     left = room(writing.config)
     special = special_tokens(tokenizer)
-    fitting = []
+    fits = []
     for task in tasks:
         literal = task.literal.id
         if special.search(task.literal.text):
             writing.drop(literal, literal, SPECIAL_TOKEN, task.author)
         elif left(lengths[literal]) >= settings.max_new_tokens:
-            fitting.append(task)
+            fits.append(task)
         else:
             writing.drop(literal, literal, "longer than the student's context", task.author)
-    fitting.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
-    return fitting
+    fits.sort(key=lambda task: (lengths[task.literal.id], task.literal.id))
+    return fits
 
 
-def _joke(task: Task, text: str) -> Joke:
+def joke(task: Task, text: str, call: str | None = None) -> Joke:
+    """The row of an answer; `call` is a server's."""
     return make(
         Joke,
         literal_id=task.literal.id,
@@ -149,7 +147,7 @@ def _joke(task: Task, text: str) -> Joke:
         text=text,
         author=task.author,
         index=task.number,
-        call=None,
+        call=call,
     )
 
 

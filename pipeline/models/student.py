@@ -80,7 +80,7 @@ def refuse_links(folder: Path) -> None:
             raise StudentError(f"{path} is a link; no stage made it. Copy what it leads to.")
 
 
-def _is_adapter(weights: Path) -> bool:
+def is_adapter(weights: Path) -> bool:
     """Whether weights are an adapter's; StudentError where it is of a kind that no stage writes.
 
     Others of peft's kinds load models that their configuration names.
@@ -238,7 +238,7 @@ def load(
         options["quantization_config"] = quantized.settings(config, frozen)
     if config.student.quantization != "none" or place == "cuda":
         options["device_map"] = {"": place}  # at once: not by way of memory, nor to a GPU unasked
-    adapter = weights is not None and _is_adapter(weights)
+    adapter = weights is not None and is_adapter(weights)
     source = _source(config)
     if weights is not None and not adapter:
         source = {

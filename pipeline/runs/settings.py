@@ -9,14 +9,17 @@ from pipeline.runs.manifest import seal
 
 SEAL = "seal"
 """Its key beside those of the configuration; what earlier versions wrote has none."""
-LAUNCHER = "launcher"
-"""A key of [runtime]."""
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
     """Whole or not there, and sealed; without what starts programs, which no run may ask for."""
-    if settings.get("runtime", {}).get(LAUNCHER):
-        settings = {**settings, "runtime": {**settings["runtime"], LAUNCHER: None}}
+    runtime = dict(settings.get("runtime") or {})
+    if runtime.get("launcher"):
+        runtime["launcher"] = None
+    if runtime.get("server"):
+        runtime["server"] = {**runtime["server"], "command": None}
+    if runtime:
+        settings = {**settings, "runtime": runtime}
     write_json(path, {**settings, SEAL: seal(settings)})
 
 

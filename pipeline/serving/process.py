@@ -35,12 +35,17 @@ class Server:
     """
 
     def __init__(
-        self, command: Sequence[str], port: int, log: Path, more: Mapping[str, str] = {}
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        more: Mapping[str, str] = {},
+        lock: int | None = None,
     ) -> None:
         self.port = port
         self.log = log
         self._output = log.open("wb")
-        self._program = Program(command, more, output=self._output)
+        self._program = Program(command, more, lock, self._output)
 
     def __enter__(self) -> "Server":
         self._program.__enter__()

@@ -74,6 +74,10 @@ def writes(config: Config, round: int | None) -> type[Row]:
     return Verdict
 
 
+def serves(config: Config, round: int | None) -> bool:
+    return config.runtime.server is not None
+
+
 def reads(config: Config, round: int | None) -> dict[str, Step]:
     """The teacher, and the students that it is compared with, in the order of their training."""
     read = {"teacher": Step("teacher"), "sft": Step("sft")}
@@ -240,17 +244,20 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """
     path = context.folder / ANSWERS
     if not path.exists():
+        from pipeline.serving.students import Students
+
         parts = []
-        for name, contestant in contestants.named(context).items():
-            part = context.folder / f"answers-{name}.jsonl"
-            if not part.exists():
-                told: Iterable[Joke]
-                if contestant.how == "looked up":
-                    told = _retrieved(context, literals)
-                else:
-                    told = contestants.answers(context, name, contestant, literals)
-                jsonl.write(part, contestants.all_answered(name, literals, told))
-            parts.append(part)
+        with Students(context) as students:
+            for name, contestant in contestants.named(context).items():
+                part = context.folder / f"answers-{name}.jsonl"
+                if not part.exists():
+                    told: Iterable[Joke]
+                    if contestant.how == "looked up":
+                        told = _retrieved(context, literals)
+                    else:
+                        told = contestants.answers(context, students, name, contestant, literals)
+                    jsonl.write(part, contestants.all_answered(name, literals, told))
+                parts.append(part)
         jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
     for part in context.folder.glob("answers-*.jsonl"):
         part.unlink()

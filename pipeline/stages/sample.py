@@ -6,8 +6,6 @@ They are from the student that the round starts from, the untrained one, or the 
 the student.
 """
 
-import sys
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,18 +13,14 @@ from pipeline import prompts as templates
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
 from pipeline.execution.stage import Code, Expected, Requests
-from pipeline.llm.answer import Answer
 from pipeline.parsing.said import said
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import Row, content_id, make
 from pipeline.runs.step import Step, student_step
+from pipeline.serving.said import Alike, why_none
 
 VERSION = 3
-CUT = "cut at max_new_tokens"
-"""Why an answer that came to no end is no candidate."""
-LOOKED_AT = 5
-"""Sentences after whose candidates it is plain whether a server samples."""
 ROUND_KEYS = ("candidates",)
 
 
@@ -54,6 +48,11 @@ def reads(config: Config, round: int | None) -> dict[str, Step]:
     if candidates == "base" or config.sample.endpoint:
         return {}
     return {"student": student_step(config, round or 1)}
+
+
+def serves(config: Config, round: int | None) -> bool:
+    own = config.round(round).candidates != "teacher" and not config.sample.endpoint
+    return own and config.runtime.server is not None
 
 
 def requests(context: Context) -> Requests | None:
@@ -86,26 +85,20 @@ def run(context: Context) -> Iterator[Joke]:
 
 
 def _local(context: Context, literals: list[LiteralText]) -> Iterator[Joke]:
-    """Candidates of a student that is loaded here."""
-    from pipeline.models import casting, generation, student
+    """Candidates of the run's own student."""
+    from pipeline.models.generation import Task
+    from pipeline.serving.students import Students
 
-    config = context.config
+    sample = context.config.sample
     author = "base"
-    weights = None
     start = context.inputs.get("student")
     if start:
         author = "sft" if start.round is None else f"round-{start.round}"
-        weights = student.weights(context.run, start)
     tasks = []
     for literal in literals:
-        tasks += [generation.Task(literal, author, index) for index in range(config.sample.k)]
-    tokenizer = student.load_tokenizer(config)
-    model = student.load(config, weights)
-    casting.tell(context.run, start)
-    writing = generation.Writing(
-        config, str(context.step), context.drop, context.kept(Joke), drop_cut=True
-    )
-    yield from generation.write_jokes(writing, model, tokenizer, tasks, config.sample)
+        tasks += [Task(literal, author, index) for index in range(sample.k)]
+    with Students(context) as students:
+        yield from students.write(start, tasks, sample, drop_cut=True)
 
 
 def _bodies(context: Context) -> Iterator[tuple[tuple[LiteralText, int], dict[str, Any]]]:
@@ -130,13 +123,13 @@ def _served(context: Context, author: str) -> Iterator[Joke]:
     if sample.endpoint is None:
         return
     calls = len(context.literals(*sample.splits)) * sample.k
-    alike = _Alike(context)
+    alike = Alike(str(context.step), sample, sample.k, "sample.endpoint.extra_body")
     with Progress(str(context.step), calls, "calls") as progress:
         for (literal, index), answer in context.door(progress).ask(
             sample.endpoint, _bodies(context)
         ):
             text, after = said(answer.text or "")
-            why = _why_none(answer, text)
+            why = why_none(answer, drop_cut=True) or (None if text else "no answer: empty")
             if why:
                 left_out = answer.error or answer.refusal or answer.text
                 context.drop(literal.id, literal.id, why, left_out)
@@ -152,43 +145,4 @@ def _served(context: Context, author: str) -> Iterator[Joke]:
                 author=author,
                 index=index,
                 call=answer.id,
-            )
-
-
-def _why_none(answer: Answer, text: str) -> str | None:
-    """Why an answer is no candidate; None where it is one."""
-    if answer.error:
-        return f"no answer: {answer.error.partition(':')[0]}"
-    if answer.refusal or answer.ended == "filtered":
-        return "no answer: refused"
-    if answer.ended == "cut":
-        return CUT
-    return None if text else "no answer: empty"
-
-
-class _Alike:
-    """Tells once, after a few literals, that a server samples nothing."""
-
-    def __init__(self, context: Context) -> None:
-        self._sample = context.config.sample
-        self._step = context.step
-        self._texts: dict[str, set[str]] = defaultdict(set)
-        self._counts: Counter[str] = Counter()
-
-    def note(self, literal: str, text: str) -> None:
-        """A candidate came."""
-        if self._sample.temperature == 0 or self._sample.k == 1 or len(self._counts) > LOOKED_AT:
-            return
-        self._texts[literal].add(text)
-        self._counts[literal] += 1
-        if len(self._counts) < LOOKED_AT or self._counts[literal] < self._sample.k:
-            return
-        if all(len(texts) == 1 for texts in self._texts.values()):
-            print(
-                f"{self._step}: the server gives {self._sample.k} equal candidates for each of the "
-                f"first {LOOKED_AT} sentences at temperature {self._sample.temperature:g}. It does "
-                "not sample, and equal ones cannot be compared. For `transformers serve`: "
-                "sample.endpoint.extra_body = "
-                """{ generation_config = '{"do_sample": true, "top_k": 0}' }""",
-                file=sys.stderr,
             )

@@ -1,0 +1,216 @@
+"""Servers of a run's students, by [runtime.server]: started, told of adapters, and ended.
+
+Full weights are served from a folder of their own, and the servers started again for each student.
+With adapters the start is served once, and each student's adapter loaded into every server beside
+it, under a name that holds the hash of its weights: vLLM keeps what it has read of a prompt under
+the adapter's name (vLLM #42125).
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pipeline.config.endpoint import ServedStudent
+from pipeline.config.server import Server as Settings
+from pipeline.config.whole import Config
+from pipeline.errors import ConfigError, EndpointError
+from pipeline.execution.attempts import held
+from pipeline.execution.context import Context
+from pipeline.execution.programs import require
+from pipeline.execution.stage import Serves, stage_of
+from pipeline.models import student
+from pipeline.runs.files import PROGRAMS
+from pipeline.runs.hashes import folder_hash, student_folder
+from pipeline.runs.step import Step
+from pipeline.serving import folder
+from pipeline.serving.process import Server, free_port
+
+LOADED = "already"
+"""What vLLM says, among others, of an adapter that it has."""
+UPDATES = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+LONGEST = 300.0
+"""Seconds that a server may take to load an adapter."""
+
+
+def check(config: Config, steps: Iterable[Step]) -> None:
+    """ConfigError where one of the steps needs servers that cannot be had."""
+    settings = config.runtime.server
+    served = [step for step in steps if _is_served(config, step)]
+    if settings is None or not served:
+        return
+    if settings.urls:
+        if config.student.lora is None:
+            raise ConfigError(
+                "runtime.server.urls: a server that runs elsewhere has the weights that it was "
+                "started with, and takes adapters alone. Set student.lora, or "
+                "runtime.server.command, which starts one for each student."
+            )
+    elif settings.command is None:
+        raise ConfigError(
+            f"{served[0]}: [runtime.server] has neither urls nor a command, which no run keeps: "
+            "give it by --config FILE, or --set runtime.server.command='vllm serve {model} --port "
+            "{port}'"
+        )
+    else:
+        require(settings.words("", 0), "runtime.server.command")
+    if student.is_encoder_decoder(config):
+        raise ConfigError(
+            "runtime.server: servers of the OpenAI chat protocol serve decoder-only students, and "
+            f"student.model = {config.student.model!r} is an encoder-decoder."
+        )
+    for name in ("sample", "evaluate"):
+        if getattr(config, name).num_beams:
+            raise ConfigError(
+                f"{name}.num_beams is no key of the OpenAI protocol: leave it out where the "
+                "student is served (runtime.server)"
+            )
+
+
+def _is_served(config: Config, step: Step) -> bool:
+    stage = stage_of(step)
+    return isinstance(stage, Serves) and stage.serves(config, step.round)
+
+
+class Servers:
+    """Those of one step, within `with`; they hold its lock, so that no other attempt meets them."""
+
+    def __init__(self, context: Context, settings: Settings) -> None:
+        self.context = context
+        self.settings = settings
+        self.place = context.folder / PROGRAMS
+        self._open = ExitStack()
+        self._running = ExitStack()
+        self._served = ""
+        """What the servers that run now were started with."""
+        self._digest = ""
+        """And the hash of it."""
+        self._urls: list[str] = list(settings.urls)
+
+    def __enter__(self) -> "Servers":
+        self._lock = self._open.enter_context(held(self.context.folder))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._running.close()
+        self._open.close()
+
+    def endpoint(self, weights: Path | None) -> ServedStudent:
+        """Where a student answers, from now on; `weights` are a step's, None for the untrained one.
+
+        EndpointError where no server does.
+        """
+        adapter = None
+        if weights is not None and self.settings.takes_adapters and student.is_adapter(weights):
+            adapter = weights
+        self._serve(None if adapter else weights)
+        name = self.context.config.student.model
+        if self.settings.command:
+            name = str(self._folder)
+        digest = self._digest
+        urls = self._urls
+        if adapter:
+            digest = _joined(digest, folder_hash(adapter) or "")
+            name = f"student-{digest[:16]}"
+            urls = self._load(name, adapter)
+        return ServedStudent(
+            base_url=urls[0],
+            replicas=urls[1:],
+            model=name,
+            weights=digest,
+            extra_body=self.settings.extra_body,
+        )
+
+    @property
+    def _folder(self) -> Path:
+        return (self.place / "student").resolve()
+
+    def _serve(self, weights: Path | None) -> None:
+        """Have the servers of these weights run; those of others end first."""
+        wanted = str(weights)
+        if self._served == wanted:
+            return
+        config = self.context.config
+        if self.settings.urls:
+            made = json.dumps(config.student.model_dump(mode="json"), sort_keys=True)
+            self._digest = _joined(made, folder_hash(student_folder(config)) or "")
+            self._served = wanted
+            return
+        self._running.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        dtype = str(student.inference_dtype(config)).removeprefix("torch.")
+        in_dtype = config.student.model_copy(update={"dtype": dtype})
+        folder.write(config.model_copy(update={"student": in_dtype}), weights, self._folder)
+        self._digest = folder_hash(self._folder) or ""
+        self._start()
+        self._served = wanted
+
+    def _start(self) -> None:
+        """Start the replicas, all at once, and wait for each."""
+        servers = []
+        for number in range(self.settings.replicas):
+            port = free_port()
+            more = dict(UPDATES)
+            if self.settings.gpus:
+                first = number * self.settings.gpus
+                visible = map(str, range(first, first + self.settings.gpus))
+                more["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
+            command = self.settings.words(str(self._folder), port)
+            log = self.place / f"server-{number}.log"
+            server = Server(command, port, log, more, self._lock)
+            servers.append(self._running.enter_context(server))
+        for server in servers:
+            server.wait(self.settings.patience, str(self.context.step))
+        self._urls = [server.url for server in servers]
+
+    def _load(self, name: str, adapter: Path) -> list[str]:
+        """The addresses that have the adapter; EndpointError where there is none."""
+        loaded = []
+        why = ""
+        for url in self._urls:
+            try:
+                _post(f"{url}/load_lora_adapter", name, adapter)
+            except OSError as error:
+                why = f"{url} does not load the adapter {adapter}: {_said(error)}"
+                print(f"{self.context.step}: {why}", file=sys.stderr)
+            else:
+                loaded.append(url)
+        if not loaded:
+            raise EndpointError(
+                f"{why}\nvLLM takes adapters while it runs with --enable-lora, "
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank at least student.lora.r."
+            )
+        return loaded
+
+
+def _post(url: str, name: str, adapter: Path) -> None:
+    body = {"lora_name": name, "lora_path": str(adapter.resolve())}
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        urllib.request.urlopen(request, timeout=LONGEST).close()
+    except urllib.error.HTTPError as error:
+        text = error.read(2000).decode("utf-8", "replace")
+        if LOADED not in text:
+            raise OSError(f"{error.code} {text}") from None
+
+
+def _said(error: OSError) -> str:
+    return " ".join(str(error).split())
+
+
+def _joined(*parts: Any) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
