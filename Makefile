@@ -3,7 +3,7 @@ PYTHON ?= python3
 # Pairs that people judged, for table 1; without them its own figures stay empty.
 LABELS ?= ../shared/data/critic/nycc_pairs.jsonl
 # Tests of these load torch.
-TORCH = models training retrieval whole
+TORCH = models serving training retrieval whole
 
 HUMOR_DISTILL = .venv/bin/humor-distill
 # help, demo, all, the stages and status

@@ -158,7 +158,7 @@ def _configured(run: Run, args: argparse.Namespace, stored: Run | None) -> Confi
     if stored:
         own = {".".join(key) for key, _ in assigned}
         for key in known.code_keys(config):
-            if key not in own:
+            if not any(f"{key}.".startswith(f"{given}.") for given in own):
                 raise ConfigError(
                     f"{path}: {key} lets code run that comes with somebody's files, so it counts "
                     "in your own file or flag alone. If you have read that code, give it by --set "

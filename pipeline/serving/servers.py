@@ -178,16 +178,19 @@ class Servers:
     def _load(self, name: str, adapter: Path) -> list[str]:
         """The addresses that have the adapter; EndpointError where there is none."""
         loaded = []
-        why = ""
+        failed = []
         for url in self._urls:
             try:
                 _post(f"{url}/load_lora_adapter", name, adapter)
             except OSError as error:
-                why = f"{url} does not load the adapter {adapter}: {_said(error)}"
-                print(f"{self.context.step}: {why}", file=sys.stderr)
+                failed.append(f"{url} does not load the adapter {adapter}: {_said(error)}")
             else:
                 loaded.append(url)
-        if not loaded:
+        if loaded:
+            for line in failed:
+                print(f"{self.context.step}: {line}", file=sys.stderr)
+        else:
+            why = "\n".join(failed)
             raise EndpointError(
                 f"{why}\nvLLM takes adapters while it runs with --enable-lora, "
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank at least student.lora.r."

@@ -1,0 +1,260 @@
+"""Students behind servers: two replicas that load adapters, and llama.cpp's real one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pipeline.config.endpoint import ServedStudent
+from pipeline.errors import EndpointError
+from pipeline.execution.programs import Program
+from pipeline.llm.call import prepare
+from pipeline.serving.process import Server, free_port
+from tests import ROOT
+from tests.conftest import rows
+from tests.models import small as models
+from tests.small_run import manifest, run
+from tests.whole.test_launched import until
+from tests.whole.test_methods import flags
+
+PYTHON = sys.executable
+MOCK = f"{PYTHON} {ROOT}/tests/serving/mock_vllm.py {{model}} {{port}}"
+LLAMA = f"{PYTHON} -m tests.serving.llama_of_folder {{model}} {{port}}"
+GREEDY = ["sample.temperature=0", "sample.k=1"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """What the servers note; they see the test's environment as it is when this module is read."""
+    path = tmp_path / "log.jsonl"
+    path.touch()
+    monkeypatch.setattr(
+        "pipeline.execution.programs.ENVIRONMENT",
+        {**os.environ, "MOCK_LOG": str(path), "PYTHONPATH": str(ROOT)},
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapted(made):
+    """A run whose student is an adapter."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HUMOR_DISTILL_DATA", str(made))
+    run("sft", "--run", "lora", "--from", "v1", *flags(["student.lora={r=4}"]))
+    patch.undo()
+    return "lora"
+
+
+def through(name, source, settings):
+    """A round of a new run, and its evaluation."""
+    for stage in ("sample", "critic", "dpo", "evaluate"):
+        run(stage, "--run", name, "--from", source, *flags(settings))
+
+
+def served(command, **more):
+    keys = "".join(f", {key}={value}" for key, value in more.items())
+    return f"runtime.server={{command={json.dumps(command)}{keys}}}"
+
+
+def noted(log, what):
+    return [line for line in rows(log) if what in line]
+
+
+def alive():
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if "mock_vllm" in line and "ps -eo" not in line]
+
+
+def test_adapters_are_loaded_into_every_replica(inside, log, adapted):
+    command = f"{MOCK} --enable-lora"
+    settings = [served(command, replicas=2), "evaluate.best_of=2"]
+    through("stood", adapted, settings)
+    starts = noted(log, "start")
+    assert len(starts) == 4  # two for sample, and two for evaluate
+    assert len({line["start"] for line in starts}) == 1  # the untrained student's
+    loaded = noted(log, "adapter")
+    names = list(dict.fromkeys(line["adapter"] for line in loaded))
+    assert len(names) == 2  # sft's and round 1's
+    in_evaluate = {line["port"] for line in starts[2:]}
+    for name in names:
+        ports = {line["port"] for line in loaded if line["adapter"] == name}
+        assert ports >= in_evaluate
+    assert {line["allowed"] for line in loaded} == {"1"}
+    weights = [line["path"].rpartition("/runs/")[2] for line in loaded[::2]]
+    assert weights == ["lora/sft/weights", "lora/sft/weights", "stood/round-1/dpo/weights"]
+    asked = noted(log, "request")
+    assert {line["request"] for line in asked} - set(names) == {
+        str(inside / "runs/stood/evaluate/programs.partial/student")  # the untrained one
+    }
+    answers = rows(inside / "runs/stood/evaluate/answers.jsonl")
+    authors = ["base", "sft", "best-of-2", "round-1"]
+    assert list(dict.fromkeys(row["author"] for row in answers)) == authors
+    assert all(row["call"].startswith("c_") for row in answers)
+    assert manifest(inside, "evaluate", "stood")["recipe"]["served"] is True
+    assert "served" not in manifest(inside, "evaluate")["recipe"]
+    assert not alive()
+    kept = json.loads((inside / "runs/stood/config.json").read_text())
+    assert kept["runtime"]["server"]["command"] is None
+
+
+def test_full_weights_are_served_one_after_another(inside, log):
+    command = f"{MOCK} --enable-lora"
+    through("whole", "v1", [served(command, gpus=2)])
+    starts = noted(log, "start")
+    assert len({line["start"] for line in starts[1:]}) == 3 == len(starts) - 1  # base, sft, round-1
+    assert starts[0]["start"] == starts[2]["start"]  # sample's, of sft
+    assert {line["gpus"] for line in starts} == {"0,1"}
+    assert not noted(log, "adapter")
+
+
+def test_answers_are_known_by_the_weights_wherever_they_are_served(inside, log):
+    settings = [served(MOCK), "sample.temperature=0.9"]
+    run("sample", "--run", "again", "--from", "v1", *flags(settings))
+    number = len(noted(log, "request"))
+    before = (inside / "runs/again/round-1/sample/records.jsonl").read_bytes()
+    assert number == len(before.splitlines())
+    assert not (inside / "runs/again/round-1/sample/programs.partial").exists()
+    run("sample", "--run", "again", "--force", *flags(settings))
+    assert len(noted(log, "request")) == number
+    assert (inside / "runs/again/round-1/sample/records.jsonl").read_bytes() == before
+    ports = {line["port"] for line in noted(log, "start")}
+    assert len(ports) == 2
+    seeds = [line["seed"] for line in noted(log, "request")]
+    assert len(set(seeds)) > len(seeds) / 2
+
+
+def test_a_replica_that_is_killed_costs_nothing(inside, log, monkeypatch):
+    monkeypatch.setitem(
+        sys.modules["pipeline.execution.programs"].ENVIRONMENT, "MOCK_DELAY", "0.05"
+    )
+
+    def kill():
+        until(lambda: len(noted(log, "request")) > 10)
+        os.kill(noted(log, "start")[0]["pid"], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    settings = [served(MOCK, replicas=2), "runtime.concurrency=4", "sample.temperature=0.8"]
+    said = run("sample", "--run", "bereft", "--from", "v1", *flags(settings))
+    thread.join()
+    wanted = rows(inside / "runs/v1/round-1/sample/records.jsonl")
+    made = rows(inside / "runs/bereft/round-1/sample/records.jsonl")
+    assert "rests for 30 s" in said
+    assert {row["literal_id"] for row in made} == {row["literal_id"] for row in wanted}
+    assert len(made) == manifest(inside, "round-1/sample", "bereft")["spent"]["calls"]
+    assert len(noted(log, "request")) <= len(made) + 4  # those on their way to it
+
+
+def test_no_server_outlives_a_step_that_is_killed(inside, log):
+    settings = [served(MOCK), "sample.temperature=0.7"]
+    argv = ["sample", "--run", "killed", "--from", "v1", *flags(settings)]
+    environment = {**os.environ, "MOCK_LOG": str(log), "MOCK_DELAY": "0.2"}
+    child = subprocess.Popen(
+        [PYTHON, "-m", "pipeline", *argv],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert until(lambda: len(noted(log, "request")) > 5)
+    child.kill()
+    child.wait()
+    assert until(lambda: not alive(), 10)
+    asked = len(noted(log, "request"))
+    run("sample", "--run", "killed", "--from", "v1", *flags(settings))
+    number = len(rows(inside / "runs/killed/round-1/sample/records.jsonl"))
+    assert asked - 40 < manifest(inside, "round-1/sample", "killed")["spent"]["calls"] <= number
+    assert len(noted(log, "request")) <= number + 33  # those on their way when it was killed
+
+
+def test_greedy_answers_of_a_real_server_are_those_of_the_student_here(inside, log):
+    run("sample", "--run", "here", "--from", "v1", *flags(GREEDY))
+    run("sample", "--run", "there", "--from", "v1", *flags([*GREEDY, served(LLAMA)]))
+    here, there = (
+        {
+            row["literal_id"]: row["text"]
+            for row in rows(inside / f"runs/{name}/round-1/sample/records.jsonl")
+        }
+        for name in ("here", "there")
+    )
+    assert here == there
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        (['runtime.server={command="vllm serve {model}"}'], 3, "it names {model} and {port}: vllm"),
+        (["runtime.server={}"], 3, "sample: [runtime.server] has neither urls nor a command, whic"),
+        (['runtime.server={command="vlm {model} {port}"}'], 3, "there is no command 'vlm'"),
+        (
+            ['runtime.server={command="x {model} {port}", urls=["http://127.0.0.1:1/v1"]}'],
+            3,
+            "either command starts the servers, or they run at urls",
+        ),
+        (['runtime.server={urls=["http://127.0.0.1:1/v1"]}'], 3, "takes adapters alone"),
+        ([served(MOCK), "sample.num_beams=4"], 3, "sample.num_beams is no key of the OpenAI"),
+        ([served(f"env MOCK_FAILS=1 {MOCK}")], 6, "no kernel image is available"),
+        (
+            [served(f"{PYTHON} -c 'import time; time.sleep(60)' {{model}} {{port}}", patience=0.5)],
+            6,
+            "the server does not answer after",
+        ),
+    ],
+)
+def test_servers_that_cannot_be_had_are_named(inside, cli, log, settings, code, said):
+    argv = ("--run", "none", "--from", "v1", *flags(settings))
+    assert said in cli("sample", *argv, code=code)
+
+
+def test_an_encoder_decoder_is_not_served(inside, cli, log, tmp_path):
+    model = models.bart(tmp_path / "bart")
+    settings = [f'student.model="{model}"', served(MOCK)]
+    said = cli("sample", "--run", "bart", "--from", "v1", *flags(settings), code=3)
+    assert "servers of the OpenAI chat protocol serve decoder-only students" in said
+
+
+def test_servers_elsewhere_that_take_no_adapter_are_named(inside, cli, log, adapted, tmp_path):
+    port = free_port()
+    command = [PYTHON, f"{ROOT}/tests/serving/mock_vllm.py", str(models.MICRO), str(port)]
+    with Server(command, port, tmp_path / "server.log") as server:
+        server.wait(30, "elsewhere")
+        settings = [f'runtime.server={{urls=["{server.url}"]}}']
+        argv = ("--run", "elsewhere", "--from", adapted, *flags(settings))
+        said = cli("sample", *argv, code=6)
+    assert f"{server.url} does not load the adapter" in said
+    assert "--enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank" in said
+
+
+def test_the_key_of_an_answer_has_no_port():
+    request = {"messages": [], "temperature": 0.0}
+
+    def key(port, model, weights):
+        endpoint = ServedStudent(
+            base_url=f"http://127.0.0.1:{port}/v1", model=model, weights=weights
+        )
+        return prepare(endpoint, request)
+
+    one = key(1, "/a/student", "x")
+    assert one.key == key(2, "/b/student", "x").key
+    assert one.key != key(1, "/a/student", "y").key
+    assert json.loads(one.text)["model"] == "/a/student"
+
+
+def test_a_server_that_ends_is_not_waited_for(tmp_path):
+    command = [PYTHON, "-c", "print('out of memory'); raise SystemExit(3)"]
+    began = time.monotonic()
+    with Server(command, free_port(), tmp_path / "log") as server:
+        with pytest.raises(EndpointError, match="the server ended with 3. Its last lines:\nout of"):
+            server.wait(60, "sample")
+    assert time.monotonic() - began < 10
+    assert isinstance(server._program, Program)
