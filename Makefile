@@ -89,6 +89,9 @@ bench-exact: setup ## what is trained and reckoned, beside the plain way, fault 
 bench-launched: setup ## sft's and dpo's students in one process, and in two by torchrun
 	.venv/bin/python -m tests.bench.launched
 
+bench-zero3: setup ## the same, in two that share their weights by DeepSpeed's ZeRO-3
+	.venv/bin/python -m tests.bench.launched --zero3
+
 bench-choices: setup ## which pairs the critic is asked about, and the weight of rankings, on the validation sentences
 	.venv/bin/python -m tests.bench.choices
 
@@ -123,4 +126,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety servers gpu real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety bench-zero3 servers gpu real clean

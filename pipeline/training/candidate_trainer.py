@@ -11,7 +11,7 @@ from pipeline.models import likelihood, quickest, student_prompt
 from pipeline.models.likelihood import Candidates
 from pipeline.progress import Progress
 from pipeline.rows.training import Preference, Ranking
-from pipeline.training import world
+from pipeline.training import launched, world
 from pipeline.training.figure_trainer import FigureTrainer
 from pipeline.training.losses.preference import LOSSES, Batch, Weights, ordered_pairs, weighted
 from pipeline.training.margins import SeenSteps
@@ -68,6 +68,7 @@ class CandidateTrainer(FigureTrainer):
         if args.disable_dropout:
             without_dropout(model)
         super().__init__(data_collator=self.collate, **arguments)
+        launched.whole()
         longest = max([*self.train_dataset, *(self.eval_dataset or [])], key=_length)
         tried = Candidates([longest["prompt"]], [longest["answers"]])
         self.score = quickest.scorer(model, tried, self.pad)

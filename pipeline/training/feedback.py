@@ -49,6 +49,7 @@ def train(context: Context, arguments: DPOConfig, tokenizer: Any) -> None:
     ordered = len(parts) == 2 and _ordered(parts[1])
     without_held_out(arguments, context, context.held_out if ordered else None)
     weights = student.weights(context.run, start)
+    launched.whole()
     model = student.load(config, weights, train=True)
     begun = student.fingerprint(model)
     own = config.own_losses(context.round, student.is_encoder_decoder(config))

@@ -33,6 +33,7 @@ def fit(trainer: Any, context: Context) -> None:
     dealing.deal_out(trainer)
     go_on(context, trainer.args)
     checkpoint = last_whole_checkpoint(Path(trainer.args.output_dir), world.size())
+    launched.shard(trainer.args)
     trainer.remove_callback(PrinterCallback)
     progress = StepProgress(str(context.step))
     start = StartCounts(trainer)

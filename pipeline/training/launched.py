@@ -10,6 +10,10 @@ import sys
 from typing import Any
 
 import torch
+from transformers.integrations.deepspeed import (
+    set_hf_deepspeed_config,
+    unset_hf_deepspeed_config,
+)
 
 from pipeline.errors import StudentError
 from pipeline.execution.context import Context
@@ -40,6 +44,22 @@ def sharding() -> bool:
     TRL's DPOTrainer would then load another model for its reference, and ours computes it before.
     """
     return any(ASKED.values())
+
+
+def whole() -> None:
+    """Have each process load all of a model's weights, and reckon with them, until it trains.
+
+    As with FSDP. DeepSpeed's ZeRO-3 would give each a part from the beginning, and others' code asks
+    whether it does.
+    """
+    unset_hf_deepspeed_config()
+
+
+def shard(arguments: Any) -> None:
+    """Have it be as the launcher asks, from now on."""
+    config = getattr(arguments, "hf_deepspeed_config", None)
+    if config is not None:
+        set_hf_deepspeed_config(config)
 
 
 def sharded(trainer: Any) -> bool:

@@ -3,6 +3,7 @@
 Or the last, where nothing asks for the best.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,12 @@ class StartCounts(TrainerCallback):
                 whole = weights[name].to(value.device)
                 if isinstance(value, DTensor):
                     whole = distribute_tensor(whole, value.device_mesh, value.placements)
-                value.copy_(whole)
+                with _gathered(value, changed=True):
+                    value.copy_(whole)
 
     def _trained(self) -> dict[str, torch.Tensor]:
         return {
-            name: value.detach()
+            name: value
             for name, value in self.trainer.model.named_parameters()
             if value.requires_grad
         }
@@ -83,4 +85,17 @@ def _all_of(value: torch.Tensor) -> torch.Tensor:
     """A weight whole, where each process has a part of it."""
     if isinstance(value, DTensor):
         value = value.full_tensor()
-    return value.contiguous()
+    with _gathered(value):
+        return value.detach().clone().contiguous()
+
+
+def _gathered(value: torch.Tensor, changed: bool = False) -> AbstractContextManager[Any]:
+    """Within, a weight of which DeepSpeed's ZeRO-3 gives each process a part is whole."""
+    if not hasattr(value, "ds_id"):
+        return nullcontext()
+    import deepspeed
+
+    within: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
+        [value], modifier_rank=0 if changed else None
+    )
+    return within

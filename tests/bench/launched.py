@@ -1,22 +1,40 @@
 """One process against two with half the batch each, by every objective: `make bench-launched`.
 
 For each: the largest difference of what was logged and of the weights, and the seconds of the step.
+`make bench-zero3` has the two share their weights by DeepSpeed's ZeRO-3, which is installed into
+.venv-deepspeed, an environment that sees the packages of this one.
 """
 
 import json
 import os
+import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
 
 from safetensors.torch import load_file
 
+from tests import ROOT
 from tests.small_run import SMALL, run
 from tests.whole.test_launched import HALF, NOT_EXACT, OBJECTIVES, flags
 
+DEEPSPEED = ROOT / ".venv-deepspeed"
+PACKAGES = "deepspeed==0.19.8 hjson ninja py-cpuinfo msgpack einops".split()
+SHARDED = ["dpo", "rpo", "weighted", "ties", "brio", "ft", "sd", "gkd"]
+"""Objectives whose students need not write while they learn."""
+
 
 def main() -> None:
+    names = [name for name in sys.argv[1:] if name != "--zero3"]
+    if "--zero3" in sys.argv:
+        install()
+        HALF[0] = (
+            f'runtime.launcher="{DEEPSPEED}/bin/python -m accelerate.commands.launch '
+            f'--config_file {ROOT}/tests/bench/zero3.yaml"'
+        )
+        names = names or SHARDED
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HUMOR_DISTILL_DATA"] = folder
@@ -28,8 +46,23 @@ def main() -> None:
             print(
                 f"{student:<8} {'objective':<15} {'logged':>8} {'weights':>8} {'one':>6} {'two':>6}"
             )
-            for name in sys.argv[1:] or OBJECTIVES:
+            for name in names or OBJECTIVES:
                 compare(Path(folder), student, name)
+
+
+def install() -> None:
+    """Make .venv-deepspeed; for a CPU nothing of DeepSpeed's is compiled."""
+    os.environ |= {"DS_ACCELERATOR": "cpu", "DS_BUILD_OPS": "0", "PYTHONWARNINGS": "ignore"}
+    if (DEEPSPEED / "ready").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", DEEPSPEED], check=True)
+    paths = {"base": str(DEEPSPEED), "platbase": str(DEEPSPEED)}
+    packages = Path(sysconfig.get_path("purelib", "venv", paths))
+    (packages / "beside.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [DEEPSPEED / "bin/python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "wheel"], check=True)
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", *PACKAGES], check=True)
+    (DEEPSPEED / "ready").touch()
 
 
 def compare(data: Path, student: str, name: str) -> None:
