@@ -95,6 +95,9 @@ bench-zero3: setup ## the same, in two that share their weights by DeepSpeed's Z
 bench-choices: setup ## which pairs the critic is asked about, and the weight of rankings, on the validation sentences
 	.venv/bin/python -m tests.bench.choices
 
+bench-served: setup ## students behind llama.cpp, transformers serve and, where it runs, vLLM: two rounds, and how fast
+	.venv/bin/python -m tests.bench.served
+
 bench-sampling: setup ## the student's samples beside a batched model.generate of the same rows
 	.venv/bin/python -m tests.bench.sampling
 
@@ -126,4 +129,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-training bench-variety bench-zero3 servers gpu real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-served bench-training bench-variety bench-zero3 servers gpu real clean

@@ -34,6 +34,8 @@ class Server(Section):
     """Seconds that one may take to answer once it is started."""
     extra_body: dict[str, JsonValue] = {}
     """More keys for every request, as the server documents them."""
+    omit: list[str] = []
+    """Keys that are left out of every request: transformers serve refuses top_k and min_p."""
 
     @field_validator("command")
     @classmethod

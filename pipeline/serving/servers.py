@@ -131,6 +131,7 @@ class Servers:
             model=name,
             weights=digest,
             extra_body=self.settings.extra_body,
+            omit=self.settings.omit,
         )
 
     @property

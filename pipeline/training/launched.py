@@ -49,8 +49,8 @@ def sharding() -> bool:
 def whole() -> None:
     """Have each process load all of a model's weights, and reckon with them, until it trains.
 
-    As with FSDP. DeepSpeed's ZeRO-3 would give each a part from the beginning, and others' code asks
-    whether it does.
+    As with FSDP. DeepSpeed's ZeRO-3 would give each a part from the beginning, and code of others
+    asks whether it does.
     """
     unset_hf_deepspeed_config()
 

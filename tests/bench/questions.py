@@ -1,7 +1,7 @@
 """What a server makes of the protocol, asked directly: finish reasons, n, seeds, logprobs.
 
 `make servers` prints it below its table of stages. Nothing here is held: servers differ, and
-docs/hosted-models.md says how.
+docs/serving.md says how.
 """
 
 import json
