@@ -71,12 +71,15 @@ def run(args: argparse.Namespace) -> None:
         from pipeline.serving import servers
 
         servers.check(config, planned if args.dry_run else chosen)
+    strange = False
     touched = any(TRAINING.match(text) for text in args.set)
     if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it
-        strange = stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
+        strange = bool(
+            stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
+        )
         if not (args.dry_run and strange):  # of a run that was copied here no model is looked up
             _check_training(run, planned if args.dry_run else chosen, config, touched)
-    dry = Dry() if args.dry_run else None
+    dry = Dry(strange=strange) if args.dry_run else None
     if dry is None:
         run = linking.link(run, _until_it_starts(stored, config))
     for place, step in enumerate(chosen):

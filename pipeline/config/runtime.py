@@ -42,6 +42,11 @@ class Runtime(Section):
     server: Server | None = None
     """Behind which the run's students write, in sample and evaluate; without it they are loaded
     there."""
+    trained_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Tokens that a training goes over in a second, by all processes together; a dry run says hours
+    by it."""
+    written_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Tokens that a student writes in a second; a dry run says hours by it."""
     processes: Positive = 1
     """How many processes the launcher starts, on all machines together. A step's batch is
     per_device_train_batch_size x gradient_accumulation_steps x processes, and that product is what

@@ -14,7 +14,7 @@ from pipeline import prompts
 from pipeline.config.endpoint import LOCAL, Endpoint
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.execution.stage import Asks, Expects, stage_of
+from pipeline.execution.stage import Asks, Expects, Needs, stage_of
 from pipeline.llm import money
 from pipeline.llm.answer import Usage
 from pipeline.llm.call import prepare
@@ -87,6 +87,8 @@ class Dry:
 
     waiting: set[Step] = field(default_factory=set)
     forecasts: list[Forecast] = field(default_factory=list)
+    strange: bool = False
+    """The run was copied here, and no model that it names is looked up."""
 
     def waits(self, run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> bool:
         """Whether a step's inputs would have to be made first.
@@ -101,6 +103,7 @@ class Dry:
             print(f"{step}: would run after {', '.join(missing)}")
             self.waiting.add(step)
             self._add(ahead(cache_path(), step, config))
+            self._say_needs(step, config)
         return bool(missing)
 
     def foresee(self, context: Context) -> None:
@@ -113,6 +116,14 @@ class Dry:
             manifest = run.manifest(read) or {}
             print(f"  reads {name}: {run.at(read) / RECORDS}, {manifest['rows']} rows")
         self._add(list(_of_step(context, _shown)))
+        self._say_needs(step, context.config)
+
+    def _say_needs(self, step: Step, config: Config) -> None:
+        stage = stage_of(step)
+        if isinstance(stage, Needs) and not self.strange:
+            count = Counter(row.split for row in literals(config))
+            for line in stage.needs(config, step.round, count):
+                print(line)
 
     def _add(self, forecasts: list[Forecast]) -> None:
         self.forecasts += forecasts

@@ -126,6 +126,16 @@ class Tries(Protocol):
 
 
 @runtime_checkable
+class Needs(Protocol):
+    """A stage whose students are loaded."""
+
+    def needs(
+        self, config: Config, round: int | None, literals: Mapping[Any, int]
+    ) -> Iterator[str]:
+        """Lines on what it takes of a machine, for a dry run; `literals` are counts by split."""
+
+
+@runtime_checkable
 class Serves(Protocol):
     """A stage whose students can write behind servers (runtime.server)."""
 

@@ -91,18 +91,8 @@ def expected_while_training(
     if stop is None or not config.stops_by_rate(learned):
         return []
     given = config.trainer_keys(learned)
-    numbers = {key: value for key, value in given.items() if isinstance(value, (int, float))}
-    batch = math.prod(numbers.get(key, default) for key, default in BATCH.items())
-    rows = literals["train"]
-    one_each = learned.rankings or config.dpo.pairing == "divpo"
-    if learned.learning.judges and not one_each:
-        rows *= most_pairs(config, learned)
-    elif learned.learning.reads == "jokes":
-        rows *= config.teacher.most
-    epoch = math.ceil(rows / max(1, batch * config.runtime.processes))
-    steps = numbers.get("max_steps", -1)
-    if steps <= 0:
-        steps = math.ceil(epoch * numbers.get("num_train_epochs", EPOCHS))
+    epoch, steps = steps_at_most(config, learned, literals)
+    numbers = _numbers(given)
     every: float = epoch
     if given.get("eval_strategy") == "steps":
         every = numbers.get("eval_steps") or numbers.get("logging_steps", LOGGING_STEPS)
@@ -112,6 +102,29 @@ def expected_while_training(
     return expected(
         "critic", config.critic, evaluations * min(stop.literals, literals["validation"])
     )
+
+
+def steps_at_most(
+    config: Config, learned: Round | None, literals: Mapping[Any, int]
+) -> tuple[int, int]:
+    """Steps of an epoch, and of the whole training of a round, or of sft."""
+    given = config.sft.trainer if learned is None else config.trainer_keys(learned)
+    numbers = _numbers(given)
+    batch = math.prod(numbers.get(key, default) for key, default in BATCH.items())
+    rows = literals["train"]
+    if learned is None or learned.learning.reads == "jokes":
+        rows *= config.teacher.most
+    elif learned.learning.judges and not learned.rankings and config.dpo.pairing != "divpo":
+        rows *= most_pairs(config, learned)
+    epoch = math.ceil(rows / max(1, batch * config.runtime.processes))
+    steps = numbers.get("max_steps", -1)
+    if steps <= 0:
+        steps = epoch * numbers.get("num_train_epochs", EPOCHS)
+    return epoch, math.ceil(steps)
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if isinstance(value, (int, float))}
 
 
 def prompts(role: Role, *sections: Judging) -> Sequence[str]:

@@ -109,6 +109,12 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     return asked + watching.expected(config, about * each)
 
 
+def needs(config: Config, round: int | None, literals: Mapping[Any, int]) -> Iterator[str]:
+    from pipeline.training import needs
+
+    yield from needs.of_training(config, config.round(round), literals)
+
+
 def run(context: Context) -> Iterator[Row]:
     from pipeline.models import student
     from pipeline.training import arguments

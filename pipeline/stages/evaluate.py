@@ -74,6 +74,13 @@ def writes(config: Config, round: int | None) -> type[Row]:
     return Verdict
 
 
+def needs(config: Config, round: int | None, literals: Mapping[Any, int]) -> Iterator[str]:
+    from pipeline.training import needs
+
+    about = sum(literals[split] for split in config.evaluate.splits)
+    yield from needs.of_writing(config, config.evaluate, (2 + len(config.rounds)) * about)
+
+
 def serves(config: Config, round: int | None) -> bool:
     return config.runtime.server is not None
 

@@ -55,6 +55,14 @@ def serves(config: Config, round: int | None) -> bool:
     return own and config.runtime.server is not None
 
 
+def needs(config: Config, round: int | None, literals: Mapping[Any, int]) -> Iterator[str]:
+    from pipeline.training import needs
+
+    if config.round(round).candidates != "teacher" and not config.sample.endpoint:
+        answers = config.sample.k * sum(literals[split] for split in config.sample.splits)
+        yield from needs.of_writing(config, config.sample, answers)
+
+
 def requests(context: Context) -> Requests | None:
     """A chat-completions body per candidate, for a student that is served elsewhere.
 

