@@ -108,7 +108,7 @@ def model(run: Run, asked: argparse.Namespace, out: Path, place: str) -> None:
     _check_gguf(config, asked)
     weights = student.weights(run, step) if step else None
     print(f"loading {contestant}", flush=True)
-    written = folder.write(config, weights, out)
+    written = folder.write(config, weights, out, config.evaluate, compare=True)
     if written.survival:
         print(f"{contestant}: {written.survival}, since the untrained student")
     trained = written.model
@@ -156,7 +156,9 @@ def _gguf(config: Config, weights: Path | None, out: Path, name: str, kind: Any)
     from pipeline.serving import folder, gguf, modelfile
 
     file = out / name
-    if student.dtype(config) == torch.float32 or kind == "bf16" or weights is None:
+    dtype = student.dtype(config)
+    exact = weights is None or dtype == torch.float32
+    if exact or (kind == "bf16" and dtype == torch.bfloat16):
         gguf.convert(out, file, kind)
     else:  # from what was learned, not from what is left of it in student.dtype
         in_full = config.student.model_copy(update={"dtype": "float32"})

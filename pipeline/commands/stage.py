@@ -66,11 +66,13 @@ def run(args: argparse.Namespace) -> None:
     _check_prompts(run, planned, config)
     if args.command == "all":
         _check_splits(config)
-    launching.check(config, planned if args.dry_run else chosen)
-    if config.runtime.server:
-        from pipeline.serving import servers
+    if not args.dry_run:
+        due = [step for step in chosen if args.force or run.manifest(step) is None]
+        launching.check(config, due)
+        if config.runtime.server:
+            from pipeline.serving import servers
 
-        servers.check(config, planned if args.dry_run else chosen)
+            servers.check(config, due)
     strange = False
     touched = any(TRAINING.match(text) for text in args.set)
     if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it

@@ -115,6 +115,11 @@ class Endpoint(Section):
         """Whether nobody is paid for its answers."""
         return self.base_url == STANDIN
 
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether an answer without a word is one, and no failure of a server's."""
+        return False
+
     @model_validator(mode="after")
     def batches_are_of_a_server(self) -> "Endpoint":
         if self.mode == "batch" and (self.replicas or self.base_url in (STANDIN, LOCAL)):
@@ -158,4 +163,8 @@ class ServedStudent(Endpoint):
 
     @property
     def free(self) -> bool:
+        return True
+
+    @property
+    def may_be_silent(self) -> bool:
         return True

@@ -17,10 +17,10 @@ class Server(Section):
 
     own_file_only: ClassVar[frozenset[str]] = frozenset({"command"})
     command: str | None = None
-    """What starts one: vllm serve {model} --port {port}, with the student's folder and a port in
-    the places of {model} and {port}. With --enable-lora (and --max-lora-rank, where student.lora.r
-    is above 16) the start is served once, and each round's adapter loaded beside it. No run keeps
-    it: it counts in one's own file or flag alone."""
+    """What starts one: vllm serve {model} --port {port} --host 127.0.0.1, with the student's folder
+    and a port in the places of {model} and {port}. With --enable-lora (and --max-lora-rank, where
+    student.lora.r is above 16) the start is served once, and each round's adapter loaded beside it.
+    No run keeps it: it counts in one's own file or flag alone."""
     urls: list[Address] = []
     """Or the addresses of vLLM servers that run elsewhere, with the student's start, --enable-lora
     and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and see the run's folder: adapters are loaded into
@@ -41,7 +41,9 @@ class Server(Section):
     @classmethod
     def names_both(cls, command: str | None) -> str | None:
         if command is not None and not {"{model}", "{port}"} <= set(_places(command)):
-            raise ValueError("it names {model} and {port}: vllm serve {model} --port {port}")
+            raise ValueError(
+                "it names {model} and {port}: vllm serve {model} --port {port} --host 127.0.0.1"
+            )
         return command
 
     @model_validator(mode="after")

@@ -36,11 +36,19 @@ def lock(folder: Path) -> Iterator[None]:
     """Have a step's folder to oneself, and a folder that nothing is written out of."""
     _refuse_linked(folder)
     with alone(folder):
+        _wait_for_programs(folder)
         _refuse_odd(folder)
-        if (folder / PROGRAMS / LOCK).exists():
-            with held(folder):
-                pass
         yield
+
+
+def _wait_for_programs(folder: Path) -> None:
+    """Until what a killed attempt started has ended: it may still write into the folder."""
+    place = folder / PROGRAMS
+    if place.is_symlink():
+        raise _odd(place)
+    if (place / LOCK).exists():
+        with held(folder):
+            pass
 
 
 @contextmanager
@@ -154,7 +162,7 @@ def begun(folder: Path) -> bool:
     """Whether an interrupted attempt left something worth going on from."""
     if not folder.is_dir():
         return False
-    names = set(os.listdir(folder)) - {LOCK, BEFORE, STARTED, DROPS}
+    names = set(os.listdir(folder)) - {LOCK, BEFORE, STARTED, DROPS, PROGRAMS}
     if names == {PARTIAL}:
         return (folder / PARTIAL).stat().st_size > 0
     return bool(names)

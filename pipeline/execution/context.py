@@ -26,6 +26,10 @@ from pipeline.runs.step import Step
 R = TypeVar("R", bound=Row)
 
 
+class Unanswered(Exception):
+    """Requests failed for good, without whose answers no more can be made."""
+
+
 @dataclass
 class Context:
     """What a stage's `run` and `learn` get."""

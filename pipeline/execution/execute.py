@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ from pipeline.config.whole import Config
 from pipeline.errors import BudgetError, DataError, FailedCalls, StageError
 from pipeline.execution import launching, recipe, standing
 from pipeline.execution.attempts import begun, keep, lock, replacing
-from pipeline.execution.context import Context
+from pipeline.execution.context import Context, Unanswered
 from pipeline.execution.forecast import Dry
 from pipeline.execution.stage import Learns, stage_of
 from pipeline.llm.database import cache_path
@@ -112,7 +112,9 @@ def _perform(context: Context, wanted: Recipe, flags: str) -> None:
     if kept:
         _remember(context)
         print(f"{step}: going on after {kept} rows")
-    written = _write(context)
+    written = 0
+    with suppress(Unanswered):
+        written = _write(context)
     _settle(context, flags)
     if not written:
         raise StageError(_no_row(context))

@@ -43,9 +43,12 @@ class Program:
         self.environment = {**ENVIRONMENT, **more, "PATH": SEARCH}
         self._held = () if lock is None else (lock,)
         self._output = output
+        self._alive: int | None = None
+        """The end of a pipe by which its supervisor knows that we are there."""
 
     def __enter__(self) -> "Program":
-        asker, self._alive = os.pipe()
+        asker, alive = os.pipe()
+        self._alive = alive
         self._supervisor = subprocess.Popen(
             [sys.executable, "-I", SUPERVISE, str(asker), *self.command],
             env=self.environment,
@@ -64,8 +67,14 @@ class Program:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._alive)
+        self.end()
         self._supervisor.wait()
+
+    def end(self) -> None:
+        """Have it end, without waiting until it has."""
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
 
     def code(self) -> int | None:
         """Its exit code, once it has ended."""

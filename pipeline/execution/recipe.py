@@ -50,7 +50,8 @@ def make(run: Run, step: Step, config: Config, inputs: dict[str, Step]) -> Recip
             path = project.PACKAGE / losses.file
             recipe["losses"] = {name: syntax_hash(path, name) for name in losses.functions}
     if isinstance(stage, Serves) and stage.serves(config, step.round):
-        recipe["served"] = True
+        server = whole["runtime"]["server"]
+        recipe["served"] = {key: server[key] for key in ("extra_body", "omit") if server[key]}
     recipe = with_batch(recipe, config.runtime.processes)
     recipe["code"] = code_of(step, config)
     _identify(recipe, config, step)

@@ -24,6 +24,7 @@ def supervise(asker: int, command: list[str]) -> int:
         readable, _, _ = select.select([asker], [], [], LOOK)
         if readable:
             _end(program)
+    _signal(program.pid, signal.SIGKILL)  # what it started, where it ended without them
     code = program.returncode
     return 128 - code if code < 0 else code
 

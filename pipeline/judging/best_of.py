@@ -4,7 +4,7 @@ No training, N times the work.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.context import Context
@@ -26,17 +26,32 @@ def name(n: int) -> str:
     return f"best-of-{n}"
 
 
-def answers(
+def write(
     context: Context, students: "Students", step: Step | None, literals: Sequence[LiteralText]
-) -> list[Joke]:
-    """The best of n candidates for each literal; candidates and verdicts go to side files.
+) -> None:
+    """Have the student write n candidates for each literal into a side file, as [sample] says.
 
-    Candidates are sampled as [sample] says, and meet in a knockout: the best so far against the
-    next, both orders, so that n candidates take n - 1 verdicts. The one so far stays where a
-    verdict is tied, inconsistent or failed.
+    Those of an interrupted attempt stay.
+    """
+    from pipeline.models.generation import Task
+
+    path = context.folder / CANDIDATES
+    n = context.config.evaluate.best_of or 1
+    if not path.exists():
+        tasks = []
+        for literal in literals:
+            tasks += [Task(literal, name(n), number) for number in range(n)]
+        jsonl.write(path, students.write(step, tasks, context.config.sample))
+
+
+def choose(context: Context) -> list[Joke]:
+    """The best of the candidates for each literal; the verdicts go to a side file.
+
+    They meet in a knockout: the best so far against the next, both orders, so that n candidates
+    take n - 1 verdicts. The one so far stays where a verdict is tied, inconsistent or failed.
     """
     n = context.config.evaluate.best_of or 1
-    waiting = _candidates(context, students, step, literals, n)
+    waiting = _candidates(context)
     best = {literal: jokes.pop(0) for literal, jokes in waiting.items()}
     verdicts: list[Verdict] = []
     left = sum(len(jokes) for jokes in waiting.values())
@@ -52,40 +67,14 @@ def answers(
     return list(best.values())
 
 
-def _candidates(
-    context: Context,
-    students: "Students",
-    step: Step | None,
-    literals: Sequence[LiteralText],
-    n: int,
-) -> dict[str, list[Joke]]:
-    """Of each literal n samples without empty ones and repeats.
-
-    An interrupted attempt's are read back.
-    """
-    path = context.folder / CANDIDATES
-    if not path.exists():
-        jsonl.write(path, _sampled(context, students, step, literals, n))
+def _candidates(context: Context) -> dict[str, list[Joke]]:
+    """Of each literal its candidates without empty ones and repeats."""
     groups: dict[str, list[Joke]] = defaultdict(list)
-    for joke in sorted(jsonl.load(path, Joke), key=lambda joke: (joke.literal_id, joke.index)):
+    jokes = jsonl.load(context.folder / CANDIDATES, Joke)
+    for joke in sorted(jokes, key=lambda joke: (joke.literal_id, joke.index)):
         groups[joke.literal_id].append(joke)
     different = {literal: _different(jokes) for literal, jokes in groups.items()}
     return {literal: jokes for literal, jokes in different.items() if jokes}
-
-
-def _sampled(
-    context: Context,
-    students: "Students",
-    step: Step | None,
-    literals: Sequence[LiteralText],
-    n: int,
-) -> Iterator[Joke]:
-    from pipeline.models.generation import Task
-
-    tasks = []
-    for literal in literals:
-        tasks += [Task(literal, name(n), number) for number in range(n)]
-    return students.write(step, tasks, context.config.sample)
 
 
 def cost(context: Context) -> dict[str, Any]:

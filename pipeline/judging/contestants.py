@@ -1,11 +1,13 @@
 """Who answers in an evaluation, and how."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pipeline.config.student import Generation, Sampled
 from pipeline.execution.context import Context
 from pipeline.judging import best_of
+from pipeline.rows import jsonl
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 
@@ -74,6 +76,37 @@ def decodings(context: Context) -> dict[str, str | None]:
     return {name: said[contestant.how] for name, contestant in named(context).items()}
 
 
+def write(
+    context: Context, literals: list[LiteralText], looked_up: Callable[[], Iterable[Joke]]
+) -> list[Path]:
+    """Write each contestant's answers into a side file; those of an interrupted attempt stay.
+
+    `looked_up` gives a retriever's. A critic chooses, and the retriever looks up, once no student
+    takes the memory any more.
+    """
+    from pipeline.serving.students import Students
+
+    parts = {name: context.folder / f"answers-{name}.jsonl" for name in named(context)}
+    due = {name: one for name, one in named(context).items() if not parts[name].exists()}
+
+    def note(name: str, told: Iterable[Joke]) -> None:
+        jsonl.write(parts[name], all_answered(name, literals, told))
+
+    with Students(context) as students:
+        for name, contestant in due.items():
+            if contestant.how == "chosen":
+                step = context.inputs[contestant.student]
+                best_of.write(context, students, step, literals)
+            elif contestant.how != "looked up":
+                note(name, answers(context, students, name, contestant, literals))
+    for name, contestant in due.items():
+        if contestant.how == "chosen":
+            note(name, best_of.choose(context))
+        elif contestant.how == "looked up":
+            note(name, looked_up())
+    return list(parts.values())
+
+
 def answers(
     context: Context,
     students: "Students",
@@ -81,12 +114,10 @@ def answers(
     contestant: Contestant,
     literals: list[LiteralText],
 ) -> Iterable[Joke]:
-    """A contestant's answers, by the student that answers for it; not those of a retriever."""
+    """A contestant's answers as its student writes them."""
     from pipeline.models.generation import Task
 
     step = context.inputs.get(contestant.student)
-    if contestant.how == "chosen":
-        return best_of.answers(context, students, step, literals)
     settings: Generation = context.config.evaluate
     number = 1
     if contestant.how == "sampled":

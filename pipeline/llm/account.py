@@ -166,7 +166,7 @@ class Account:
         if raw is None:
             return None, in_batch
         try:
-            answer, _ = parse(key, raw)
+            answer, _ = parse(key, raw, self.endpoint.may_be_silent)
         except Retry:
             self.cache.rename(key, wasted(key))
             return None, in_batch

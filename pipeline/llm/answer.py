@@ -72,11 +72,11 @@ def call_id(key: str) -> str:
     return f"c_{key[:12]}"
 
 
-def parse(key: str, raw: str) -> tuple[Answer, Usage]:
+def parse(key: str, raw: str, silent: bool = False) -> tuple[Answer, Usage]:
     """The answer and its usage in the body of a 200.
 
     Raises Carried where the body is an error, Unusable where it is no completion, or one without an
-    answer, or one that broke off.
+    answer, unless it may be `silent`, or one that broke off.
     """
     body = _json(raw)
     if not isinstance(body, dict):
@@ -105,7 +105,7 @@ def parse(key: str, raw: str) -> tuple[Answer, Usage]:
         written=usage.completion,
     )
     blank = "message" in choice and not (answer.text or "").strip()
-    if blank and not answer.refusal and ended == "whole":
+    if blank and not silent and not answer.refusal and ended == "whole":
         reason = _shown(choice.get("finish_reason"))
         raise Unusable(f"the message has no content (finish_reason {reason})", usage)
     return answer, usage

@@ -156,7 +156,7 @@ class Asking:
             raw = ""
             try:
                 raw = (await host.client.send(call.path, payload)).decode("utf-8-sig", "replace")
-                answer, usage = _read(host, call.key, raw)
+                answer, usage = _read(host, call.key, raw, self.account.endpoint.may_be_silent)
             except EndpointError as error:
                 attempts.append(_attempt(host, error, began))
                 self.hosts.lose(host, error)
@@ -223,10 +223,10 @@ class Asking:
         return jitter(min(max(asked, SHORTEST_WAIT), LONGEST_WAIT))
 
 
-def _read(host: Host, key: str, raw: str) -> tuple[Answer, Usage]:
+def _read(host: Host, key: str, raw: str, silent: bool) -> tuple[Answer, Usage]:
     """The answer in the body of a 200; what the error means that it may carry is raised."""
     try:
-        return parse(key, raw)
+        return parse(key, raw, silent)
     except Carried as error:
         raise host.client.fault(error.status, None, raw.encode()) from None
     except Unusable as error:

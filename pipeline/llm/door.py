@@ -120,7 +120,8 @@ class Door:
                 tag, key, answer = early.pop(due)
                 if answer is None:
                     with storage_errors(self.cache):
-                        answer, _ = parse(key, cache.answer(key) or "")
+                        raw = cache.answer(key) or ""
+                        answer, _ = parse(key, raw, asking.endpoint.may_be_silent)
                 self.notice()
                 yield tag, answer
                 due += 1

@@ -77,6 +77,9 @@ def _reach(settings: Any) -> Iterator[str]:
                     yield f"a trainer reports: {key} = {json.dumps(value[key])}"
         else:
             yield from _reach(value)
+    server = settings.get("server")
+    for url in server.get("urls") or [] if isinstance(server, dict) else []:
+        yield f"{url} is asked, without a key"
     if isinstance(settings.get("base_url"), str):
         yield from _asked(settings)
     model = settings.get("model")

@@ -16,7 +16,7 @@ from pipeline.models import generation, student, student_prompt
 from pipeline.progress import Progress
 from pipeline.runs.literals import literals
 from pipeline.serving import gguf
-from pipeline.serving.process import Server, free_port
+from pipeline.serving.process import Server, free_ports, here
 
 PATIENCE = 300.0
 """Seconds that a server may take to read a file."""
@@ -120,10 +120,10 @@ def of_file(file: Path, config: Config, texts: Sequence[str]) -> tuple[list[list
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=config.runtime.timeout) as response:
+        with here(request, config.runtime.timeout) as response:
             return json.load(response)
 
-    port = free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "pipeline.serving.llama", str(file.resolve()), str(port)]
     tokens, answers = [], []
     with (

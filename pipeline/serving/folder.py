@@ -10,6 +10,7 @@ from pipeline.config.student import Evaluate
 from pipeline.config.whole import Config
 from pipeline.models import casting, chat_template, student, student_prompt
 from pipeline.models.casting import Survival
+from pipeline.runs.files import read_json, write_json
 
 
 class Written(NamedTuple):
@@ -20,13 +21,22 @@ class Written(NamedTuple):
     merged: bool
     """Whether an adapter was merged into the weights."""
     survival: Survival | None
-    """What is left of what was learned, in student.dtype; None where nothing is lost or learned."""
+    """What is left of what was learned, in student.dtype, where that was asked; None where nothing
+    is lost or learned."""
 
 
-def write(config: Config, weights: Path | None, out: Path) -> Written:
+def write(
+    config: Config,
+    weights: Path | None,
+    out: Path,
+    decoding: Evaluate | None = None,
+    compare: bool = False,
+) -> Written:
     """Write the student into a folder, in student.dtype, with any adapter merged.
 
-    `weights` are a step's, None for the untrained student.
+    `weights` are a step's, None for the untrained student. Its generation config decodes as
+    `decoding` says, and with none says no more than which tokens are special. `compare` reckons
+    what the cast to student.dtype leaves of what was learned.
     """
     config = _unquantized(config)
     tokenizer = student.load_tokenizer(config)
@@ -36,15 +46,25 @@ def write(config: Config, weights: Path | None, out: Path) -> Written:
     if merged:
         model = model.merge_and_unload()
     survival = None
-    if weights:
+    if weights and compare:
         survival = casting.since(config, dict(model.named_parameters()), None, dtype)
-        model = model.to(dtype)
-    model.generation_config = _generation_config(model, tokenizer, config.evaluate)
+    model = model.to(dtype)
+    model.generation_config = _generation_config(model, tokenizer, decoding)
     if not model.config.is_encoder_decoder:
         tokenizer.chat_template = chat_template.served(tokenizer)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    if not config.student.trust_remote_code:
+        _without_code(out)
     return Written(model, tokenizer, merged, survival)
+
+
+def _without_code(out: Path) -> None:
+    """Take out of a folder's files the names of code that whoever loads it might run."""
+    for path in out.glob("*.json"):
+        settings = read_json(path)
+        if isinstance(settings, dict) and settings.pop("auto_map", None) is not None:
+            write_json(path, settings)
 
 
 def stops(out: Path) -> list[int]:
@@ -60,8 +80,15 @@ def _unquantized(config: Config) -> Config:
     return config.model_copy(update={"student": student, "runtime": runtime})
 
 
-def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> GenerationConfig:
-    """That decodes as evaluate did."""
+def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate | None) -> GenerationConfig:
+    """That decodes as evaluate did; of special tokens alone where that is not said."""
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": student_prompt.stop_tokens(model, tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if evaluate is None:
+        return GenerationConfig(**special)
     beams = evaluate.beams(model.config.is_encoder_decoder)
     options: dict[str, Any] = {"do_sample": False, "num_beams": beams}
     if evaluate.temperature > 0 and beams == 1:
@@ -73,8 +100,6 @@ def _generation_config(model: Any, tokenizer: Any, evaluate: Evaluate) -> Genera
             options[key] = getattr(model.generation_config, key)
     return GenerationConfig(
         **options,
+        **special,
         max_new_tokens=evaluate.max_new_tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=student_prompt.stop_tokens(model, tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
     )

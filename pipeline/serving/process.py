@@ -6,8 +6,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pipeline.errors import EndpointError
 from pipeline.execution.programs import Program
@@ -20,12 +22,21 @@ SHOWN = 15
 """Last lines of a server that does not answer."""
 
 
-def free_port() -> int:
-    """A port of this machine on which nobody listens now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
+def free_ports(number: int) -> list[int]:
+    """Ports of this machine on which nobody listens now, each another."""
+    with ExitStack() as taken:
+        ports = []
+        for _ in range(number):
+            place = taken.enter_context(socket.socket())
+            place.bind(("127.0.0.1", 0))
+            ports.append(int(place.getsockname()[1]))
+    return ports
+
+
+def here(request: urllib.request.Request | str, timeout: float) -> Any:
+    """What this machine answers, past any proxy, which would not reach it."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(request, timeout=timeout)
 
 
 class Server:
@@ -60,6 +71,10 @@ class Server:
         self._program.__exit__(kind, error, trace)
         self._output.close()
 
+    def end(self) -> None:
+        """Have it end, without waiting until it has."""
+        self._program.end()
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
@@ -89,7 +104,7 @@ def answers(port: int) -> bool:
     """Whether a server of the OpenAI protocol is ready on this port."""
     for path in ("health", "v1/models"):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as response:
+            with here(f"http://127.0.0.1:{port}/{path}", 5) as response:
                 return bool(response.status == 200)
         except urllib.error.HTTPError as error:
             if error.code != 404:  # else it has another way to say that it is well

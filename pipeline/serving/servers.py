@@ -10,8 +10,6 @@ import hashlib
 import json
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,20 +22,16 @@ from pipeline.config.whole import Config
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.execution.attempts import held
 from pipeline.execution.context import Context
-from pipeline.execution.programs import require
+from pipeline.execution.programs import ENVIRONMENT, require
 from pipeline.execution.stage import Serves, stage_of
 from pipeline.models import student
-from pipeline.runs.files import PROGRAMS
+from pipeline.runs.files import PROGRAMS, read_json, write_json
 from pipeline.runs.hashes import folder_hash, student_folder
 from pipeline.runs.step import Step
-from pipeline.serving import folder
-from pipeline.serving.process import Server, free_port
+from pipeline.serving import elsewhere, folder
+from pipeline.serving.process import Server, free_ports
 
-LOADED = "already"
-"""What vLLM says, among others, of an adapter that it has."""
 UPDATES = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-LONGEST = 300.0
-"""Seconds that a server may take to load an adapter."""
 
 
 def check(config: Config, steps: Iterable[Step]) -> None:
@@ -57,7 +51,7 @@ def check(config: Config, steps: Iterable[Step]) -> None:
         raise ConfigError(
             f"{served[0]}: [runtime.server] has neither urls nor a command, which no run keeps: "
             "give it by --config FILE, or --set runtime.server.command='vllm serve {model} --port "
-            "{port}'"
+            "{port} --host 127.0.0.1'"
         )
     else:
         require(settings.words("", 0), "runtime.server.command")
@@ -88,6 +82,7 @@ class Servers:
         self.place = context.folder / PROGRAMS
         self._open = ExitStack()
         self._running = ExitStack()
+        self._servers: list[Server] = []
         self._served = ""
         """What the servers that run now were started with."""
         self._digest = ""
@@ -104,7 +99,7 @@ class Servers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._running.close()
+        self._end()
         self._open.close()
 
     def endpoint(self, weights: Path | None) -> ServedStudent:
@@ -130,9 +125,15 @@ class Servers:
             replicas=urls[1:],
             model=name,
             weights=digest,
-            extra_body=self.settings.extra_body,
+            extra_body=self._extra_body(),
             omit=self.settings.omit,
         )
+
+    def _extra_body(self) -> dict[str, Any]:
+        """Keys of every request; a server elsewhere may have a penalty for its default."""
+        if not self.settings.urls:
+            return self.settings.extra_body
+        return {"repetition_penalty": 1.0, **self.settings.extra_body}
 
     @property
     def _folder(self) -> Path:
@@ -147,34 +148,41 @@ class Servers:
         if self.settings.urls:
             made = json.dumps(config.student.model_dump(mode="json"), sort_keys=True)
             self._digest = _joined(made, folder_hash(student_folder(config)) or "")
+            if not self._served:
+                for url in self.settings.urls:
+                    elsewhere.check_prompt(url, config.student.model, config)
             self._served = wanted
             return
-        self._running.close()
+        self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
         dtype = str(student.inference_dtype(config)).removeprefix("torch.")
         in_dtype = config.student.model_copy(update={"dtype": dtype})
         folder.write(config.model_copy(update={"student": in_dtype}), weights, self._folder)
-        self._digest = folder_hash(self._folder) or ""
+        self._digest = _digest(self._folder)
         self._start()
         self._served = wanted
 
     def _start(self) -> None:
         """Start the replicas, all at once, and wait for each."""
-        servers = []
-        for number in range(self.settings.replicas):
-            port = free_port()
-            more = dict(UPDATES)
-            if self.settings.gpus:
-                first = number * self.settings.gpus
-                visible = map(str, range(first, first + self.settings.gpus))
-                more["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
+        more = dict(UPDATES) if self.settings.takes_adapters else {}
+        for number, port in enumerate(free_ports(self.settings.replicas)):
+            gpus = gpus_of(self.settings, number)
+            if gpus:
+                more["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
             command = self.settings.words(str(self._folder), port)
             log = self.place / f"server-{number}.log"
             server = Server(command, port, log, more, self._lock)
-            servers.append(self._running.enter_context(server))
-        for server in servers:
+            self._servers.append(self._running.enter_context(server))
+        for server in self._servers:
             server.wait(self.settings.patience, str(self.context.step))
-        self._urls = [server.url for server in servers]
+        self._urls = [server.url for server in self._servers]
+
+    def _end(self) -> None:
+        """End the servers, all at once."""
+        for server in self._servers:
+            server.end()
+        self._running.close()
+        self._servers = []
 
     def _load(self, name: str, adapter: Path) -> list[str]:
         """The addresses that have the adapter; EndpointError where there is none."""
@@ -182,9 +190,9 @@ class Servers:
         failed = []
         for url in self._urls:
             try:
-                _post(f"{url}/load_lora_adapter", name, adapter)
+                elsewhere.load(f"{url}/load_lora_adapter", name, adapter)
             except OSError as error:
-                failed.append(f"{url} does not load the adapter {adapter}: {_said(error)}")
+                failed.append(f"{url} does not load the adapter {adapter}: {elsewhere.said(error)}")
             else:
                 loaded.append(url)
         if loaded:
@@ -199,21 +207,30 @@ class Servers:
         return loaded
 
 
-def _post(url: str, name: str, adapter: Path) -> None:
-    body = {"lora_name": name, "lora_path": str(adapter.resolve())}
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        urllib.request.urlopen(request, timeout=LONGEST).close()
-    except urllib.error.HTTPError as error:
-        text = error.read(2000).decode("utf-8", "replace")
-        if LOADED not in text:
-            raise OSError(f"{error.code} {text}") from None
+def gpus_of(settings: Settings, number: int) -> list[str]:
+    """The GPUs of a replica, among those that this program was given; ConfigError for too few."""
+    first = number * settings.gpus
+    last = first + settings.gpus
+    given = ENVIRONMENT.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(place) for place in range(first, last)]
+    visible = given.split(",")
+    if last > len(visible):
+        raise ConfigError(
+            f"runtime.server: {settings.replicas} replicas of {settings.gpus} GPUs each, and "
+            f"CUDA_VISIBLE_DEVICES = {given}."
+        )
+    return visible[first:last]
 
 
-def _said(error: OSError) -> str:
-    return " ".join(str(error).split())
+def _digest(folder: Path) -> str:
+    """Hash of what a folder's student is, whichever version of transformers wrote it."""
+    for name in ("config.json", "generation_config.json"):
+        settings: Any = read_json(folder / name)
+        if settings:
+            settings.pop("transformers_version", None)
+            write_json(folder / name, settings)
+    return folder_hash(folder) or ""
 
 
 def _joined(*parts: Any) -> str:

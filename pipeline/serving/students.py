@@ -7,7 +7,7 @@ from typing import Any
 from pipeline import prompts
 from pipeline.config.endpoint import ServedStudent
 from pipeline.config.student import Generation
-from pipeline.execution.context import Context
+from pipeline.execution.context import Context, Unanswered
 from pipeline.models import casting, generation, student
 from pipeline.models.generation import Task, Writing
 from pipeline.progress import Progress
@@ -84,6 +84,8 @@ def _asked(
                 continue
             alike.note(task.literal.id, text)
             yield generation.joke(task, text, answer.id)
+    if context.quarantine.now and not context.accept_failed:
+        raise Unanswered  # before anybody takes a missing answer for an empty one
 
 
 def _body(task: Task, settings: Generation, seed: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ judged.
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -251,20 +251,8 @@ def _answers(context: Context, literals: list[LiteralText]) -> list[Joke]:
     """
     path = context.folder / ANSWERS
     if not path.exists():
-        from pipeline.serving.students import Students
-
-        parts = []
-        with Students(context) as students:
-            for name, contestant in contestants.named(context).items():
-                part = context.folder / f"answers-{name}.jsonl"
-                if not part.exists():
-                    told: Iterable[Joke]
-                    if contestant.how == "looked up":
-                        told = _retrieved(context, literals)
-                    else:
-                        told = contestants.answers(context, students, name, contestant, literals)
-                    jsonl.write(part, contestants.all_answered(name, literals, told))
-                parts.append(part)
+        looked_up = functools.partial(_retrieved, context, literals)
+        parts = contestants.write(context, literals, looked_up)
         jsonl.write(path, chain.from_iterable(jsonl.read(part, Joke) for part in parts))
     for part in context.folder.glob("answers-*.jsonl"):
         part.unlink()

@@ -1,9 +1,11 @@
 """Programs that a stage starts: they end with it, and hold a lock until they have."""
 
 import fcntl
+import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,9 +36,30 @@ def test_a_program_holds_the_lock_until_it_has_ended(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_what_a_program_started_ends_with_it(tmp_path):
+    """Also where it was killed, and ended nothing: an engine would keep its GPU."""
+    pid = tmp_path / "pid"
+    starts = (
+        "import os, pathlib, signal, subprocess, sys;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        f"pathlib.Path({str(pid)!r}).write_text(str(child.pid));"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with Program([sys.executable, "-c", starts], {}) as program:
+        while program.code() is None:
+            time.sleep(0.02)
+        assert program.code() == 128 + signal.SIGKILL
+    child = int(pid.read_text())
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    status = Path(f"/proc/{child}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
 def test_an_attempt_waits_for_what_a_killed_one_had_started(tmp_path, capsys):
     folder = tmp_path / "dpo"
-    (folder / "checkpoints").mkdir(parents=True)
+    folder.mkdir(parents=True)
     began = time.monotonic()
     ready = threading.Event()
 

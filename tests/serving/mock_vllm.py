@@ -58,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
                 )
                 self.reply(200, {})
             return
+        if self.path == "/tokenize" and "MOCK_TOKENIZES" in os.environ:
+            self.reply(200, {"tokens": [1, 2, 3]})
+            return
         if body["model"] not in {str(FOLDER), *ADAPTERS}:
             self.reply(404, {"message": f"The model `{body['model']}` does not exist."})
             return
@@ -66,7 +69,12 @@ class Handler(BaseHTTPRequestHandler):
             note(request=body["model"], seed=body.get("seed"))
         asked = body["messages"][0]["content"]
         digest = hashlib.sha256(json.dumps([asked, body.get("seed")]).encode()).hexdigest()
-        text = "" if "EMPTY" in asked else f"{asked.partition(': ')[2]} {digest[:6]}"
+        text = f"{asked.partition(': ')[2]} {digest[:6]}"
+        if digest < os.environ.get("MOCK_SILENT", ""):
+            text = ""
+        if digest < os.environ.get("MOCK_REFUSES", ""):
+            self.reply(400, {"message": "this prompt is too odd"})
+            return
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": text},

@@ -7,8 +7,10 @@ import shutil
 import pytest
 from transformers import AutoTokenizer
 
+from pipeline.config.file import load, validate
+from pipeline.config.student import Evaluate
 from pipeline.models import chat_template
-from pipeline.serving import check, gguf, modelfile
+from pipeline.serving import check, converter, folder, gguf, modelfile
 from pipeline.serving.converter import splits_as_gpt_2
 from tests import ROOT
 from tests.conftest import rows
@@ -87,10 +89,10 @@ def test_a_file_that_reads_prompts_otherwise_is_found_out(inside, tmp_path):
 
 
 def test_a_tokenizer_that_llama_cpp_would_read_otherwise_is_refused(tmp_path):
-    folder = shutil.copytree(MICRO, tmp_path / "odd")
-    path = folder / "tokenizer.json"
+    odd = shutil.copytree(MICRO, tmp_path / "odd")
+    path = odd / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
-    assert splits_as_gpt_2(folder)
+    assert splits_as_gpt_2(odd)
     tokenizer["pre_tokenizer"] = {
         "type": "Sequence",
         "pretokenizers": [
@@ -99,9 +101,9 @@ def test_a_tokenizer_that_llama_cpp_would_read_otherwise_is_refused(tmp_path):
         ],
     }
     path.write_text(json.dumps(tokenizer))
-    assert not splits_as_gpt_2(folder)
+    assert not splits_as_gpt_2(odd)
     with pytest.raises(gguf.StudentError, match="does not know how this student's tokenizer"):
-        gguf.convert(folder, tmp_path / "odd.gguf", "f32")
+        gguf.convert(odd, tmp_path / "odd.gguf", "f32")
     assert not (tmp_path / "odd.gguf").exists()
 
 
@@ -130,6 +132,43 @@ def test_ollama_s_template_is_the_chat_template(template):
     assert rendered(made, words) == chat_template.prompt(tokenizer, words)
     assert '"""' not in made
     assert not made.endswith('"')
+
+
+def test_ollama_s_settings(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(MICRO)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<\uff5cend\u2581of\uff5c>"]})
+    stop = len(tokenizer) - 1
+    settings = Evaluate(temperature=0.7, top_p=0.9, max_new_tokens=50)
+    lines = modelfile.modelfile(tokenizer, [1, stop], settings, "a.gguf", 40960).splitlines()
+    assert lines[2:] == [
+        "PARAMETER temperature 0.7",
+        "PARAMETER top_p 0.9",
+        "PARAMETER top_k 0",
+        "PARAMETER min_p 0",
+        "PARAMETER repeat_penalty 1",
+        "PARAMETER num_predict 50",
+        "PARAMETER num_ctx 4096",
+        'PARAMETER stop "<|end|>"',
+        'PARAMETER stop "<\uff5cend\u2581of\uff5c>"',
+    ]
+
+
+def test_no_code_of_a_model_s_is_named_in_what_is_written(tmp_path, monkeypatch):
+    """llama.cpp's converter would run it, and so would who loads the folder."""
+    model = shutil.copytree(MICRO, tmp_path / "model")
+    path = model / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "auto_map": {"AutoTokenizer": [None, "me--tok.Tok"]}}))
+    data = load(ROOT / "configs/demo.toml")
+    data["student"] = {"model": str(model)}
+    folder.write(validate(data, "test"), None, tmp_path / "out")
+    for written in (tmp_path / "out").glob("*.json"):
+        assert "auto_map" not in written.read_text(), written
+    asked = []
+    converter._without_code(lambda *_, **options: asked.append(options))(
+        "x", trust_remote_code=True
+    )
+    assert asked == [{"trust_remote_code": False}]
 
 
 def test_what_differs_is_told():

@@ -11,10 +11,15 @@ import time
 import pytest
 
 from pipeline.config.endpoint import ServedStudent
-from pipeline.errors import EndpointError
+from pipeline.config.server import Server as Settings
+from pipeline.errors import ConfigError, EndpointError
+from pipeline.execution import programs
 from pipeline.execution.programs import Program
 from pipeline.llm.call import prepare
-from pipeline.serving.process import Server, free_port
+from pipeline.runs import known
+from pipeline.serving import servers
+from pipeline.serving.process import Server, answers, free_ports
+from pipeline.serving.servers import gpus_of
 from tests import ROOT
 from tests.conftest import rows
 from tests.models import small as models
@@ -38,10 +43,10 @@ def log(tmp_path, monkeypatch):
     """What the servers note; they see the test's environment as it is when this module is read."""
     path = tmp_path / "log.jsonl"
     path.touch()
-    monkeypatch.setattr(
-        "pipeline.execution.programs.ENVIRONMENT",
-        {**os.environ, "MOCK_LOG": str(path), "PYTHONPATH": str(ROOT)},
-    )
+    environment = {**os.environ, "MOCK_LOG": str(path), "PYTHONPATH": str(ROOT)}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # which our own models set
+    monkeypatch.setattr(programs, "ENVIRONMENT", environment)
+    monkeypatch.setattr(servers, "ENVIRONMENT", environment)
     return path
 
 
@@ -59,6 +64,11 @@ def through(name, source, settings):
     """A round of a new run, and its evaluation."""
     for stage in ("sample", "critic", "dpo", "evaluate"):
         run(stage, "--run", name, "--from", source, *flags(settings))
+
+
+def set_for_servers(monkeypatch, **values):
+    for name, value in values.items():
+        monkeypatch.setitem(programs.ENVIRONMENT, name, value)
 
 
 def served(command, **more):
@@ -100,7 +110,7 @@ def test_adapters_are_loaded_into_every_replica(inside, log, adapted):
     authors = ["base", "sft", "best-of-2", "round-1"]
     assert list(dict.fromkeys(row["author"] for row in answers)) == authors
     assert all(row["call"].startswith("c_") for row in answers)
-    assert manifest(inside, "evaluate", "stood")["recipe"]["served"] is True
+    assert manifest(inside, "evaluate", "stood")["recipe"]["served"] == {}
     assert "served" not in manifest(inside, "evaluate")["recipe"]
     assert not alive()
     kept = json.loads((inside / "runs/stood/config.json").read_text())
@@ -134,9 +144,7 @@ def test_answers_are_known_by_the_weights_wherever_they_are_served(inside, log):
 
 
 def test_a_replica_that_is_killed_costs_nothing(inside, log, monkeypatch):
-    monkeypatch.setitem(
-        sys.modules["pipeline.execution.programs"].ENVIRONMENT, "MOCK_DELAY", "0.05"
-    )
+    set_for_servers(monkeypatch, MOCK_DELAY="0.05")
 
     def kill():
         until(lambda: len(noted(log, "request")) > 10)
@@ -224,7 +232,7 @@ def test_an_encoder_decoder_is_not_served(inside, cli, log, tmp_path):
 
 
 def test_servers_elsewhere_that_take_no_adapter_are_named(inside, cli, log, adapted, tmp_path):
-    port = free_port()
+    port = free_ports(1)[0]
     command = [PYTHON, f"{ROOT}/tests/serving/mock_vllm.py", str(models.MICRO), str(port)]
     with Server(command, port, tmp_path / "server.log") as server:
         server.wait(30, "elsewhere")
@@ -233,6 +241,110 @@ def test_servers_elsewhere_that_take_no_adapter_are_named(inside, cli, log, adap
         said = cli("sample", *argv, code=6)
     assert f"{server.url} does not load the adapter" in said
     assert "--enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank" in said
+
+
+def test_a_request_that_failed_is_no_answer_and_is_asked_again(inside, cli, log, monkeypatch):
+    """In evaluate, where an answer that is missing would have lost."""
+    settings = [served(MOCK), "sample.temperature=0.6", "evaluate.temperature=0.6"]
+    for stage in ("sample", "critic", "dpo"):
+        run(stage, "--run", "odd", "--from", "v1", *flags(settings))
+    argv = ("evaluate", "--run", "odd", "--from", "v1", *flags(settings))
+    set_for_servers(monkeypatch, MOCK_REFUSES="1")
+    said = cli(*argv, code=10)
+    assert "calls failed for good" in said
+    folder = inside / "runs/odd/evaluate"
+    assert not (folder / "answers.jsonl").exists()
+    set_for_servers(monkeypatch, MOCK_REFUSES="")
+    run(*argv)
+    assert all(row["text"] for row in rows(folder / "answers.jsonl"))
+    assert "no_answer" not in manifest(inside, "evaluate", "odd")
+
+
+def test_a_student_that_says_nothing_has_answered(inside, log, monkeypatch):
+    """As one that is loaded here may."""
+    set_for_servers(monkeypatch, MOCK_SILENT="4")
+    settings = [served(MOCK), "sample.temperature=0.5"]
+    run("sample", "--run", "mute", "--from", "v1", *flags(settings))
+    texts = [row["text"] for row in rows(inside / "runs/mute/round-1/sample/records.jsonl")]
+    assert 0 < texts.count("") < len(texts)
+    run("sample", "--run", "mute", "--force", "--from", "v1", *flags(settings))  # from the cache
+    again = [row["text"] for row in rows(inside / "runs/mute/round-1/sample/records.jsonl")]
+    assert again == texts
+
+
+def test_a_server_that_does_not_start_takes_no_complete_step_away(inside, cli, log):
+    argv = ("sample", "--run", "safe", "--from", "v1")
+    good = flags([served(MOCK), "sample.temperature=0.4"])
+    run(*argv, *good)
+    before = (inside / "runs/safe/round-1/sample/manifest.json").read_bytes()
+    bad = flags([served(f"env MOCK_FAILS=1 {MOCK}"), "sample.temperature=0.4"])
+    assert "no kernel image" in cli(*argv, "--force", *bad, code=6)
+    folder = inside / "runs/safe/round-1/sample"
+    assert (folder / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "manifest.json",
+        "records.jsonl",
+    ]
+    # and without its command, which no run keeps, it is complete still
+    assert "complete, nothing to do" in run(*argv[:3])
+
+
+def test_answers_are_known_by_what_changes_them(inside, log):
+    """Not by how evaluate decodes, which is in a generation config, nor by a version."""
+    settings = [served(MOCK), "sample.temperature=0.3"]
+    run("sample", "--run", "keyed", "--from", "v1", *flags(settings))
+    asked = len(noted(log, "request"))
+    settings += ["evaluate.temperature=0.9", "evaluate.max_new_tokens=20"]
+    run("sample", "--run", "keyed-2", "--from", "v1", *flags(settings))
+    assert len(noted(log, "request")) == asked
+    recipe = manifest(inside, "round-1/sample", "keyed")["recipe"]
+    assert recipe["served"] == {}
+    settings[0] = served(MOCK, extra_body="{penalty=1}", omit='["top_k"]')
+    run("sample", "--run", "keyed-3", "--from", "v1", *flags(settings))
+    recipe = manifest(inside, "round-1/sample", "keyed-3")["recipe"]
+    assert recipe["served"] == {"extra_body": {"penalty": 1}, "omit": ["top_k"]}
+
+
+def test_servers_elsewhere_are_asked_what_they_make_of_a_prompt(
+    inside, cli, log, adapted, tmp_path, monkeypatch
+):
+    set_for_servers(monkeypatch, MOCK_TOKENIZES="1")
+    port = free_ports(1)[0]
+    script = f"{ROOT}/tests/serving/mock_vllm.py"
+    command = [PYTHON, script, str(models.MICRO), str(port), "--enable-lora"]
+    with Server(command, port, tmp_path / "server.log") as server:
+        server.wait(30, "elsewhere")
+        settings = [f'runtime.server={{urls=["{server.url}"]}}']
+        argv = ("--run", "afar", "--from", adapted, *flags(settings))
+        said = cli("sample", *argv, code=6)
+    assert "gives the student another prompt than its training did" in said
+
+
+def test_replicas_keep_to_the_gpus_that_were_given(monkeypatch, log):
+    settings = Settings(command="vllm {model} {port}", replicas=2, gpus=2)
+    assert [gpus_of(settings, number) for number in range(2)] == [["0", "1"], ["2", "3"]]
+    monkeypatch.setitem(programs.ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    assert [gpus_of(settings, number) for number in range(2)] == [["4", "5"], ["6", "7"]]
+    monkeypatch.setitem(programs.ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "4,5,6")
+    with pytest.raises(
+        ConfigError, match="2 replicas of 2 GPUs each, and CUDA_VISIBLE_DEVICES = 4,"
+    ):
+        gpus_of(settings, 1)
+
+
+def test_a_server_of_this_machine_is_asked_past_a_proxy(monkeypatch, log, tmp_path):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    port = free_ports(1)[0]
+    command = [PYTHON, f"{ROOT}/tests/serving/mock_vllm.py", str(models.MICRO), str(port)]
+    with Server(command, port, tmp_path / "server.log") as server:
+        server.wait(30, "here")
+    assert not answers(port)
+
+
+def test_a_run_that_was_copied_here_says_which_servers_it_would_ask():
+    settings = {"runtime": {"server": {"urls": ["http://gpu-1:8000/v1"]}}}
+    assert known.reach(settings) == ["http://gpu-1:8000/v1 is asked, without a key"]
 
 
 def test_the_key_of_an_answer_has_no_port():
@@ -253,7 +365,7 @@ def test_the_key_of_an_answer_has_no_port():
 def test_a_server_that_ends_is_not_waited_for(tmp_path):
     command = [PYTHON, "-c", "print('out of memory'); raise SystemExit(3)"]
     began = time.monotonic()
-    with Server(command, free_port(), tmp_path / "log") as server:
+    with Server(command, free_ports(1)[0], tmp_path / "log") as server:
         with pytest.raises(EndpointError, match="the server ended with 3. Its last lines:\nout of"):
             server.wait(60, "sample")
     assert time.monotonic() - began < 10
