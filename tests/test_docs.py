@@ -198,7 +198,7 @@ def test_every_result_has_its_command_date_and_machine():
     assert len(sections) >= 10
     for section in sections:
         said = section.split("\n")[2]
-        assert re.match(r"`make [a-z-]+`.*; two cores, no GPU, November 2026", said), said
+        assert re.match(r"`make [a-z0-9-]+`.*; two cores, no GPU, November 2026", said), said
 
 
 def test_every_step_of_the_walk_names_a_place():

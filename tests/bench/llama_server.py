@@ -1,6 +1,6 @@
 """llama.cpp's server on loopback, until its standard input ends.
 
-`python -m tests.bench.llama_server FILE NAME PORT SLOTS ATTENTION`, in an environment with xllamacpp.
+`python -m tests.bench.llama_server FILE NAME PORT SLOTS ATTENTION`.
 ATTENTION is `flash`, which is what the server takes by itself, or `plain`.
 """
 

@@ -12,6 +12,7 @@ differ, rows are missing, or a stage broke.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.serving import gguf
 from tests import ROOT
 from tests.bench import questions, serving
 from tests.bench.serving import Served
@@ -37,7 +39,7 @@ MADE: dict[str, Any] = {
     "judge.max_tokens": 64,
 }
 """The demo in small; the micro student writes on and on where it should judge."""
-CONTEXT = "1024"
+CONTEXT = 1024
 """What llama.cpp gives a request; judging prompts do not fit the 256 of the student's training."""
 JUDGE_STEPS = "60"
 GREEDY = {"sample.temperature": 0.0, "sample.k": 1}
@@ -90,9 +92,12 @@ class Bench:
             argv = (self.folder / "student", out, jokes, JUDGE_STEPS)
             command = [sys.executable, "-m", "tests.bench.judge", *argv]
             must(bench_script(command))
+        longer = shutil.copytree(out, out.with_name(f"{name}-longer"))
+        architecture = json.loads((longer / "config.json").read_text())
+        architecture["max_position_embeddings"] = CONTEXT
+        (longer / "config.json").write_text(json.dumps(architecture))
         file = out.with_suffix(".gguf")
-        command = [serving.PYTHON, "-m", "tests.bench.to_gguf", out, file, CONTEXT]
-        print(f"{file.name}: {must(bench_script(command)).strip()}", flush=True)
+        gguf.convert(longer, file, "f32")
         return out, file
 
     def step(self, server: str, title: str, stage: str, settings: dict[str, Any]) -> Step:

@@ -24,8 +24,6 @@ PACKAGES = [
     "transformers[serving]==5.23.0",
     "fastapi==0.165.0",
     "uvicorn==0.54.0",
-    "xllamacpp==2026.10.11549",
-    "gguf==0.19.0",
 ]
 SLOTS = 4
 """Requests that llama.cpp works on at a time."""
@@ -65,7 +63,7 @@ def llama(file: Path, attention: str) -> Iterator[Served]:
     if attention == "flash":
         name = "llama.cpp, flash attention"
     port = free_port()
-    command = [PYTHON, "-m", "tests.bench.llama_server", file, "student"]
+    command = [sys.executable, "-m", "tests.bench.llama_server", file, "student"]
     command += [str(port), str(SLOTS), attention]
     with process(command, port, file.with_suffix(f".{attention}.log")):
         sampling = {"samplers": ["temperature", "top_p"]}
