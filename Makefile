@@ -98,6 +98,9 @@ bench-choices: setup ## which pairs the critic is asked about, and the weight of
 bench-served: setup ## students behind llama.cpp, transformers serve and, where it runs, vLLM: two rounds, and how fast
 	.venv/bin/python -m tests.bench.served
 
+bench-gguf: setup ## the demo's student as llama.cpp's file, and how many answers are its own
+	for kind in f32 f16 bf16 q8_0; do .venv/bin/humor-distill export --run demo --contestant round-1 --gguf $$kind --check 100 "$$(mktemp -d)/out" || exit 1; done
+
 bench-footprint: setup ## what students of each size take of a device, and what 12,000 sentences take
 	.venv/bin/python -m tests.bench.footprint
 
@@ -132,4 +135,4 @@ real: setup ## real people's sentences, where they are there
 clean: ## remove .venv and caches; runs and the call cache stay
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-footprint bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-served bench-training bench-variety bench-zero3 servers gpu real clean
+.PHONY: setup setup-locked lock check test test-all tables bench fuzz flips bench-crowd bench-choices bench-density bench-exact bench-footprint bench-gguf bench-large bench-logits bench-memory bench-peers bench-people bench-rankings bench-rates bench-retriever bench-sampling bench-schedule bench-seeds bench-served bench-training bench-variety bench-zero3 servers gpu real clean

