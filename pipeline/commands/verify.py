@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 from pipeline.errors import ConfigError, DataError
 from pipeline.llm.database import cache_path
@@ -11,6 +12,7 @@ from pipeline.reading import folders
 from pipeline.reading.answers import Answers
 from pipeline.reading.check import Checker
 from pipeline.reading.findings import Findings
+from pipeline.runs.manifest import made_with
 from pipeline.runs.run import Run, existing
 from pipeline.stages import teacher
 
@@ -43,6 +45,28 @@ def faults_of(run: Run) -> Iterator[tuple[str, list[str]]]:
         yield found.name, found.faults
 
 
+def _made_by_another(run: Run) -> str:
+    """Which other version made the run, in words; nothing where it was this one."""
+    here = _maker(made_with())
+    for step in reversed(run.there()):
+        then = _maker((run.manifest(step) or {}).get("made_with") or {})
+        if then and then != here:
+            return (
+                f". {then} made {step}, and may know keys that this one ({here}) does not: verify "
+                "it with that"
+            )
+    return ""
+
+
+def _maker(made: dict[str, Any]) -> str:
+    """The version that made a step, as a manifest has it; nothing where that is not said."""
+    version = (made.get("packages") or {}).get("humor-distill")
+    commit = (made.get("git") or {}).get("commit")
+    if not version:
+        return ""
+    return f"humor-distill {version}" + (f", commit {commit[:12]}" if commit else "")
+
+
 def findings_of(run: Run) -> Iterator[Findings]:
     """For the run's folder, the literals and each step that is there: faults, and notes."""
     steps = run.there()
@@ -53,7 +77,9 @@ def findings_of(run: Run) -> Iterator[Findings]:
     except (ConfigError, DataError) as error:
         around.faults.append(str(error))
     if config is None:
-        around.faults.append("the rest cannot be checked without the run's configuration")
+        around.faults.append(
+            f"the rest cannot be checked without the run's configuration{_made_by_another(run)}"
+        )
         yield around
         return
     answers = Answers(cache_path(), teacher.parse)

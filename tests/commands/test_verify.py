@@ -336,3 +336,18 @@ def test_a_report_that_was_changed_is_found(cli, data):
     assert faults() == {"run": [fault]}
     path.write_text(page.rpartition("\n<!-- SHA-256")[0])  # as earlier versions wrote it
     assert faults() == {}
+
+
+def test_a_key_that_this_version_lacks_is_of_another(data):
+    folder = make_run("v1", 40)
+    settings = read_settings(folder / "config.json")
+    settings["sample"]["quantum"] = 3
+    write_settings(folder / "config.json", settings)
+    made = {"packages": {"humor-distill": "9.9.0"}, "git": {"commit": "0123456789abcdef"}}
+    for step in folder.rglob("manifest.json"):
+        manifest = json.loads(step.read_text()) | {"made_with": made}
+        step.write_text(json.dumps({**manifest, "seal": seal(manifest)}))
+    said = " ".join(faults()["run"])
+    assert "sample.quantum: unknown key" in said
+    assert "humor-distill 9.9.0, commit 0123456789ab made " in said
+    assert "verify it with that" in said
