@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
@@ -66,13 +66,23 @@ def keys(section: type[Section], before: str = "") -> Iterator[tuple[str, str, s
             key += "[]"
         text = " ".join(said.get(name, "").split()).replace("|", "\\|")
         if inner is None:
-            yield key, shown_default(field.default), text
+            yield key, shown_default(field.default), f"{text} {choices(field.annotation)}".strip()
         elif inner is Endpoint and key != "teacher.endpoint":
             yield f"{key}.*", "", f"As teacher.endpoint. {text}".strip()
         else:
             if text:
                 yield key, "", text
             yield from keys(inner, f"{key}.")
+
+
+def choices(annotation: Any) -> str:
+    """The words that a key takes, where they are given."""
+    words: list[str] = []
+    for part in (annotation, *get_args(annotation)):
+        if get_origin(part) is Literal:
+            words += [f"`{json.dumps(word)}`" for word in get_args(part)]
+    words = list(dict.fromkeys(words))
+    return f"One of {', '.join(words)}." if words else ""
 
 
 def documentation(section: type[Section]) -> dict[str, str]:

@@ -14,6 +14,8 @@ def run(args: argparse.Namespace) -> None:
     other = existing(args.other)
     rows = compared(one, other)
     lines = [*recipes(one, other), "", *table(one, other, rows), *flipped(other, rows)]
+    if args.list:
+        lines += listed(other, rows)
     for line in lines:
         print(line)
 
@@ -35,6 +37,17 @@ def flipped(other: Run, rows: list[Compared]) -> Iterator[str]:
             f"{row.split:<11} {row.contestant:<13} {len(told.better):>7} {len(told.worse):>7} "
             f"{told.alike:>7}  {shown}"
         )
+
+
+def listed(other: Run, rows: list[Compared]) -> Iterator[str]:
+    """Those sentences, for `show ID`."""
+    for row in rows:
+        if row.differing and row.rate == "WTR":
+            yield ""
+            told = row.differing
+            for name, ids in (("better", told.better), ("worse", told.worse)):
+                shown = " ".join(ids) or "-"
+                yield f"{row.split} {row.contestant}, {name} in {other.name}: {shown}"
 
 
 def table(one: Run, other: Run, rows: list[Compared]) -> Iterator[str]:

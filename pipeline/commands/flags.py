@@ -172,6 +172,9 @@ def _positive(text: str) -> int:
 def _diff(command: argparse.ArgumentParser) -> None:
     command.add_argument("one", metavar="RUN")
     command.add_argument("other", metavar="RUN")
+    command.add_argument(
+        "--list", action="store_true", help="the ids of all sentences on which verdicts differ"
+    )
 
 
 def _verify(command: argparse.ArgumentParser) -> None:

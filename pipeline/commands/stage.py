@@ -76,9 +76,8 @@ def run(args: argparse.Namespace) -> None:
     strange = False
     touched = any(TRAINING.match(text) for text in args.set)
     if args.command == "all" or args.dry_run or args.source or touched:  # else a stage says it
-        strange = bool(
-            stored and known.unknown(stored.name, read_settings(stored.folder / SETTINGS))
-        )
+        settings = read_settings(stored.folder / SETTINGS) if stored else None
+        strange = bool(stored and known.unknown(stored.name, settings))
         if not (args.dry_run and strange):  # of a run that was copied here no model is looked up
             _check_training(run, planned if args.dry_run else chosen, config, touched)
     dry = Dry(strange=strange) if args.dry_run else None
@@ -89,8 +88,8 @@ def run(args: argparse.Namespace) -> None:
             execute(run, step, config, args.force, dry, _repeated(args), args.accept_failed)
         except BudgetError as error:
             raise _with_advice(error, run, chosen[place:], config) from None
-    if dry and dry.total():
-        print(dry.total())
+    if dry:
+        dry.conclude(run, config)
     if args.command == "all" and dry is None and run.manifest(EVALUATE):
         rows = jsonl.load(run.at(EVALUATE) / METRICS, Metric)
         if better := headline.better_student(ruling(rows), run.name):

@@ -19,6 +19,7 @@ from pipeline.llm import money
 from pipeline.llm.answer import Usage
 from pipeline.llm.call import prepare
 from pipeline.llm.database import cache_path, reading
+from pipeline.llm.ledger import usage
 from pipeline.runs.files import RECORDS
 from pipeline.runs.literals import literals
 from pipeline.runs.run import Run
@@ -77,6 +78,8 @@ class Fit(NamedTuple):
     """How many there are to learn from."""
     per_character: float
     """Prompt tokens per character of JSON."""
+    prompt: float
+    """Prompt tokens of a request."""
     completion: float
     """Completion tokens per answer."""
 
@@ -87,6 +90,7 @@ class Dry:
 
     waiting: set[Step] = field(default_factory=set)
     forecasts: list[Forecast] = field(default_factory=list)
+    by_step: dict[Step, list[Forecast]] = field(default_factory=dict)
     strange: bool = False
     """The run was copied here, and no model that it names is looked up."""
 
@@ -102,7 +106,7 @@ class Dry:
         if missing:
             print(f"{step}: would run after {', '.join(missing)}")
             self.waiting.add(step)
-            self._add(ahead(cache_path(), step, config))
+            self._add(step, ahead(cache_path(), step, config))
             self._say_needs(step, config)
         return bool(missing)
 
@@ -115,7 +119,7 @@ class Dry:
         for name, read in context.inputs.items():
             manifest = run.manifest(read) or {}
             print(f"  reads {name}: {run.at(read) / RECORDS}, {manifest['rows']} rows")
-        self._add(list(_of_step(context, _shown)))
+        self._add(step, list(_of_step(context, _shown)))
         self._say_needs(step, context.config)
 
     def _say_needs(self, step: Step, config: Config) -> None:
@@ -125,10 +129,19 @@ class Dry:
             for line in stage.needs(config, step.round, count):
                 print(line)
 
-    def _add(self, forecasts: list[Forecast]) -> None:
+    def _add(self, step: Step, forecasts: list[Forecast]) -> None:
         self.forecasts += forecasts
+        self.by_step[step] = forecasts
         for forecast in forecasts:
             print(forecast)
+
+    def conclude(self, run: Run, config: Config) -> None:
+        """Say what all of them cost, where there is anything to pay, and if the budget has room."""
+        if self.total():
+            print(self.total())
+        if self.total() and config.runtime.budget is not None:
+            spent = usage(cache_path(), run.name)["cost"] or 0.0
+            print(self.ends(config.runtime.budget, spent))
 
     def total(self) -> str:
         """What all of them cost together, where there is anything to pay."""
@@ -145,8 +158,21 @@ class Dry:
                 unknown.discard(forecast.endpoint.model)
         text = f"In all about {known:.4f} {currency}".rstrip()
         if unknown:
-            text += f", and what {', '.join(sorted(unknown))} costs, which is unknown"
+            named = ", ".join(sorted(unknown))
+            if len(unknown) == len({forecast.endpoint.model for forecast in paid}):
+                return f"In all what {named} costs, which is unknown: no endpoint has a price table"
+            text += f", and what {named} costs, which is unknown"
         return text
+
+    def ends(self, budget: float, spent: float) -> str:
+        """Whether a run's budget has room for all of them, or within which step it ends."""
+        left = budget - spent
+        said = f"runtime.budget = {budget:g}, of which {spent:.4f} is spent"
+        for step, forecasts in self.by_step.items():
+            left -= sum(forecast.cost or 0.0 for forecast in forecasts)
+            if left < 0:
+                return f"{said}, ends within {step}"
+        return f"{said}, has room for it"
 
 
 def to_come(run: Run, steps: Iterable[Step], config: Config) -> float:
@@ -228,6 +254,7 @@ def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
         tokens = round(expected.calls * length * fit.per_character)
         completion = expected.calls * expected.longest
         if fit.answers:
+            tokens = round(expected.calls * fit.prompt)
             completion = round(expected.calls * fit.completion)
         forecasts.append(
             Forecast(expected.endpoint, expected.calls, 0, tokens, completion, fit.answers)
@@ -236,13 +263,18 @@ def ahead(path: Path, step: Step, config: Config) -> list[Forecast]:
 
 
 def _fit(cache: sqlite3.Connection, step: Step, endpoint: Endpoint) -> Fit:
-    """The sizes of the newest answers of a stage and a model."""
+    """The sizes of a model's newest answers to a stage, or to any where it has given none."""
+    fit = _fit_of(cache, endpoint, [step.stage, f"%/{step.stage}"])
+    return fit if fit.answers else _fit_of(cache, endpoint, ["%", "%"])
+
+
+def _fit_of(cache: sqlite3.Connection, endpoint: Endpoint, steps: list[str]) -> Fit:
     answers, tokens, characters, completion = cache.execute(
         "SELECT COUNT(*), SUM(prompt_tokens), SUM(LENGTH(request)), AVG(completion_tokens) FROM "
-        "(SELECT * FROM calls WHERE base_url = ? AND model = ? AND (step = ? OR step LIKE ?) AND "
-        "prompt_tokens > 0 AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
-        [endpoint.base_url, endpoint.model, step.stage, f"%/{step.stage}", RECENT],
+        "(SELECT * FROM calls WHERE base_url = ? AND model = ? AND (step LIKE ? OR step LIKE ?) "
+        "AND prompt_tokens > 0 AND completion_tokens IS NOT NULL ORDER BY rowid DESC LIMIT ?)",
+        [endpoint.base_url, endpoint.model, *steps, RECENT],
     ).fetchone()
     if not answers:
-        return Fit(0, 1 / money.CHARACTERS, 0.0)
-    return Fit(answers, tokens / characters, completion)
+        return Fit(0, 1 / money.CHARACTERS, 0.0, 0.0)
+    return Fit(answers, tokens / characters, tokens / answers, completion)

@@ -140,8 +140,10 @@ def lines(run: str, rows: Sequence[Metric], differences: Mapping[Any, Differing]
         last = [row for row in rows if row.view == view and row.vs is None][-1].contestant
         own = differences.get((view, last, "sft"))
         if own:
+            name = shlex.quote(last)
             said.append(
                 f"{last} does better than sft on {len(own.better)} {view} sentences, and worse on "
-                f"{len(own.worse)}: humor-distill show --run {run} --where {shlex.quote(last)} sft"
+                f"{len(own.worse)}: humor-distill show --run {run} --where {name} sft, and --where "
+                f"sft {name}"
             )
     return said

@@ -1,21 +1,30 @@
-"""llama.cpp's server of a GGUF file on loopback: `python -m pipeline.serving.llama FILE PORT`.
+"""llama.cpp's server on loopback, until it is killed.
 
-It is the package xllamacpp, which the extra `gguf` brings. It runs until it is killed.
+`python -m pipeline.serving.llama MODEL PORT`. MODEL is a GGUF file, or a folder of transformers',
+of which one is made beside it in float32. The server is the package xllamacpp, which the extra
+`gguf` brings.
 """
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 SLOTS = 4
 """Requests that are worked on at a time."""
 
 
-def main(file: str, port: int) -> None:
+def main(model: Path, port: int) -> None:
     import xllamacpp
 
+    from pipeline.serving import gguf
+
+    file = model
+    if model.is_dir():
+        file = model.with_suffix(".gguf")
+        gguf.convert(model, file, "f32")
     params = xllamacpp.CommonParams()
-    params.model.path = file
+    params.model.path = str(file)
     params.hostnames = ["127.0.0.1"]
     params.port = port
     params.n_parallel = SLOTS
@@ -29,4 +38,4 @@ def main(file: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

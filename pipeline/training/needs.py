@@ -1,5 +1,6 @@
 """What a step of a student's needs of a machine, in words, for a dry run."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def _spent(does: str, tokens: int, per_second: float | None, key: str) -> str:
     line = f"  would {does} at most {tokens:,} tokens"
     if per_second is None:
         return f"{line}; runtime.{key}_per_second says how many hours"
-    return f"{line}: {tokens / per_second / 3600:.1f} hours at {per_second:,g} a second"
+    minutes = tokens / per_second / 60
+    time = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{math.ceil(minutes)} minutes"
+    return f"{line}: {time} at {per_second:,g} a second"
 
 
 def bytes_of(size: float) -> str:

@@ -42,9 +42,7 @@ def servers() -> dict[str, dict[str, Any]]:
     """[runtime.server] of each that can run here."""
     serving.install()
     found = {
-        "llama.cpp": {
-            "command": f"{sys.executable} -m tests.serving.llama_of_folder {{model}} {{port}}"
-        },
+        "llama.cpp": {"command": f"{sys.executable} -m pipeline.serving.llama {{model}} {{port}}"},
         "transformers serve": {
             "command": f"{serving.PYTHON} -m transformers.cli.transformers serve {{model}} "
             "--host 127.0.0.1 --port {port} --device cpu",

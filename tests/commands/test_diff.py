@@ -43,6 +43,20 @@ def test_recipes_and_figures(cli, data):
         )
 
 
+def test_the_sentences_on_which_verdicts_differ_are_listed(cli, data):
+    make_run("v1", 60)
+    make_run("v2", 60, seed=3, wins=0.8)
+    [row] = [
+        row
+        for row in comparison.compared(Run("v1"), Run("v2"))
+        if row.rate == "WTR" and row.differing and row.contestant == "sft"
+    ][:1]
+    said = cli("diff", "v1", "v2", "--list")
+    better = " ".join(row.differing.better) or "-"
+    assert f"{row.split} sft, better in v2: {better}\n" in said
+    assert "better in v2" not in cli("diff", "v1", "v2")
+
+
 def test_only_common_literals_are_compared(cli, data):
     make_run("v1", 60)
     make_run("v2", 120, seed=1)

@@ -188,3 +188,34 @@ def test_the_worst_is_the_worst():
     ) == pytest.approx(600 / 1e6)
     with pytest.raises(BudgetError, match="no limit on what is written"):
         money.worst(endpoint(), "", {"messages": []})
+
+
+def test_a_dry_run_says_within_which_step_a_budget_ends():
+    dry = Dry(
+        by_step={
+            Step("teacher"): [Forecast(endpoint(), 10, 0, 1000, 500, 0)],
+            Step("critic", 1): [Forecast(endpoint(), 10, 0, 1000, 500, 0)],
+        }
+    )
+    assert (
+        dry.ends(0.01, 0.001) == "runtime.budget = 0.01, of which 0.0010 is spent, has room for it"
+    )
+    assert dry.ends(0.003, 0.0) == (
+        "runtime.budget = 0.003, of which 0.0000 is spent, ends within round-1/critic"
+    )
+    assert dry.ends(0.003, 0.002).endswith("ends within teacher")
+
+
+def test_what_a_model_answered_elsewhere_tells_of_a_step_that_has_none(tmp_path, server):
+    path = tmp_path / "calls.sqlite"
+    asked = bodies(*(f"row={row}" for row in range(10)))
+    list(answers_of(Door(path, Runtime(), "r", "round-1/critic"), endpoint(server.url), asked))
+    other = of_requests(path, Step("dpo", 1), endpoint(server.url), bodies("row=99"))
+    assert (other.fitted, other.completion) == (10, 40)
+
+
+def test_a_total_of_unknown_prices_alone_names_no_sum():
+    unknown = Forecast(Endpoint(base_url="http://y", model="n"), 10, 0, 1000, 500, 0)
+    assert Dry(forecasts=[unknown]).total() == (
+        "In all what n costs, which is unknown: no endpoint has a price table"
+    )

@@ -29,7 +29,7 @@ from tests.whole.test_methods import flags
 
 PYTHON = sys.executable
 MOCK = f"{PYTHON} {ROOT}/tests/serving/mock_vllm.py {{model}} {{port}}"
-LLAMA = f"{PYTHON} -m tests.serving.llama_of_folder {{model}} {{port}}"
+LLAMA = f"{PYTHON} -m pipeline.serving.llama {{model}} {{port}}"
 GREEDY = ["sample.temperature=0", "sample.k=1"]
 
 

@@ -15,12 +15,12 @@ def test_a_dry_run_says_memory_tokens_and_hours(cli, small, data):
         r"\nsft: would run after teacher\n  would train 2,557,632 of 2,557,632 parameters, 8 x 96 "
         r"tokens at a time: about \d+ MiB of a device \(weights 10 MiB, gradients 10 MiB, optimizer "
         r"20 MiB, activations \d+ MiB\); \d+ MiB where 2 share them \(FSDP, ZeRO-3\)\n"
-        r"  would train on at most 12,288 tokens: 0\.0 hours at 10,000 a second\n",
+        r"  would train on at most 12,288 tokens: 1 minutes at 10,000 a second\n",
         said,
     )
     assert re.search(r"\n  would train 2,557,632 of 2,557,632 parameters, 8 x 96 tokens at", said)
     assert re.search(r"\n  would write 144 answers, 144 at a time: about \d+ MiB of a device", said)
-    assert "  would write at most 6,912 tokens: 0.0 hours at 2,000 a second\n" in said
+    assert "  would write at most 6,912 tokens: 1 minutes at 2,000 a second\n" in said
     assert not (data / "runs/dry").exists()
 
 
