@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pipeline.errors import EndpointError
@@ -62,13 +61,8 @@ class Server:
         self._program.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._program.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._program.__exit__(*error)
         self._output.close()
 
     def end(self) -> None:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pipeline.config.endpoint import ServedStudent
@@ -93,12 +92,7 @@ class Servers:
         self._lock = self._open.enter_context(held(self.context.folder))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._end()
         self._open.close()
 

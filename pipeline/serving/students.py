@@ -1,7 +1,6 @@
 """Who writes for a step: students that are loaded here, one after another, or behind servers."""
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 from pipeline import prompts
@@ -31,14 +30,9 @@ class Students:
             self._servers.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._servers:
-            self._servers.__exit__(kind, error, trace)
+            self._servers.__exit__(*error)
 
     def write(
         self, step: Step | None, tasks: Sequence[Task], settings: Generation, drop_cut: bool = False
