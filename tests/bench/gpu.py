@@ -2,7 +2,8 @@
 
 The demo; then a student of 130 million parameters with random weights, through every objective, in
 full, with LoRA and with QLoRA, a few steps each; the first step's loss on the same rows beside the
-CPU's (float32 within 1e-4, bfloat16 within 1e-2); steps and tokens a second, and the peak of memory.
+CPU's (float32 within 1e-4, bfloat16 within 1e-2); steps and tokens a second, and the peak of memory;
+then a round whose student writes behind a real vLLM, beside vLLM's offline benchmark.
 `--small` does the same with a tiny student, and `--device cpu` on a processor, to try the script.
 """
 
@@ -16,6 +17,7 @@ from pipeline import project
 from pipeline.__main__ import main as distil
 from pipeline.runs.files import CURVE, MANIFEST, read_json
 from tests import ROOT
+from tests.bench import gpu_served
 
 CLOSE = {"float32": 1e-4, "bfloat16": 1e-2}
 OBJECTIVES = ("dpo", "brio", "sd", "ft", "gkd", "llmr")
@@ -165,6 +167,24 @@ def agreement(device: str, taught: Path) -> bool:
     return close
 
 
+def through_vllm(device: str, untrained: Path, small: bool) -> None:
+    """A round whose student writes behind a real vLLM, and how fast that is."""
+    programs = gpu_served.environment(device)
+    if programs is None:
+        return
+    k = 4 if small else 64
+    server = json.dumps(gpu_served.command(programs, device))
+    settings = [f"runtime.server={{command={server}}}", "rounds=[{}]", f"sample.k={k}"]
+    settings += [f'runtime.device="{device}"', "runtime.concurrency=256", 'critic.pairs="alike"']
+    name = f"{BASE}-vllm"
+    run("sample", name, *settings, source=BASE)
+    ours = gpu_served.tokens_a_second(name)
+    for stage in ("critic", "dpo", "evaluate"):
+        run(stage, name, *settings)  # as no run keeps a command
+    jokes = read_json(step(name, "round-1/sample") / MANIFEST)
+    print(gpu_served.report(ours, gpu_served.offline(programs, device, untrained, jokes["rows"])))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -184,6 +204,7 @@ def main() -> None:
     taught = prepared(args.small, args.device)
     close = agreement(args.device, taught)
     table(args.device, taught)
+    through_vllm(args.device, taught, args.small)
     if not close:
         raise SystemExit("a first loss is further from the CPU's than it may be")
 
