@@ -81,9 +81,9 @@ def test_a_folder_is_compared_too(inside, tmp_path):
 @needs_stories
 def test_a_file_that_reads_prompts_otherwise_is_found_out(inside, tmp_path):
     """Its tokenizer is one of SentencePiece's, which llama.cpp reads in another way."""
-    run("sft", "--run", "tales", "--from", "v1", *flags([f'student.model="{STORIES}"']))
+    run("sft", "--run", "gguf-tales", "--from", "v1", *flags([f'student.model="{STORIES}"']))
     asked = ("--gguf", "f32", "--check", "20")
-    said = run("export", "--run", "tales", "--contestant", "sft", tmp_path / "out", *asked)
+    said = run("export", "--run", "gguf-tales", "--contestant", "sft", tmp_path / "out", *asked)
     tokens = int(re.search(r"of 20 prompts (\d+) are the same tokens", said)[1])
     assert tokens < 20
 

@@ -55,9 +55,9 @@ def adapted(made):
     """A run whose student is an adapter."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HUMOR_DISTILL_DATA", str(made))
-    run("sft", "--run", "lora", "--from", "v1", *flags(["student.lora={r=4}"]))
+    run("sft", "--run", "served-lora", "--from", "v1", *flags(["student.lora={r=4}"]))
     patch.undo()
-    return "lora"
+    return "served-lora"
 
 
 def through(name, source, settings):
@@ -88,7 +88,7 @@ def alive():
 def test_adapters_are_loaded_into_every_replica(inside, log, adapted):
     command = f"{MOCK} --enable-lora"
     settings = [served(command, replicas=2), "evaluate.best_of=2"]
-    through("stood", adapted, settings)
+    through("served-stood", adapted, settings)
     starts = noted(log, "start")
     assert len(starts) == 4  # two for sample, and two for evaluate
     assert len({line["start"] for line in starts}) == 1  # the untrained student's
@@ -101,25 +101,29 @@ def test_adapters_are_loaded_into_every_replica(inside, log, adapted):
         assert ports >= in_evaluate
     assert {line["allowed"] for line in loaded} == {"1"}
     weights = [line["path"].rpartition("/runs/")[2] for line in loaded[::2]]
-    assert weights == ["lora/sft/weights", "lora/sft/weights", "stood/round-1/dpo/weights"]
+    assert weights == [
+        "served-lora/sft/weights",
+        "served-lora/sft/weights",
+        "served-stood/round-1/dpo/weights",
+    ]
     asked = noted(log, "request")
     assert {line["request"] for line in asked} - set(names) == {
-        str(inside / "runs/stood/evaluate/programs.partial/student")  # the untrained one
+        str(inside / "runs/served-stood/evaluate/programs.partial/student")  # the untrained one
     }
-    answers = rows(inside / "runs/stood/evaluate/answers.jsonl")
+    answers = rows(inside / "runs/served-stood/evaluate/answers.jsonl")
     authors = ["base", "sft", "best-of-2", "round-1"]
     assert list(dict.fromkeys(row["author"] for row in answers)) == authors
     assert all(row["call"].startswith("c_") for row in answers)
-    assert manifest(inside, "evaluate", "stood")["recipe"]["served"] == {}
+    assert manifest(inside, "evaluate", "served-stood")["recipe"]["served"] == {}
     assert "served" not in manifest(inside, "evaluate")["recipe"]
     assert not alive()
-    kept = json.loads((inside / "runs/stood/config.json").read_text())
+    kept = json.loads((inside / "runs/served-stood/config.json").read_text())
     assert kept["runtime"]["server"]["command"] is None
 
 
 def test_full_weights_are_served_one_after_another(inside, log):
     command = f"{MOCK} --enable-lora"
-    through("whole", "v1", [served(command, gpus=2)])
+    through("served-whole", "v1", [served(command, gpus=2)])
     starts = noted(log, "start")
     assert len({line["start"] for line in starts[1:]}) == 3 == len(starts) - 1  # base, sft, round-1
     assert starts[0]["start"] == starts[2]["start"]  # sample's, of sft
@@ -129,14 +133,14 @@ def test_full_weights_are_served_one_after_another(inside, log):
 
 def test_answers_are_known_by_the_weights_wherever_they_are_served(inside, log):
     settings = [served(MOCK), "sample.temperature=0.9"]
-    run("sample", "--run", "again", "--from", "v1", *flags(settings))
+    run("sample", "--run", "served-again", "--from", "v1", *flags(settings))
     number = len(noted(log, "request"))
-    before = (inside / "runs/again/round-1/sample/records.jsonl").read_bytes()
+    before = (inside / "runs/served-again/round-1/sample/records.jsonl").read_bytes()
     assert number == len(before.splitlines())
-    assert not (inside / "runs/again/round-1/sample/programs.partial").exists()
-    run("sample", "--run", "again", "--force", *flags(settings))
+    assert not (inside / "runs/served-again/round-1/sample/programs.partial").exists()
+    run("sample", "--run", "served-again", "--force", *flags(settings))
     assert len(noted(log, "request")) == number
-    assert (inside / "runs/again/round-1/sample/records.jsonl").read_bytes() == before
+    assert (inside / "runs/served-again/round-1/sample/records.jsonl").read_bytes() == before
     ports = {line["port"] for line in noted(log, "start")}
     assert len(ports) == 2
     seeds = [line["seed"] for line in noted(log, "request")]
@@ -153,19 +157,19 @@ def test_a_replica_that_is_killed_costs_nothing(inside, log, monkeypatch):
     thread = threading.Thread(target=kill)
     thread.start()
     settings = [served(MOCK, replicas=2), "runtime.concurrency=4", "sample.temperature=0.8"]
-    said = run("sample", "--run", "bereft", "--from", "v1", *flags(settings))
+    said = run("sample", "--run", "served-bereft", "--from", "v1", *flags(settings))
     thread.join()
     wanted = rows(inside / "runs/v1/round-1/sample/records.jsonl")
-    made = rows(inside / "runs/bereft/round-1/sample/records.jsonl")
+    made = rows(inside / "runs/served-bereft/round-1/sample/records.jsonl")
     assert "rests for 30 s" in said
     assert {row["literal_id"] for row in made} == {row["literal_id"] for row in wanted}
-    assert len(made) == manifest(inside, "round-1/sample", "bereft")["spent"]["calls"]
+    assert len(made) == manifest(inside, "round-1/sample", "served-bereft")["spent"]["calls"]
     assert len(noted(log, "request")) <= len(made) + 4  # those on their way to it
 
 
 def test_no_server_outlives_a_step_that_is_killed(inside, log):
     settings = [served(MOCK), "sample.temperature=0.7"]
-    argv = ["sample", "--run", "killed", "--from", "v1", *flags(settings)]
+    argv = ["sample", "--run", "served-killed", "--from", "v1", *flags(settings)]
     environment = {**os.environ, "MOCK_LOG": str(log), "MOCK_DELAY": "0.2"}
     child = subprocess.Popen(
         [PYTHON, "-m", "pipeline", *argv],
@@ -179,21 +183,23 @@ def test_no_server_outlives_a_step_that_is_killed(inside, log):
     child.wait()
     assert until(lambda: not alive(), 10)
     asked = len(noted(log, "request"))
-    run("sample", "--run", "killed", "--from", "v1", *flags(settings))
-    number = len(rows(inside / "runs/killed/round-1/sample/records.jsonl"))
-    assert asked - 40 < manifest(inside, "round-1/sample", "killed")["spent"]["calls"] <= number
+    run("sample", "--run", "served-killed", "--from", "v1", *flags(settings))
+    number = len(rows(inside / "runs/served-killed/round-1/sample/records.jsonl"))
+    assert (
+        asked - 40 < manifest(inside, "round-1/sample", "served-killed")["spent"]["calls"] <= number
+    )
     assert len(noted(log, "request")) <= number + 33  # those on their way when it was killed
 
 
 def test_greedy_answers_of_a_real_server_are_those_of_the_student_here(inside, log):
-    run("sample", "--run", "here", "--from", "v1", *flags(GREEDY))
-    run("sample", "--run", "there", "--from", "v1", *flags([*GREEDY, served(LLAMA)]))
+    run("sample", "--run", "served-here", "--from", "v1", *flags(GREEDY))
+    run("sample", "--run", "served-there", "--from", "v1", *flags([*GREEDY, served(LLAMA)]))
     here, there = (
         {
             row["literal_id"]: row["text"]
             for row in rows(inside / f"runs/{name}/round-1/sample/records.jsonl")
         }
-        for name in ("here", "there")
+        for name in ("served-here", "served-there")
     )
     assert here == there
 
@@ -220,14 +226,14 @@ def test_greedy_answers_of_a_real_server_are_those_of_the_student_here(inside, l
     ],
 )
 def test_servers_that_cannot_be_had_are_named(inside, cli, log, settings, code, said):
-    argv = ("--run", "none", "--from", "v1", *flags(settings))
+    argv = ("--run", "served-none", "--from", "v1", *flags(settings))
     assert said in cli("sample", *argv, code=code)
 
 
 def test_an_encoder_decoder_is_not_served(inside, cli, log, tmp_path):
     model = models.bart(tmp_path / "bart")
     settings = [f'student.model="{model}"', served(MOCK)]
-    said = cli("sample", "--run", "bart", "--from", "v1", *flags(settings), code=3)
+    said = cli("sample", "--run", "served-bart", "--from", "v1", *flags(settings), code=3)
     assert "servers of the OpenAI chat protocol serve decoder-only students" in said
 
 
@@ -237,7 +243,7 @@ def test_servers_elsewhere_that_take_no_adapter_are_named(inside, cli, log, adap
     with Server(command, port, tmp_path / "server.log") as server:
         server.wait(30, "elsewhere")
         settings = [f'runtime.server={{urls=["{server.url}"]}}']
-        argv = ("--run", "elsewhere", "--from", adapted, *flags(settings))
+        argv = ("--run", "served-elsewhere", "--from", adapted, *flags(settings))
         said = cli("sample", *argv, code=6)
     assert f"{server.url} does not load the adapter" in said
     assert "--enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank" in said
@@ -247,39 +253,41 @@ def test_a_request_that_failed_is_no_answer_and_is_asked_again(inside, cli, log,
     """In evaluate, where an answer that is missing would have lost."""
     settings = [served(MOCK), "sample.temperature=0.6", "evaluate.temperature=0.6"]
     for stage in ("sample", "critic", "dpo"):
-        run(stage, "--run", "odd", "--from", "v1", *flags(settings))
-    argv = ("evaluate", "--run", "odd", "--from", "v1", *flags(settings))
+        run(stage, "--run", "served-odd", "--from", "v1", *flags(settings))
+    argv = ("evaluate", "--run", "served-odd", "--from", "v1", *flags(settings))
     set_for_servers(monkeypatch, MOCK_REFUSES="1")
     said = cli(*argv, code=10)
     assert "calls failed for good" in said
-    folder = inside / "runs/odd/evaluate"
+    folder = inside / "runs/served-odd/evaluate"
     assert not (folder / "answers.jsonl").exists()
     set_for_servers(monkeypatch, MOCK_REFUSES="")
     run(*argv)
     assert all(row["text"] for row in rows(folder / "answers.jsonl"))
-    assert "no_answer" not in manifest(inside, "evaluate", "odd")
+    assert "no_answer" not in manifest(inside, "evaluate", "served-odd")
 
 
 def test_a_student_that_says_nothing_has_answered(inside, log, monkeypatch):
     """As one that is loaded here may."""
     set_for_servers(monkeypatch, MOCK_SILENT="4")
     settings = [served(MOCK), "sample.temperature=0.5"]
-    run("sample", "--run", "mute", "--from", "v1", *flags(settings))
-    texts = [row["text"] for row in rows(inside / "runs/mute/round-1/sample/records.jsonl")]
+    run("sample", "--run", "served-mute", "--from", "v1", *flags(settings))
+    texts = [row["text"] for row in rows(inside / "runs/served-mute/round-1/sample/records.jsonl")]
     assert 0 < texts.count("") < len(texts)
-    run("sample", "--run", "mute", "--force", "--from", "v1", *flags(settings))  # from the cache
-    again = [row["text"] for row in rows(inside / "runs/mute/round-1/sample/records.jsonl")]
+    run(
+        "sample", "--run", "served-mute", "--force", "--from", "v1", *flags(settings)
+    )  # from the cache
+    again = [row["text"] for row in rows(inside / "runs/served-mute/round-1/sample/records.jsonl")]
     assert again == texts
 
 
 def test_a_server_that_does_not_start_takes_no_complete_step_away(inside, cli, log):
-    argv = ("sample", "--run", "safe", "--from", "v1")
+    argv = ("sample", "--run", "served-safe", "--from", "v1")
     good = flags([served(MOCK), "sample.temperature=0.4"])
     run(*argv, *good)
-    before = (inside / "runs/safe/round-1/sample/manifest.json").read_bytes()
+    before = (inside / "runs/served-safe/round-1/sample/manifest.json").read_bytes()
     bad = flags([served(f"env MOCK_FAILS=1 {MOCK}"), "sample.temperature=0.4"])
     assert "no kernel image" in cli(*argv, "--force", *bad, code=6)
-    folder = inside / "runs/safe/round-1/sample"
+    folder = inside / "runs/served-safe/round-1/sample"
     assert (folder / "manifest.json").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock",
@@ -293,16 +301,16 @@ def test_a_server_that_does_not_start_takes_no_complete_step_away(inside, cli, l
 def test_answers_are_known_by_what_changes_them(inside, log):
     """Not by how evaluate decodes, which is in a generation config, nor by a version."""
     settings = [served(MOCK), "sample.temperature=0.3"]
-    run("sample", "--run", "keyed", "--from", "v1", *flags(settings))
+    run("sample", "--run", "served-keyed", "--from", "v1", *flags(settings))
     asked = len(noted(log, "request"))
     settings += ["evaluate.temperature=0.9", "evaluate.max_new_tokens=20"]
-    run("sample", "--run", "keyed-2", "--from", "v1", *flags(settings))
+    run("sample", "--run", "served-keyed-2", "--from", "v1", *flags(settings))
     assert len(noted(log, "request")) == asked
-    recipe = manifest(inside, "round-1/sample", "keyed")["recipe"]
+    recipe = manifest(inside, "round-1/sample", "served-keyed")["recipe"]
     assert recipe["served"] == {}
     settings[0] = served(MOCK, extra_body="{penalty=1}", omit='["top_k"]')
-    run("sample", "--run", "keyed-3", "--from", "v1", *flags(settings))
-    recipe = manifest(inside, "round-1/sample", "keyed-3")["recipe"]
+    run("sample", "--run", "served-keyed-3", "--from", "v1", *flags(settings))
+    recipe = manifest(inside, "round-1/sample", "served-keyed-3")["recipe"]
     assert recipe["served"] == {"extra_body": {"penalty": 1}, "omit": ["top_k"]}
 
 
@@ -316,7 +324,7 @@ def test_servers_elsewhere_are_asked_what_they_make_of_a_prompt(
     with Server(command, port, tmp_path / "server.log") as server:
         server.wait(30, "elsewhere")
         settings = [f'runtime.server={{urls=["{server.url}"]}}']
-        argv = ("--run", "afar", "--from", adapted, *flags(settings))
+        argv = ("--run", "served-afar", "--from", adapted, *flags(settings))
         said = cli("sample", *argv, code=6)
     assert "gives the student another prompt than its training did" in said
 
