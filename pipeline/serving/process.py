@@ -19,6 +19,8 @@ EVERY = 15.0
 """Seconds between two words to a person who waits for it."""
 SHOWN = 15
 """Last lines of a server that does not answer."""
+ERRORS = 3
+"""And lines before them that name an error: what ends after one may say much more."""
 
 
 def free_ports(number: int) -> list[int]:
@@ -73,6 +75,16 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def ended(self) -> str | None:
+        """How it ended, and its last lines; None while it runs."""
+        code = self._program.code()
+        return None if code is None else f"a server ended with {code}. {self._last_lines()}"
+
+    def _last_lines(self) -> str:
+        lines = self.log.read_text("utf-8", "replace").splitlines()
+        errors = [line for line in lines[:-SHOWN] if "Error" in line][-ERRORS:]
+        return "\n".join(["Its last lines:", *errors, *lines[-SHOWN:]])
+
     def wait(self, patience: float, what: str) -> None:
         """Until it answers; EndpointError with its last lines where it ends, or needs longer."""
         began = told = time.monotonic()
@@ -83,9 +95,7 @@ class Server:
                 why = f"ended with {code}"
                 if code is None:
                     why = f"does not answer after {now - began:.0f} s"
-                lines = self.log.read_text("utf-8", "replace").splitlines()[-SHOWN:]
-                said = "\n".join(lines)
-                raise EndpointError(f"{what}: the server {why}. Its last lines:\n{said}")
+                raise EndpointError(f"{what}: the server {why}. {self._last_lines()}")
             if now - told > EVERY:
                 told = now
                 print(

@@ -129,6 +129,11 @@ class Servers:
             return self.settings.extra_body
         return {"repetition_penalty": 1.0, **self.settings.extra_body}
 
+    def ended(self) -> str:
+        """What the servers said that have ended by themselves; nothing where none has."""
+        ends = [server.ended() for server in self._servers]
+        return "\n".join(end for end in ends if end)
+
     @property
     def _folder(self) -> Path:
         return (self.place / "student").resolve()

@@ -1,11 +1,13 @@
 """Who writes for a step: students that are loaded here, one after another, or behind servers."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline import prompts
 from pipeline.config.endpoint import ServedStudent
 from pipeline.config.student import Generation
+from pipeline.errors import EndpointError
 from pipeline.execution.context import Context, Unanswered
 from pipeline.models import casting, generation, student
 from pipeline.models.generation import Task, Writing
@@ -15,6 +17,9 @@ from pipeline.rows.row import content_id
 from pipeline.runs.step import Step
 from pipeline.serving.said import Alike, why_none
 from pipeline.serving.servers import Servers
+
+A_MOMENT = 0.5
+"""Seconds until it is known that a server which answers no more has ended."""
 
 
 class Students:
@@ -53,7 +58,16 @@ class Students:
             return generation.write_jokes(writing, model, tokenizer, tasks, settings)
         endpoint = self._servers.endpoint(weights)
         fitting = generation.fitting(writing, tokenizer, tasks, settings)
-        return _asked(context, endpoint, fitting, settings, drop_cut)
+        return self._told(_asked(context, endpoint, fitting, settings, drop_cut))
+
+    def _told(self, jokes: Iterator[Joke]) -> Iterator[Joke]:
+        """The same; EndpointError, with what the servers said last, where nobody answers."""
+        try:
+            yield from jokes
+        except EndpointError as error:
+            time.sleep(A_MOMENT)
+            why = self._servers.ended() if self._servers else ""
+            raise EndpointError(f"{error}\n{why}".rstrip()) from None
 
 
 def _asked(

@@ -64,6 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] not in {str(FOLDER), *ADAPTERS}:
             self.reply(404, {"message": f"The model `{body['model']}` does not exist."})
             return
+        if os.environ.get("MOCK_DIES"):
+            print("torch.OutOfMemoryError: CUDA out of memory", flush=True)
+            os._exit(3)
         time.sleep(float(os.environ.get("MOCK_DELAY", "0")))
         with LOCK:
             note(request=body["model"], seed=body.get("seed"))

@@ -167,6 +167,19 @@ def test_a_replica_that_is_killed_costs_nothing(inside, log, monkeypatch):
     assert len(noted(log, "request")) <= len(made) + 4  # those on their way to it
 
 
+def test_what_the_last_server_said_is_told_when_it_ends(inside, cli, log, monkeypatch):
+    set_for_servers(monkeypatch, MOCK_DIES="1")
+    settings = [
+        served(MOCK),
+        "sample.temperature=0.2",
+        "runtime.retries=0",
+        "runtime.concurrency=1",
+    ]
+    argv = ("--run", "served-last", "--from", "v1", *flags(settings))
+    said = cli("sample", *argv, code=6)
+    assert "a server ended with 3. Its last lines:\ntorch.OutOfMemoryError: CUDA out of mem" in said
+
+
 def test_no_server_outlives_a_step_that_is_killed(inside, log):
     settings = [served(MOCK), "sample.temperature=0.7"]
     argv = ["sample", "--run", "served-killed", "--from", "v1", *flags(settings)]
