@@ -268,9 +268,8 @@ def _export(command: argparse.ArgumentParser) -> None:
     what.add_argument("--contestant", metavar="NAME", help="the student: base, sft, round-1, ...")
     what.add_argument("--rows", action="store_true", help="the run's JSONL files, as a data set")
     command.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
-    command.add_argument(
-        "--push", metavar="REPO", help="then push the folder to the Hub, e.g. me/funny-student"
-    )
+    push = "then push the folder to the Hub, e.g. me/funny-student"
+    command.add_argument("--push", metavar="REPO", help=push)
     command.add_argument(
         "--gguf",
         choices=["f32", "f16", "bf16", "q8_0"],
@@ -297,6 +296,5 @@ def _tables(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --make: pairs that people judged, for table 1",
     )
-    command.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where to (default: data/tables)"
-    )
+    where = "where to (default: data/tables)"
+    command.add_argument("--out", type=Path, metavar="FOLDER", help=where)

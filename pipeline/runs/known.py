@@ -78,8 +78,9 @@ def _reach(settings: Any) -> Iterator[str]:
         else:
             yield from _reach(value)
     server = settings.get("server")
-    for url in server.get("urls") or [] if isinstance(server, dict) else []:
-        yield f"{url} is asked, without a key"
+    if isinstance(server, dict):
+        for url in server.get("urls") or []:
+            yield f"{url} is asked, without a key"
     if isinstance(settings.get("base_url"), str):
         yield from _asked(settings)
     model = settings.get("model")
@@ -120,7 +121,10 @@ def require(run: str, settings: Any, adopt: bool, kind: str = "") -> None:
 
 def unknown(run: str, settings: Any) -> list[str]:
     """Of whom a run talks to, those that it was not known to when it was last used here."""
-    known = {line for name, lines in _noted() if name == run for line in lines}
+    known: set[str] = set()
+    for name, lines in _noted():
+        if name == run:
+            known.update(lines)
     return [line for line in reach(settings) if line not in known]
 
 
