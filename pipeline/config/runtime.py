@@ -32,8 +32,8 @@ class Runtime(Section):
     """The most each of its steps may spend."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto is the best there is."""
-    generate_batch: Positive = 192
-    """Sequences generated at a time."""
+    generate_batch: Positive | None = None
+    """Sequences generated at a time; without it 192, and on a GPU as many as fit."""
     launcher: Annotated[str, AfterValidator(_of_words)] | None = None
     """What sft and dpo train under: a command that starts `processes` of the program behind it,
     such as accelerate launch --config_file configs/accelerate/fsdp2.yaml, or torchrun

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import uvloop
+
 from pipeline.config.endpoint import Endpoint
 from pipeline.config.runtime import Runtime
 from pipeline.llm.account import Account, Payer, Tally
@@ -142,8 +144,8 @@ class _Asking:
 
     def run(self, requests: Iterable[tuple[Any, dict[str, Any]]], path: Path) -> None:
         try:
-            with storage_errors(path):
-                asyncio.run(self._serve(requests))
+            with storage_errors(path), asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+                loop.run(self._serve(requests))
             self.done.put(None)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             self.done.put(error)

@@ -1,51 +1,162 @@
-"""Keys and values of what was read, so that no prompt is read twice and stopped rows can leave.
+"""What a model has read of each row, kept: no prompt is read twice, and stopped rows can leave.
 
-A static cache: it is written in place, where transformers' usual one is copied at each token.
+Keys and values are in a static cache where that is right, as it is written in place; in
+transformers' usual one, which is copied at each token, where a model has windows or precisions that
+a static one does not, and for an encoder-decoder.
 """
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from transformers import StaticCache
-from transformers.cache_utils import StaticLayer
+from transformers import DynamicCache, EncoderDecoderCache, StaticCache
+from transformers.cache_utils import (
+    Cache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    StaticLayer,
+)
+from transformers.modeling_outputs import BaseModelOutput
 
 TAKEN = ("position_ids", "past_key_values", "logits_to_keep")
-"""What a model has to take by these names."""
+"""What a decoder has to take by these names."""
+TAKEN_BY_BOTH = ("encoder_outputs", "decoder_input_ids", "past_key_values")
+"""What an encoder-decoder has to take."""
+GROWING = (DynamicLayer, DynamicSlidingWindowLayer)
+ROOM = 12
+"""Tokens for which a static cache has room, until rows are chosen anew."""
 
 
-def prompts(model: Any, ids: Sequence[list[int]], pad: int, room: int) -> StaticCache | None:
-    """The cache of prompts, padded on the left, but for the last token of each; (B, S - 1) tokens.
+class Read(Protocol):
+    """What was read of each row: its prompt, and the tokens that it got since."""
 
-    A prompt that occurs several times is read once. There is `room` for as many tokens more. None
-    where the model keeps more than keys and values of every token, or cannot have such a cache.
+    first_B1: torch.Tensor
+    """The tokens (B, 1) to go on from."""
+
+    def logits(self, token_B1: torch.Tensor, place: int) -> torch.Tensor:
+        """Read a token of each row; the logits (B, V) of the one at this place of its answer."""
+
+    def only(self, rows: torch.Tensor) -> None:
+        """Go on with these rows (R) alone."""
+
+
+def read(model: Any, ids: Sequence[list[int]], pad: int, most: int) -> Read | None:
+    """Read prompts that will get at most so many tokens, each different one once.
+
+    None where the model keeps more than keys and values, or does not take them.
     """
-    width = max(map(len, ids))
-    if width < 2 or not fits(model) or not _takes(model):
-        return None
-    different = {tuple(row): None for row in ids}
-    cache = _empty(model, width)
-    if cache is None:
-        return None
-    rows = []
-    mask = []
-    for row in different:
-        missing = width - len(row)
-        rows.append([pad] * missing + list(row[:-1]))
-        mask.append([0] * missing + [1] * (len(row) - 1))
-    mask_US = torch.tensor(mask, device=model.device)
-    with torch.no_grad():
-        model(
-            input_ids=torch.tensor(rows, device=model.device),
-            attention_mask=mask_US,
-            position_ids=(mask_US.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
+    different = list({tuple(row): None for row in ids})
+    place = {row: number for number, row in enumerate(different)}
+    rows = torch.tensor([place[tuple(row)] for row in ids], device=model.device)
+    begun: Read
+    if model.config.is_encoder_decoder:
+        written = _growing(model)
+        if written is None or not _takes(model, TAKEN_BY_BOTH):
+            return None
+        both = EncoderDecoderCache(written, DynamicCache())
+        begun = EncoderDecoder(model, different, pad, both)
+    else:
+        width = max(map(len, ids))
+        cache = _of_decoder(model, width)
+        if width < 2 or cache is None or not _takes(model, TAKEN):
+            return None
+        begun = Decoder(model, different, pad, most, cache)
+    begun.only(rows)
+    return begun
+
+
+class Decoder:
+    """A decoder's rows, padded on the left."""
+
+    def __init__(
+        self, model: Any, ids: Sequence[tuple[int, ...]], pad: int, most: int, cache: Cache
+    ) -> None:
+        self.model = model
+        self.cache = cache
+        self.tokens = 0
+        """How many of each row are in the cache, padding among them."""
+        width = max(map(len, ids))
+        device = model.device
+        rows = [[pad] * (width - len(row)) + list(row) for row in ids]
+        there = [[0] * (width - len(row)) + [1] * (len(row) + most) for row in ids]
+        self.there_BS = torch.tensor(there, device=device)
+        self.length_B1 = torch.tensor([[len(row)] for row in ids], device=device)
+        ids_BS = torch.tensor(rows, device=device)
+        self.first_B1 = ids_BS[:, -1:]
+        self._read(ids_BS[:, :-1], (self.there_BS[:, : width - 1].cumsum(1) - 1).clamp(min=0))
+
+    def logits(self, token_B1: torch.Tensor, place: int) -> torch.Tensor:
+        return self._read(token_B1, self.length_B1 - 1 + place)
+
+    def _read(self, ids_BS: torch.Tensor, position_BS: torch.Tensor) -> torch.Tensor:
+        """Behind what was read."""
+        self.tokens += ids_BS.shape[1]
+        logits_B1V: torch.Tensor = self.model(
+            input_ids=ids_BS,
+            attention_mask=self.there_BS[:, : self.tokens],
+            position_ids=position_BS,
+            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
-        )
-    place = {row: number for number, row in enumerate(different)}
-    return of_rows(model, cache, [place[tuple(row)] for row in ids], width - 1, room)
+        ).logits
+        return logits_B1V[:, -1]
+
+    def only(self, rows: torch.Tensor) -> None:
+        self.there_BS = self.there_BS[rows]
+        self.length_B1 = self.length_B1[rows]
+        self.first_B1 = self.first_B1[rows]
+        if isinstance(self.cache, DynamicCache):
+            self.cache.batch_select_indices(rows)
+            return
+        picked = StaticCache(config=self.model.config, max_cache_len=self.tokens + ROOM)
+        for old, new in zip(self.cache.layers, picked.layers, strict=True):
+            new.update(
+                old.keys[:, :, : self.tokens].index_select(0, rows),
+                old.values[:, :, : self.tokens].index_select(0, rows),
+            )
+        self.cache = picked
+
+
+class EncoderDecoder:
+    """An encoder-decoder's rows: the encoder reads once, and the decoder all of the answer."""
+
+    def __init__(
+        self, model: Any, ids: Sequence[tuple[int, ...]], pad: int, cache: EncoderDecoderCache
+    ) -> None:
+        self.model = model
+        self.cache = cache
+        width = max(map(len, ids))
+        rows = [list(row) + [pad] * (width - len(row)) for row in ids]
+        there = [[1] * len(row) + [0] * (width - len(row)) for row in ids]
+        self.there_BS = torch.tensor(there, device=model.device)
+        ids_BS = torch.tensor(rows, device=model.device)
+        encoded = model.get_encoder()(input_ids=ids_BS, attention_mask=self.there_BS)
+        self.encoded_BSH = encoded.last_hidden_state
+        self.begins_with = model.generation_config.forced_bos_token_id
+        start = model.generation_config.decoder_start_token_id
+        self.first_B1 = torch.full_like(ids_BS[:, :1], start)
+
+    def logits(self, token_B1: torch.Tensor, place: int) -> torch.Tensor:
+        logits_B1V: torch.Tensor = self.model(
+            attention_mask=self.there_BS,
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BSH),
+            decoder_input_ids=token_B1,
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits
+        logits_BV = logits_B1V[:, -1]
+        if place == 0 and self.begins_with is not None:
+            others = torch.full_like(logits_BV, float("-inf"))
+            others[:, self.begins_with] = 0.0
+            return others
+        return logits_BV
+
+    def only(self, rows: torch.Tensor) -> None:
+        self.there_BS = self.there_BS[rows]
+        self.encoded_BSH = self.encoded_BSH[rows]
+        self.first_B1 = self.first_B1[rows]
+        self.cache.batch_select_indices(rows)
 
 
 def fits(model: Any) -> bool:
@@ -61,29 +172,23 @@ def fits(model: Any) -> bool:
     return kind in ("cpu", "cuda") and not under_autocast and not in_its_mask
 
 
-def of_rows(
-    model: Any, cache: StaticCache, rows: Sequence[int], tokens: int, room: int
-) -> StaticCache:
-    """The cache of these rows of a batch, of as many tokens, with room for more."""
-    picked = _empty(model, tokens + 1 + room)
-    chosen = torch.tensor(rows, device=model.device)
-    for old, new in zip(cache.layers, picked.layers, strict=True):
-        new.update(
-            old.keys[:, :, :tokens].index_select(0, chosen),
-            old.values[:, :, :tokens].index_select(0, chosen),
-        )
-    return picked
-
-
-def _takes(model: Any) -> bool:
-    """Whether a model is told positions, and a cache, by their usual names."""
+def _takes(model: Any, names: Sequence[str]) -> bool:
+    """Whether a model takes what it is told by these names."""
     base = model.get_base_model() if hasattr(model, "peft_config") else model
-    return set(TAKEN) <= inspect.signature(base.forward).parameters.keys()
+    return set(names) <= inspect.signature(base.forward).parameters.keys()
 
 
-def _empty(model: Any, most: int) -> Any:
-    """A static cache for at most so many tokens; None where a layer is of another kind."""
-    cache = StaticCache(config=model.config, max_cache_len=most)
-    if all(type(layer) is StaticLayer for layer in cache.layers):
-        return cache
-    return None
+def _of_decoder(model: Any, width: int) -> Cache | None:
+    """A cache for prompts of at most so many tokens; None where layers keep more than those."""
+    if fits(model):
+        static = StaticCache(config=model.config, max_cache_len=width)
+        if all(type(layer) is StaticLayer for layer in static.layers):
+            return static
+    return _growing(model)
+
+
+def _growing(model: Any) -> DynamicCache | None:
+    """A decoder's usual cache; None where layers keep more than keys and values."""
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    known = cache.layers and all(type(layer) in GROWING for layer in cache.layers)
+    return cache if known else None

@@ -1,6 +1,5 @@
 """Token ids in, token ids out: sampled, greedy or by beams."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +8,10 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokeni
 
 from pipeline.config.student import Generation
 from pipeline.models import cached
-from pipeline.models.sampler import RowSampler
+from pipeline.models.sampler import RowSampler, asynchronous
 from pipeline.models.student_prompt import stop_tokens
 
-SEGMENT = 12
+SEGMENT = cached.ROOM
 """Tokens between two looks at which rows have stopped."""
 REREAD = 32
 """The same where the rows that go on are read again, as their keys and values are not kept."""
@@ -33,59 +32,85 @@ def write(
     temperature is above 0, else greedy; with beams, the best of them, or the one of its number
     (from 0).
     """
-    sampler = functools.partial(RowSampler, settings=settings, pad=tokenizer.pad_token_id)
     beams = settings.beams(model.config.is_encoder_decoder)
     if beams > 1:
         return _with_beams(model, tokenizer, ids, settings, beams, numbers or [0] * len(ids))
+    sampler = None
+    if settings.temperature > 0:
+        sampler = RowSampler(seeds, 1, settings, tokenizer.pad_token_id)
+    most = settings.max_new_tokens
+    read = cached.read(model, ids, tokenizer.pad_token_id, most)
+    if read is not None:
+        stops = stop_tokens(model, tokenizer)
+        return _in_segments(read, stops, tokenizer.pad_token_id, most, sampler)
     if model.config.is_encoder_decoder:
-        sampling = [sampler(seeds, 1)] if settings.temperature > 0 else []
-        return _answers(model, tokenizer, ids, settings.max_new_tokens, sampling)
-    return _in_segments(model, tokenizer, ids, settings, seeds, sampler)
+        return _answers(model, tokenizer, ids, most, sampler)
+    return _read_again(model, tokenizer, ids, most, sampler)
 
 
 def _in_segments(
-    model: Any,
-    tokenizer: Any,
-    ids: list[list[int]],
-    settings: Generation,
-    seeds: Sequence[int],
-    sampler: Any,
+    read: cached.Read, stops: Sequence[int], pad: int, most: int, sampler: RowSampler | None
 ) -> list[list[int]]:
     """Rows that have stopped leave the batch every few tokens.
 
-    So one long answer does not hold up others.
+    So one long answer does not hold up others. In between nothing is asked of the device, so that
+    it never waits for its next kernel.
     """
+    token_B1 = read.first_B1
+    device = token_B1.device
+    stop_N = torch.tensor(stops, device=device)
+    written: list[list[int]] = [[] for _ in token_B1]
+    going = list(range(len(written)))
+    done = 0
+    while True:
+        ended_B1 = torch.zeros_like(token_B1, dtype=torch.bool)
+        tokens = []
+        for place in range(done, min(done + SEGMENT, most)):
+            logits_BV = read.logits(token_B1, place)
+            if sampler:
+                token_B1 = sampler.tokens(logits_BV, place, ~ended_B1[:, 0])
+            else:
+                token_B1 = logits_BV.argmax(-1, keepdim=True)
+            token_B1 = token_B1.masked_fill(ended_B1, pad)
+            tokens.append(token_B1)
+            ended_B1 = ended_B1 | torch.isin(token_B1, stop_N)
+            if not asynchronous(device) and bool(ended_B1.all()):
+                break
+        for row, segment in zip(going, torch.cat(tokens, 1).tolist(), strict=True):
+            written[row] += up_to_stop(segment, stops)
+        done += len(tokens)
+        places = [place for place, row in enumerate(going) if written[row][-1] not in stops]
+        if not places or done == most:
+            return written
+        going = [going[place] for place in places]
+        rows = torch.tensor(places, device=device)
+        read.only(rows)
+        token_B1 = token_B1[rows]
+        sampler = sampler.of_rows(rows) if sampler else None
+
+
+def _read_again(
+    model: Any,
+    tokenizer: Any,
+    ids: list[list[int]],
+    most: int,
+    sampler: RowSampler | None,
+) -> list[list[int]]:
+    """The same where the model's keys and values cannot be kept from one segment to the next."""
     stops = stop_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in ids]
     going = list(range(len(ids)))
-    done = 0
     width = max(map(len, ids))
-    cache = cached.prompts(model, ids, tokenizer.pad_token_id, SEGMENT)
-    most = SEGMENT if cache else REREAD
-    options: dict[str, Any] = {}
-    if cache is None and cached.fits(model):
-        options["cache_implementation"] = "static"
-    while going and done < settings.max_new_tokens:
-        steps = min(most, settings.max_new_tokens - done)
+    done = 0
+    while going and done < most:
+        steps = min(REREAD, most - done)
         so_far = [ids[row] + written[row] for row in going]
-        draws = sampler([seeds[row] for row in going], width)
-        segments = _answers(
-            model,
-            tokenizer,
-            so_far,
-            steps,
-            [draws] if settings.temperature > 0 else [],
-            width + done,
-            cache,
-            **options,
-        )
+        draws = sampler.of_rows(torch.tensor(going), width) if sampler else None
+        segments = _answers(model, tokenizer, so_far, steps, draws, width + done)
         for row, segment in zip(going, segments, strict=True):
             written[row] += segment
-        places = [place for place, row in enumerate(going) if written[row][-1] not in stops]
-        going = [going[place] for place in places]
+        going = [row for row in going if written[row][-1] not in stops]
         done += steps
-        if cache and going:
-            cache = cached.of_rows(model, cache, places, width + done - 1, SEGMENT)
     return written
 
 
@@ -108,7 +133,7 @@ def _with_beams(
         tokenizer,
         [list(prompt) for prompt in prompts],
         settings.max_new_tokens,
-        [],
+        None,
         num_beams=max(beams, returned),
         num_return_sequences=returned,
     )
@@ -122,20 +147,17 @@ def _answers(
     tokenizer: Any,
     ids: list[list[int]],
     steps: int,
-    sampling: list[Any],
+    sampler: RowSampler | None,
     width: int | None = None,
-    cache: Any = None,
     **options: Any,
 ) -> list[list[int]]:
-    """The new tokens of each row, up to its stop token; `sampling` is a RowSampler, or nothing.
+    """The new tokens of each row, by transformers' own loop, up to its stop token.
 
-    Rows are padded to `width`, or to the longest; a `cache` is of all tokens but the last.
+    Rows are padded to `width`, or to the longest.
     """
     stops = stop_tokens(model, tokenizer)
     padding = {"padding": "max_length", "max_length": width} if width else {}
     batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt", **padding).to(model.device)
-    if cache:
-        batch["past_key_values"] = cache
     begun = batch["input_ids"].shape[1]
     if model.config.is_encoder_decoder:
         begun = 1
@@ -143,7 +165,7 @@ def _answers(
             options[key] = getattr(model.generation_config, key)
     out = model.generate(
         **batch,
-        logits_processor=LogitsProcessorList(sampling),
+        logits_processor=LogitsProcessorList([sampler] if sampler else []),
         generation_config=GenerationConfig(
             do_sample=False,
             max_new_tokens=steps,

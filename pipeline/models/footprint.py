@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from pipeline.config.student import Generation, Lora, Student
+from pipeline.config.whole import Config
 
 MASTER = 4
 """Bytes of a trained weight, and of its gradient: float32."""
@@ -23,6 +24,15 @@ HEAD_TOKENS = 1024
 """Places that a head goes over at a time."""
 COPIES = 3
 """Of their logits in float32, with what becomes of them on the way back."""
+AT_A_TIME = 192
+"""Rows that a student writes at a time where no memory of its own limits it."""
+MOST_AT_A_TIME = 512
+"""And at most where one does."""
+USED = 0.7
+"""Share of a device's free memory that they may take."""
+PICKED = 24
+"""Bytes of a logit while a token is picked: itself, in float32, its probability, sorted with its
+place, and added up."""
 
 
 class Sizes(NamedTuple):
@@ -83,8 +93,6 @@ def sizes(architecture: Any, student: Student, rows: int, length: int) -> Sizes:
         parameters = sum(weight.numel() for weight in model.parameters())
         adapter = sum(_adapter(student.lora, name, module) for name, module in linear)
         in_linear = sum(module.weight.numel() for _, module in linear)
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Sizes(
         parameters,
         in_linear,
@@ -93,8 +101,15 @@ def sizes(architecture: Any, student: Student, rows: int, length: int) -> Sizes:
         kept,
         between,
         text.vocab_size,
-        2 * text.num_hidden_layers * heads * width * _dtype(student).itemsize,
+        _cache(text, _dtype(student)),
     )
+
+
+def _cache(text: Any, dtype: torch.dtype) -> int:
+    """Bytes of a token's keys and values."""
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * width * dtype.itemsize)
 
 
 def _dtype(student: Student) -> torch.dtype:
@@ -162,3 +177,21 @@ def of_writing(
     weights = sizes.parameters * _dtype(student).itemsize
     cache = rows * (prompt + settings.max_new_tokens) * sizes.cache
     return Footprint(weights, 0.0, 0.0, cache + rows * sizes.vocabulary * 4)
+
+
+def at_a_time(config: Config, model: Any, settings: Generation, longest: int) -> int:
+    """How many rows a loaded model writes at a time, behind prompts of at most so many tokens.
+
+    As many as are asked for; else as many as fit into what is free of a GPU.
+    """
+    if config.runtime.generate_batch:
+        return config.runtime.generate_batch
+    if model.device.type != "cuda":
+        return AT_A_TIME
+    free, _ = torch.cuda.mem_get_info(model.device)
+    held = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    text = model.config.get_text_config()
+    # rows that stop leave the cache, and the others are copied into another one
+    each = 2 * (longest + settings.max_new_tokens) * _cache(text, model.dtype)
+    each += PICKED * text.vocab_size
+    return min(MOST_AT_A_TIME, max(1, int(USED * (free + held) / each)))

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
+from pipeline.models import footprint
 from pipeline.models.decoding import write
 from pipeline.models.memory import Batches
 from pipeline.models.student_prompt import length, prompt, room, special_tokens, stop_tokens
@@ -61,7 +62,8 @@ def write_jokes(
     done = {(joke.literal_id, joke.author, joke.index): joke for joke in writing.kept}
     tasks = fitting(writing, tokenizer, tasks, settings)
     texts = {task.literal.id: prompt(tokenizer, task.literal.text) for task in tasks}
-    size = config.runtime.generate_batch
+    longest = length(tokenizer, texts[tasks[-1].literal.id]) if tasks else 1
+    size = footprint.at_a_time(config, model, settings, longest)
     fitting_memory = Batches(size, writing.step)
     tokens = 0
     stops = stop_tokens(model, tokenizer)

@@ -1,5 +1,6 @@
 """Sampling whose draws depend on each row's own seed alone."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,11 @@ def seed(*parts: object) -> int:
     Whichever rows and processes are beside it.
     """
     return int(content_id("s", *parts)[2:], 16)
+
+
+def asynchronous(device: torch.device) -> bool:
+    """Whether a device is given work before it has done the last, so that to ask it is to wait."""
+    return device.type != "cpu"
 
 
 class RowSampler(LogitsProcessor):
@@ -43,26 +49,38 @@ class RowSampler(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores (B, V) -> (B, V) with one finite entry per row."""
+        place = input_ids.shape[1] - self.prompt_tokens
+        going_B = (input_ids[:, -1] != self.pad) | (place == 0)  # T5 starts with pad
+        picked_B1 = self.tokens(scores, place, going_B)
+        return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
+
+    def of_rows(self, rows: torch.Tensor, prompt_tokens: int = 1) -> "RowSampler":
+        """The same for these rows (R) alone."""
+        some = copy.copy(self)
+        some.draws = self.draws[rows.to(self.draws.device)]
+        some.prompt_tokens = prompt_tokens
+        return some
+
+    def tokens(self, scores: torch.Tensor, place: int, going_B: torch.Tensor) -> torch.Tensor:
+        """The token (B, 1) of each row at a place of its answer, from logits (B, V).
+
+        What rows that do not go on get is any.
+        """
         p_BV = torch.softmax(scores.float() / self.settings.temperature, dim=-1)
         top_k = self.settings.top_k
         self.draws = self.draws.to(scores.device)  # drawn on a CPU, so that all devices draw alike
-        draw_B1 = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None]
+        draw_B1 = self.draws[:, place, None]
+        if asynchronous(scores.device) and not top_k:  # to ask which rows need it would take longer
+            return self.pick(*p_BV.sort(descending=True), draw_B1)
         p_BK, token_BK = p_BV.topk(min(top_k or NUCLEUS, p_BV.shape[-1]))
         if top_k:
-            p_BK = p_BK / p_BK.sum(-1, keepdim=True)
-            return self._only(scores, self.pick(p_BK, token_BK, draw_B1))
+            return self.pick(p_BK / p_BK.sum(-1, keepdim=True), token_BK, draw_B1)
         picked_B1 = self.pick(p_BK, token_BK, draw_B1)
-        first = input_ids.shape[1] == self.prompt_tokens  # T5 starts with pad
-        going_B = (input_ids[:, -1] != self.pad) | first
         wide_B = (p_BK.sum(-1) < self.settings.top_p) & going_B
         if bool(wide_B.any()):
             p_WV, token_WV = p_BV[wide_B].sort(descending=True)
             picked_B1[wide_B] = self.pick(p_WV, token_WV, draw_B1[wide_B])
-        return self._only(scores, picked_B1)
-
-    def _only(self, scores: torch.Tensor, picked_B1: torch.Tensor) -> torch.Tensor:
-        """Scores that leave the picked token of each row alone."""
-        return torch.full_like(scores, float("-inf")).scatter(1, picked_B1, 0.0)
+        return picked_B1
 
     def pick(
         self, p_BK: torch.Tensor, token_BK: torch.Tensor, draw_B1: torch.Tensor

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pipeline import prompts
 from pipeline.config.student import Evaluate
 from pipeline.config.whole import Config
-from pipeline.models import generation, student, student_prompt
+from pipeline.models import footprint, generation, student, student_prompt
 from pipeline.progress import Progress
 from pipeline.runs.literals import literals
 from pipeline.serving import gguf
@@ -65,8 +65,9 @@ def sentences(config: Config, tokenizer: Any, number: int) -> list[str]:
 def own(config: Config, weights: Path | None, tokenizer: Any, texts: Sequence[str]) -> list[str]:
     """The run's student's greedy answers, as its evaluation has them."""
     model = student.load(config, weights)
-    size = config.runtime.generate_batch
     asked = [student_prompt.prompt(tokenizer, text) for text in texts]
+    longest = max(student_prompt.length(tokenizer, prompt) for prompt in asked)
+    size = footprint.at_a_time(config, model, greedy(config.evaluate), longest)
     answers = []
     with Progress("the run's own answers", len(asked)) as progress:
         for start in range(0, len(asked), size):

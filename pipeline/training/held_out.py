@@ -7,7 +7,7 @@ from pipeline.config.rounds import EarlyStopping
 from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.judging import held_out
-from pipeline.models import generation, student_prompt
+from pipeline.models import footprint, generation, student_prompt
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 from pipeline.training import world
@@ -61,7 +61,8 @@ def _answers(
 ) -> Iterator[Joke]:
     """The model's answers as [evaluate] has them."""
     settings = context.config.evaluate
-    size = context.config.runtime.generate_batch
+    longest = max((student_prompt.length(tokenizer, prompt) for _, prompt in prompts), default=1)
+    size = footprint.at_a_time(context.config, model, settings, longest)
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
         texts = [prompt for _, prompt in batch]

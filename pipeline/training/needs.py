@@ -56,7 +56,7 @@ def of_training(
 
 def of_writing(config: Config, settings: Generation, answers: int) -> Iterator[str]:
     """Memory, tokens and hours of so many answers of a student."""
-    rows = min(config.runtime.generate_batch, max(1, answers))
+    rows = min(config.runtime.generate_batch or footprint.AT_A_TIME, max(1, answers))
     sizes = footprint.sizes(student.architecture(config), config.student, 1, PROMPT)
     needed = footprint.of_writing(sizes, config.student, rows, settings, PROMPT)
     if config.runtime.server is None:

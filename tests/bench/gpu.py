@@ -2,14 +2,20 @@
 
 The demo; then a student of 130 million parameters with random weights, through every objective, in
 full, with LoRA and with QLoRA, a few steps each; the first step's loss on the same rows beside the
-CPU's (float32 within 1e-4, bfloat16 within 1e-2); steps and tokens a second, and the peak of memory;
-then a round whose student writes behind a real vLLM, beside vLLM's offline benchmark.
+CPU's (float32 within 1e-4, bfloat16 within 1e-2); sampled tokens a second beside model.generate, steps
+a second beside bare TRL scripts, the peak of memory and how busy the GPU was; then a round whose student writes behind a real vLLM, beside vLLM's offline benchmark.
 `--small` does the same with a tiny student, and `--device cpu` on a processor, to try the script.
 """
 
 import argparse
+import contextlib
 import json
+import shutil
+import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +85,33 @@ def run(stage: str, name: str, *settings: str, source: str | None = None) -> flo
     return time.monotonic() - began
 
 
+@contextlib.contextmanager
+def watched(device: str) -> Iterator[list[float]]:
+    """How busy the GPU is, in percent, twice a second, while something runs; nothing on a CPU."""
+    found: list[float] = []
+    if device == "cpu" or not shutil.which("nvidia-smi"):
+        yield found
+        return
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    with subprocess.Popen([*command, "-lms", "500", "-i", "0"], stdout=subprocess.PIPE) as process:
+        try:
+            yield found
+        finally:
+            process.terminate()
+            said, _ = process.communicate()
+            found += [float(line) for line in said.splitlines() if line.strip().isdigit()]
+
+
+def busy(found: list[float]) -> str:
+    return f"{statistics.mean(found):.0f} %" if found else "-"
+
+
+def bench(name: str, *flags: str) -> None:
+    """Another bench of this folder, in a process of its own."""
+    command = [sys.executable, "-m", f"tests.bench.{name}", *flags]
+    subprocess.run(command, check=True, cwd=ROOT)
+
+
 def step(name: str, folder: str = "round-1/dpo") -> Path:
     return project.data() / "runs" / name / folder
 
@@ -131,7 +164,7 @@ def table(device: str, taught: Path) -> None:
     """Every objective in every way: steps a second, and the most memory that was taken."""
     import torch
 
-    print("| objective | way | seconds for the stage | peak GiB |\n|---|---|---|---|")
+    print("| objective | way | seconds for the stage | peak GiB | busy |\n|---|---|---|---|---|")
     for objective in OBJECTIVES:
         for way, more in WAYS.items():
             if device == "cuda":
@@ -142,9 +175,13 @@ def table(device: str, taught: Path) -> None:
                 run("sft", name, *settings, *more, "sft.trainer.learning_rate=1e-2", source=BASE)
                 for stage in ("sample", "critic") if objective in ("dpo", "brio", "sd") else ():
                     run(stage, name)
-            seconds = run("dpo", name, *([] if more else settings), source=None if more else BASE)
+            with watched(device) as found:
+                given = [] if more else settings
+                seconds = run("dpo", name, *given, source=None if more else BASE)
             peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
-            print(f"| {objective} | {way} | {seconds:.1f} | {peak:.2f} |", flush=True)
+            print(
+                f"| {objective} | {way} | {seconds:.1f} | {peak:.2f} | {busy(found)} |", flush=True
+            )
 
 
 def agreement(device: str, taught: Path) -> bool:
@@ -204,6 +241,11 @@ def main() -> None:
     taught = prepared(args.small, args.device)
     close = agreement(args.device, taught)
     table(args.device, taught)
+    untrained = ["--student", str(taught), "--device", args.device]
+    with watched(args.device) as found:
+        bench("sampling", *untrained, "--times", "2", "--rows", "64" if args.small else "512")
+    print(f"the GPU was busy for {busy(found)} of it", flush=True)
+    bench("training", *untrained, "--times", "1")
     through_vllm(args.device, taught, args.small)
     if not close:
         raise SystemExit("a first loss is further from the CPU's than it may be")

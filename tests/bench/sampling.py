@@ -61,13 +61,14 @@ def bare(model: Any, tokenizer: Any, config: Any, texts: Sequence[str], batch: i
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sampling beside model.generate.")
     parser.add_argument("--rows", type=int, default=192)
-    parser.add_argument("--batch", type=int, help="rows at a time; runtime.generate_batch")
+    parser.add_argument("--batch", type=int, help="rows at a time; all of them")
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--student", type=Path, help="a folder of weights; the micro student's")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args()
     path = project.path("configs/demo.toml")
-    config = validate(load(path), str(path))
-    batch = args.batch or config.runtime.generate_batch
+    config = validate({**load(path), "runtime": {"device": args.device}}, str(path))
+    batch = args.batch or args.rows
     tokenizer = student.load_tokenizer(config)
     model = student.load(config, args.student)
     literals = jsonl.load(project.path("data/literals/train.jsonl"), LiteralText)
@@ -78,7 +79,7 @@ def main() -> None:
     for _ in range(args.times + 1):
         for name, write in (("model.generate", bare), ("humor-distill", ours)):
             start = time.perf_counter()
-            tokens = write(model, tokenizer, config, texts, batch)
+            tokens = write(model, tokenizer, config, texts, batch)  # on the CPU by now
             rates[name].append(tokens / (time.perf_counter() - start))
     print(
         f"{args.rows} rows, {batch} at a time, on {model.device}, {torch.get_num_threads()} threads"

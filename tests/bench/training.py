@@ -2,6 +2,7 @@
 
 The same rows, trainer keys and seed, alternating, each in a process of its own. CPU and wall time
 are between the first step and the last, and of the whole process; losses are those of the log.
+`--device cuda` trains both in bfloat16 there, with `--student`, as `make gpu` does.
 """
 
 import argparse
@@ -45,21 +46,24 @@ class Clock(TrainerCallback):
         LOSSES.extend(row["loss"] for row in state.log_history if "loss" in row)
 
 
-def flags() -> list[str]:
+def flags(args: argparse.Namespace) -> list[str]:
     argv = ["--run", RUN, "--config", str(project.path("configs/demo.toml"))]
-    for setting in SETTINGS:
+    on_gpu = json.dumps(args.device == "cuda")
+    more = [f"{stage}.trainer.bf16={on_gpu}" for stage in STEPS]
+    more += [f'student.model="{args.student}"', f'runtime.device="{args.device}"']
+    for setting in SETTINGS + more:
         argv += ["--set", setting]
     return argv
 
 
-def ours(stage: str) -> None:
+def ours(stage: str, args: argparse.Namespace) -> None:
     from pipeline.__main__ import main
 
-    if main([stage, *flags(), "--force"]):
+    if main([stage, *flags(args), "--force"]):
         raise SystemExit(f"{stage} failed")
 
 
-def bare(stage: str) -> None:
+def bare(stage: str, args: argparse.Namespace) -> None:
     """What a user of TRL would write."""
     import datasets
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -71,9 +75,8 @@ def bare(stage: str) -> None:
         **keys,
         "output_dir": str(run / "bare"),
         "seed": 0,
-        "bf16": False,
         "gradient_checkpointing": False,
-        "use_cpu": True,
+        "use_cpu": args.device == "cpu",
         "report_to": "none",
         "save_total_limit": 2,
         "eval_on_start": bool(keys.get("load_best_model_at_end")),
@@ -87,9 +90,9 @@ def bare(stage: str) -> None:
         )
         for part, file in (("train_dataset", "records.jsonl"), ("eval_dataset", "validation.jsonl"))
     }
-    tokenizer = AutoTokenizer.from_pretrained("data/students/micro")
+    tokenizer = AutoTokenizer.from_pretrained(args.student)
     if stage == "sft":
-        model = AutoModelForCausalLM.from_pretrained("data/students/micro", dtype="float32")
+        model = AutoModelForCausalLM.from_pretrained(args.student, dtype="float32")
         SFTTrainer(model, SFTConfig(**options), processing_class=tokenizer, **rows).train()
         return
     options |= {"precompute_ref_log_probs": True, "logging_first_step": True}
@@ -98,12 +101,15 @@ def bare(stage: str) -> None:
     DPOTrainer(model, None, DPOConfig(**options), processing_class=tokenizer, **rows).train()
 
 
-def timed(who: str, stage: str) -> dict[str, Any]:
+def timed(who: str, stage: str, args: argparse.Namespace) -> dict[str, Any]:
     """One process, and what it noted."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.training", "--only", who, stage],
+        [
+            *[sys.executable, "-m", "tests.bench.training", "--only", who, stage],
+            *["--device", args.device, "--student", args.student],
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -117,16 +123,19 @@ def timed(who: str, stage: str) -> dict[str, Any]:
     return noted
 
 
-def compare(stage: str, times: int) -> None:
+def compare(stage: str, args: argparse.Namespace) -> None:
     kept: dict[str, list[dict[str, Any]]] = {"ours": [], "bare": []}
-    for number in range(times):
+    for number in range(args.times):
         for who in ("ours", "bare") if number % 2 else ("bare", "ours"):
-            kept[who].append(timed(who, stage))
+            kept[who].append(timed(who, stage, args))
     apart = [
         abs(left - right)
         for left, right in zip(kept["ours"][0]["losses"], kept["bare"][0]["losses"], strict=True)
     ]
     print(f"{stage}, {STEPS[stage]} steps: {len(apart)} losses, at most {max(apart):.1e} apart")
+    for who, turns in kept.items():
+        seconds = statistics.median(one["wall"] for one in turns)
+        print(f"  {who:<5} {STEPS[stage] / seconds:.2f} steps/s")
     for name in ("cpu", "wall", "whole cpu", "whole wall"):
         mine, theirs = ([one[name] for one in kept[who]] for who in ("ours", "bare"))
         ratio = statistics.median(left / right for left, right in zip(mine, theirs, strict=True))
@@ -141,19 +150,22 @@ def compare(stage: str, times: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Our stages beside bare TRL scripts.")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--student", default="data/students/micro")
     parser.add_argument("--only", choices=("ours", "bare"), help=argparse.SUPPRESS)
     parser.add_argument("stages", nargs="*", default=["sft", "dpo"])
     args = parser.parse_args()
     if args.only:
         trainer.DEFAULT_CALLBACKS.append(Clock)
-        {"ours": ours, "bare": bare}[args.only](args.stages[0])
+        {"ours": ours, "bare": bare}[args.only](args.stages[0], args)
         print(json.dumps({**TIMES, "losses": LOSSES}))
         return
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     for stage in ("teacher", "sft", "sample", "critic", "dpo"):
-        subprocess.run([sys.executable, "-m", "pipeline", stage, *flags()], check=True, cwd=ROOT)
+        command = [sys.executable, "-m", "pipeline", stage, *flags(args)]
+        subprocess.run(command, check=True, cwd=ROOT)
     for stage in args.stages:
-        compare(stage, args.times)
+        compare(stage, args)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
 """Batches that fit: what does not is made smaller, once, and nothing is made twice."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from transformers import LlamaConfig
 
+from pipeline.config.file import validate
+from pipeline.config.student import Generation
+from pipeline.models import footprint
 from pipeline.models.memory import Batches, of_memory
 
 
@@ -45,3 +51,27 @@ def test_what_says_that_memory_ran_out():
     assert of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not of_memory(RuntimeError("shapes differ"))
     assert not of_memory(KeyError("memory"))
+
+
+def test_a_gpu_writes_as_many_rows_as_fit_and_a_cpu_as_many_as_ever(demo, monkeypatch):
+    config = validate(demo, "test")
+    settings = Generation(max_new_tokens=24)
+    sizes = LlamaConfig(
+        vocab_size=1000, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    model = SimpleNamespace(device=torch.device("cpu"), dtype=torch.bfloat16, config=sizes)
+    assert footprint.at_a_time(config, model, settings, 40) == 192
+    model.device = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3_000_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 1_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8_000_000, 10**9))
+    # two layers, keys and values, two heads of 16 in two bytes: 256 for each of 64 tokens, twice;
+    # and 24 for each of a thousand logits
+    assert footprint.at_a_time(config, model, settings, 40) == int(0.7 * 10_000_000 / 56_768)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**11, 10**11))
+    assert footprint.at_a_time(config, model, settings, 40) == 512
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 10**9))
+    assert footprint.at_a_time(config, model, settings, 40_000) == 1
+    told = validate({**demo, "runtime": {"generate_batch": 7}}, "test")
+    assert footprint.at_a_time(told, model, settings, 40) == 7
