@@ -3,7 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from rich.table import Table
@@ -11,7 +12,10 @@ from rich.table import Table
 from pipeline.config.whole import Config
 from pipeline.console import Console, clean
 from pipeline.errors import HumorDistillError
+from pipeline.execution.context import Context
 from pipeline.reading import made
+from pipeline.rows.records import LiteralText
+from pipeline.rows.row import make
 from pipeline.runs import known
 from pipeline.runs.run import Run, existing
 from pipeline.runs.step import Step
@@ -21,18 +25,16 @@ def run(args: argparse.Namespace) -> None:
     """Answer the sentences given, or those typed until an empty line or the end of input."""
     run = existing(args.run)
     made_with = made.as_made(run)
-    known.require(run.name, made_with.model_dump(mode="json"), args.adopt, known.FETCHED)
+    settings = made_with.model_dump(mode="json")
+    known.require(run.name, settings, args.adopt, known.FETCHED)
+    known.require(run.name, {"runtime": settings["runtime"]}, args.adopt)  # its servers
     students = made.contestants(run, made_with)
     config = made.as_made(run, list(students.values())[-1], args.trust_remote_code)
 
-    from pipeline.models import casting, student, student_prompt
+    from pipeline.models import student, student_prompt
 
     tokenizer = student.load_tokenizer(config)
-    models = {}
-    for name, step in students.items():
-        print(f"loading {name}", file=sys.stderr, flush=True)
-        models[name] = student.load(config, student.weights(run, step) if step else None)
-        casting.tell(run, step)
+    writers = _writers(run, config, students)
     searcher = _searcher(run, config)
     room = student_prompt.room(config)
     special = student_prompt.special_tokens(tokenizer)
@@ -51,8 +53,10 @@ def run(args: argparse.Namespace) -> None:
             print(f"That is {length} tokens, which leave no room for {most}.", file=sys.stderr)
             continue
         table = _table(sentence)
-        for row in _answers(models, tokenizer, prompt, config):
-            table.add_row(*row)
+        for name, write in writers.items():
+            began = time.perf_counter()
+            answer = clean(write(sentence))
+            table.add_row(name, f"{time.perf_counter() - began:.2f}", answer)
         if searcher:
             table.add_row(*_nearest(searcher, sentence))
         console.print(table)
@@ -85,18 +89,40 @@ def _table(sentence: str) -> Table:
     return table
 
 
-def _answers(
-    models: dict[str, Any], tokenizer: Any, prompt: str, config: Config
-) -> Iterator[tuple[Any, ...]]:
-    """Name, seconds and answer of each student."""
-    from pipeline.models import generation
+def _writers(
+    run: Run, config: Config, students: dict[str, Step | None]
+) -> dict[str, Callable[[str], str]]:
+    """What answers a sentence as each student: behind the run's servers, or loaded here."""
+    from pipeline.models import casting, generation, student, student_prompt
+    from pipeline.serving.students import elsewhere
 
-    for name, model in models.items():
-        began = time.perf_counter()
+    context = Context(config, run, Step("try"), {}, dry=True)
+    servers = elsewhere(context)
+    tokenizer = student.load_tokenizer(config)
+    writers: dict[str, Callable[[str], str]] = {}
+
+    def loaded(model: Any, sentence: str) -> str:
+        prompt = student_prompt.prompt(tokenizer, sentence)
         [(text, _)] = generation.generate(
             model, tokenizer, [prompt], config.evaluate, [config.seed]
         )
-        yield name, f"{time.perf_counter() - began:.2f}", clean(text)
+        return text
+
+    def served(servers: Any, endpoint: Any, sentence: str) -> str:
+        literal = make(LiteralText, text=sentence, split="test", source="try", licence="")
+        task = generation.Task(literal, "try", 0)
+        [text] = servers.texts(endpoint, [task], config.evaluate)
+        return str(text)
+
+    for name, step in students.items():
+        print(f"loading {name}", file=sys.stderr, flush=True)
+        weights = student.weights(run, step) if step else None
+        if servers:
+            writers[name] = partial(served, servers, servers.endpoint(weights))
+        else:
+            writers[name] = partial(loaded, student.load(config, weights))
+        casting.tell(run, step)
+    return writers
 
 
 def _nearest(searcher: Any, sentence: str) -> tuple[Any, ...]:

@@ -19,8 +19,6 @@ NAMED = [re.compile(form % _NAMED, re.IGNORECASE) for form in (_AT_END, _AT_STAR
 """One that says what it is, at the end of an item or its beginning."""
 BARE = [re.compile(form % _BARE) for form in (_AT_END, _AT_START)]
 """A number from 0 to 1 in brackets."""
-MAY_BE = re.compile(rf"[(\[]\s*(?:[pP]|{_SHARE}\s*[)\]])|[yYbBpP.]\s*[:=\uff1a~\u2248]")
-"""What every item with one has in it, and few others: to find that is quick."""
 NEAR_END = 60
 """Characters of an item's end, and of its beginning, that are looked at."""
 
@@ -31,8 +29,6 @@ def without(items: Sequence[str]) -> list[str]:
     One that says what it is goes from any item; a bare number in brackets where two items or more,
     and all but the last, which may be cut, have one at the same end.
     """
-    if not any(map(MAY_BE.search, items)):
-        return list(items)
     named = [_cut(_cut(item, NAMED, last=True), NAMED, last=False) for item in items]
     for last in (True, False):
         bare = [_cut(item, BARE, last) for item in named]

@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,26 @@ LONGEST = 300.0
 
 
 def load(url: str, name: str, adapter: Path) -> None:
-    body = {"lora_name": name, "lora_path": str(adapter.resolve())}
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    """OSError where the server does not have the adapter from now on."""
     try:
-        _opened(request, url).close()
+        _told(url, {"lora_name": name, "lora_path": str(adapter.resolve())}).close()
     except urllib.error.HTTPError as error:
         text = error.read(2000).decode("utf-8", "replace")
         if LOADED not in text:
             raise OSError(f"{error.code} {text}") from None
 
 
-def _opened(request: urllib.request.Request, url: str) -> Any:
+def unload(url: str, name: str) -> None:
+    """It is no error where the server has let go of the adapter before, or is gone."""
+    with suppress(OSError):
+        _told(url, {"lora_name": name}).close()
+
+
+def _told(url: str, body: dict[str, Any]) -> Any:
+    """What the server answers to a body; OSError where it does not."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     if is_this_machine(url):
         return here(request, LONGEST)
     return urllib.request.urlopen(request, timeout=LONGEST)
@@ -48,11 +56,8 @@ def check_prompt(url: str, model: str, config: Config) -> None:
     words = prompts.render("student", literal="The kettle is on.")
     body = {"model": model, "messages": [{"role": "user", "content": words}]}
     place = f"{url.rstrip('/').removesuffix('/v1')}/tokenize"
-    request = urllib.request.Request(
-        place, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
     try:
-        with _opened(request, url) as response:
+        with _told(place, body) as response:
             tokens = json.load(response)["tokens"]
     except (OSError, ValueError, KeyError) as error:
         print(f"{place}: the prompt cannot be compared: {said(error)}", file=sys.stderr)

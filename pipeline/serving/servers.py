@@ -89,7 +89,8 @@ class Servers:
         self._urls: list[str] = list(settings.urls)
 
     def __enter__(self) -> "Servers":
-        self._lock = self._open.enter_context(held(self.context.folder))
+        if self.settings.command:
+            self._lock = self._open.enter_context(held(self.context.folder))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -122,6 +123,11 @@ class Servers:
             extra_body=self._extra_body(),
             omit=self.settings.omit,
         )
+
+    def forget(self, endpoint: ServedStudent) -> None:
+        """Have the servers let go of an adapter that is asked nothing more."""
+        for url in self._urls:
+            elsewhere.unload(f"{url}/unload_lora_adapter", endpoint.model)
 
     def _extra_body(self) -> dict[str, Any]:
         """Keys of every request; a server elsewhere may have a penalty for its default."""

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import prompts
 from pipeline.config.endpoint import ServedStudent
+from pipeline.config.server import Server
 from pipeline.config.student import Generation
 from pipeline.errors import EndpointError
 from pipeline.execution.context import Context, Unanswered
+from pipeline.llm.answer import Answer
 from pipeline.models import casting, generation, student
 from pipeline.models.generation import Task, Writing
 from pipeline.progress import Progress
@@ -58,7 +61,7 @@ class Students:
             return generation.write_jokes(writing, model, tokenizer, tasks, settings)
         endpoint = self._servers.endpoint(weights)
         fitting = generation.fitting(writing, tokenizer, tasks, settings)
-        return self._told(_asked(context, endpoint, fitting, settings, drop_cut))
+        return self._told(_jokes(context, endpoint, fitting, settings, drop_cut))
 
     def _told(self, jokes: Iterator[Joke]) -> Iterator[Joke]:
         """The same; EndpointError, with what the servers said last, where nobody answers."""
@@ -70,7 +73,60 @@ class Students:
             raise EndpointError(f"{error}\n{why}".rstrip()) from None
 
 
+class Elsewhere:
+    """A run's students behind servers that run already.
+
+    They are asked in between: by `try`, and while one of them learns.
+    """
+
+    def __init__(self, context: Context, settings: Server) -> None:
+        self.context = context
+        self._servers = Servers(context, settings)
+
+    def endpoint(self, weights: Path | None) -> ServedStudent:
+        """Where a student answers; `weights` are an adapter's, None for the untrained one."""
+        return self._servers.endpoint(weights)
+
+    def texts(
+        self, endpoint: ServedStudent, tasks: Sequence[Task], settings: Generation
+    ) -> list[str]:
+        """What a student says to each task; EndpointError where it does not answer."""
+        said = []
+        for _, answer in _asked(self.context, endpoint, tasks, settings):
+            why = why_none(answer, drop_cut=False)
+            if why:
+                raise EndpointError(f"{endpoint.base_url}: {answer.error or answer.refusal or why}")
+            said.append((answer.text or "").strip())
+        return said
+
+    def texts_once(self, adapter: Path, tasks: Sequence[Task], settings: Generation) -> list[str]:
+        """The same of an adapter that is not asked again, and then let go of."""
+        endpoint = self.endpoint(adapter)
+        try:
+            return self.texts(endpoint, tasks, settings)
+        finally:
+            self._servers.forget(endpoint)
+
+
+def elsewhere(context: Context) -> Elsewhere | None:
+    """The servers at runtime.server.urls, which take adapters; None where there are none."""
+    settings = context.config.runtime.server
+    if settings is None or not settings.urls or context.config.student.lora is None:
+        return None
+    return Elsewhere(context, settings)
+
+
 def _asked(
+    context: Context, endpoint: ServedStudent, tasks: Sequence[Task], settings: Generation
+) -> Iterator[tuple[Task, Answer]]:
+    """Each task, in order, with what a student behind servers answers."""
+    requests = ((task, _body(task, settings, context.config.seed)) for task in tasks)
+    name = f"{context.step}, served by {1 + len(endpoint.replicas)}"
+    with Progress(name, len(tasks), "calls") as progress:
+        yield from context.door(progress).ask(endpoint, requests)
+
+
+def _jokes(
     context: Context,
     endpoint: ServedStudent,
     tasks: Sequence[Task],
@@ -78,20 +134,17 @@ def _asked(
     drop_cut: bool,
 ) -> Iterator[Joke]:
     """One Joke per task by a student behind servers."""
-    requests = ((task, _body(task, settings, context.config.seed)) for task in tasks)
     k = max((task.number for task in tasks), default=0) + 1
     alike = Alike(str(context.step), settings, k, "runtime.server.extra_body")
-    name = f"{context.step}, served by {1 + len(endpoint.replicas)}"
-    with Progress(name, len(tasks), "calls") as progress:
-        for task, answer in context.door(progress).ask(endpoint, requests):
-            why = why_none(answer, drop_cut)
-            text = (answer.text or "").strip()
-            if why:
-                literal = task.literal.id
-                context.drop(literal, literal, why, answer.error or answer.refusal or text)
-                continue
-            alike.note(task.literal.id, text)
-            yield generation.joke(task, text, answer.id)
+    for task, answer in _asked(context, endpoint, tasks, settings):
+        why = why_none(answer, drop_cut)
+        text = (answer.text or "").strip()
+        if why:
+            literal = task.literal.id
+            context.drop(literal, literal, why, answer.error or answer.refusal or text)
+            continue
+        alike.note(task.literal.id, text)
+        yield generation.joke(task, text, answer.id)
     if context.quarantine.now and not context.accept_failed:
         raise Unanswered  # before anybody takes a missing answer for an empty one
 

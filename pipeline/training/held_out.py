@@ -1,6 +1,7 @@
 """What a student in training says to held-out literals, and what the critic says of that."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.config.rounds import EarlyStopping
@@ -8,8 +9,11 @@ from pipeline.errors import StageError
 from pipeline.execution.context import Context
 from pipeline.judging import held_out
 from pipeline.models import footprint, generation, student_prompt
+from pipeline.models.generation import Task
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
+from pipeline.runs.files import PROGRAMS
+from pipeline.serving import students
 from pipeline.training import world
 
 
@@ -18,7 +22,8 @@ def rates(
 ) -> Callable[[Any, int], dict[str, float]]:
     """A function of model and step: wtr and fresh_wtr of its answers on validation literals.
 
-    Where several processes learn, each writes its share of the answers.
+    An adapter's answers are written behind the servers at runtime.server.urls, if there are any;
+    else where it learns. Where several processes learn, each writes its share of them.
     """
     prompts = _prompts(context, tokenizer, set(held_out.references(context)), stop.literals)
     if not prompts:
@@ -27,9 +32,26 @@ def rates(
             "the teacher told."
         )
     own = prompts[world.place() :: world.size()]
+    servers = students.elsewhere(context)
 
     def measured(model: Any, step: int) -> dict[str, float]:
-        jokes = list(_answers(context, model, tokenizer, own, f"{context.step}@{step}"))
+        author = f"{context.step}@{step}"
+        if servers:
+            texts = _served(context, servers, model, [literal for literal, _ in own])
+        else:
+            texts = _written(context, model, tokenizer, [prompt for _, prompt in own])
+        jokes = [
+            make(
+                Joke,
+                literal_id=literal.id,
+                literal=literal.text,
+                text=text,
+                author=author,
+                index=0,
+                call=None,
+            )
+            for (literal, _), text in zip(own, texts, strict=True)
+        ]
         if context.ask:
             return context.ask(step, jokes)
         return held_out.rates(context, jokes)
@@ -56,24 +78,27 @@ def _prompts(context: Context, tokenizer: Any, told: set[str], most: int) -> Pro
     return prompts[:most]
 
 
-def _answers(
-    context: Context, model: Any, tokenizer: Any, prompts: Prompts, author: str
-) -> Iterator[Joke]:
+def _written(context: Context, model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     """The model's answers as [evaluate] has them."""
     settings = context.config.evaluate
-    longest = max((student_prompt.length(tokenizer, prompt) for _, prompt in prompts), default=1)
+    longest = max(student_prompt.length(tokenizer, prompt) for prompt in prompts)
     size = footprint.at_a_time(context.config, model, settings, longest)
+    texts = []
     for start in range(0, len(prompts), size):
         batch = prompts[start : start + size]
-        texts = [prompt for _, prompt in batch]
-        answers = generation.generate(model, tokenizer, texts, settings, range(len(batch)))
-        for (literal, _), (text, _) in zip(batch, answers, strict=True):
-            yield make(
-                Joke,
-                literal_id=literal.id,
-                literal=literal.text,
-                text=text,
-                author=author,
-                index=0,
-                call=None,
-            )
+        answers = generation.generate(model, tokenizer, batch, settings, range(len(batch)))
+        texts += [text for text, _ in answers]
+    return texts
+
+
+def _served(
+    context: Context, servers: students.Elsewhere, model: Any, literals: Sequence[LiteralText]
+) -> list[str]:
+    """The same behind servers, which get the adapter as it is now."""
+    tasks = [Task(literal, str(context.step), 0) for literal in literals]
+    folder = context.folder / PROGRAMS / "adapter"
+    model.save_pretrained(folder)
+    try:
+        return servers.texts_once(folder, tasks, context.config.evaluate)
+    finally:
+        shutil.rmtree(folder)

@@ -47,9 +47,11 @@ def student(folder: Path, small: bool) -> Path:
         return folder
     micro = ROOT / "data/students/micro"
     torch.manual_seed(0)
+    heads = 14  # of 64
     sizes = {"hidden_size": 896, "intermediate_size": 2432, "num_hidden_layers": 14}
     if small:
-        sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+        heads = 2
+        sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2}
     known = json.loads((micro / "config.json").read_text())
     ids = {
         key: known[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in known
@@ -57,8 +59,8 @@ def student(folder: Path, small: bool) -> Path:
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=known["vocab_size"],
-            num_attention_heads=4 if small else 14,
-            num_key_value_heads=4 if small else 14,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
             **sizes,
             **ids,
         )
@@ -245,7 +247,7 @@ def main() -> None:
     with watched(args.device) as found:
         bench("sampling", *untrained, "--times", "2", "--rows", "64" if args.small else "512")
     print(f"the GPU was busy for {busy(found)} of it", flush=True)
-    bench("training", *untrained, "--times", "1")
+    bench("training", *untrained, "--times", "1", "--candidates", "teacher")
     through_vllm(args.device, taught, args.small)
     if not close:
         raise SystemExit("a first loss is further from the CPU's than it may be")

@@ -51,6 +51,7 @@ def flags(args: argparse.Namespace) -> list[str]:
     on_gpu = json.dumps(args.device == "cuda")
     more = [f"{stage}.trainer.bf16={on_gpu}" for stage in STEPS]
     more += [f'student.model="{args.student}"', f'runtime.device="{args.device}"']
+    more.append(f'rounds=[{{candidates="{args.candidates}"}}]')
     for setting in SETTINGS + more:
         argv += ["--set", setting]
     return argv
@@ -109,6 +110,7 @@ def timed(who: str, stage: str, args: argparse.Namespace) -> dict[str, Any]:
         [
             *[sys.executable, "-m", "tests.bench.training", "--only", who, stage],
             *["--device", args.device, "--student", args.student],
+            *["--candidates", args.candidates],
         ],
         cwd=ROOT,
         capture_output=True,
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--student", default="data/students/micro")
+    parser.add_argument("--candidates", choices=("student", "teacher"), default="student")
     parser.add_argument("--only", choices=("ours", "bare"), help=argparse.SUPPRESS)
     parser.add_argument("stages", nargs="*", default=["sft", "dpo"])
     args = parser.parse_args()

@@ -58,6 +58,11 @@ class Handler(BaseHTTPRequestHandler):
                 )
                 self.reply(200, {})
             return
+        if self.path == "/v1/unload_lora_adapter":
+            ADAPTERS.discard(body["lora_name"])
+            note(unloaded=body["lora_name"])
+            self.reply(200, {})
+            return
         if self.path == "/tokenize" and "MOCK_TOKENIZES" in os.environ:
             self.reply(200, {"tokens": [1, 2, 3]})
             return

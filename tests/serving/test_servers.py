@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -260,6 +261,54 @@ def test_servers_elsewhere_that_take_no_adapter_are_named(inside, cli, log, adap
         said = cli("sample", *argv, code=6)
     assert f"{server.url} does not load the adapter" in said
     assert "--enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, and --max-lora-rank" in said
+
+
+@pytest.fixture
+def afar(log, tmp_path):
+    """The address of a server that runs elsewhere and takes adapters."""
+    port = free_ports(1)[0]
+    script = f"{ROOT}/tests/serving/mock_vllm.py"
+    folder = os.path.relpath(models.MICRO, ROOT)  # as student.model says
+    command = [PYTHON, script, folder, str(port), "--enable-lora"]
+    with Server(command, port, tmp_path / "server.log") as server:
+        server.wait(30, "elsewhere")
+        yield server.url
+
+
+def test_held_out_rates_and_try_ask_the_servers_that_run_elsewhere(
+    inside, cli, log, adapted, afar, tmp_path, monkeypatch
+):
+    every = "{max_steps=4, learning_rate=1e-4, per_device_train_batch_size=4, max_length=96"
+    settings = [
+        f'runtime.server={{urls=["{afar}"]}}',
+        "dpo.early_stopping={metric='fresh_wtr', patience=3, literals=6}",
+        f"dpo.trainer={every}, eval_strategy='steps', eval_steps=2, logging_steps=1}}",
+    ]
+    for stage in ("sample", "critic", "dpo"):
+        run(stage, "--run", "served-rated", "--from", adapted, *flags(settings))
+    folder = inside / "runs/served-rated/round-1/dpo"
+    curve = rows(folder / "curve.jsonl")
+    rated = [row["step"] for row in curve if "eval_fresh_wtr" in row]
+    assert rated == [0, 2, 4]
+    loaded = [line["adapter"] for line in noted(log, "adapter")]
+    asked = [line["request"] for line in noted(log, "request")]
+    [sampled, *learning] = list(dict.fromkeys(loaded))
+    assert [line["unloaded"] for line in noted(log, "unloaded")] == learning
+    assert len(learning) == 3
+    for name in learning:
+        assert asked.count(name) == 6
+    assert not list(folder.rglob("adapter"))
+    run("evaluate", "--run", "served-rated", "--from", adapted, *flags(settings))
+
+    before = len(noted(log, "request"))
+    said = cli("try", "--run", "served-rated", "The kettle is on.")
+    assert len(noted(log, "request")) == before + 3
+    for student in ("base", "sft", "round-1"):
+        assert re.search(rf"{student} .* The kettle is on\. [0-9a-f]{{6}}", said)
+
+    monkeypatch.setattr(known, "list_path", lambda: tmp_path / "runs.jsonl")  # another machine's
+    said = cli("try", "--run", "served-rated", "The kettle is on.", code=4)
+    assert f"{afar} is asked, without a key" in said
 
 
 def test_a_request_that_failed_is_no_answer_and_is_asked_again(inside, cli, log, monkeypatch):
