@@ -3,7 +3,7 @@
 The large one is teacher and critic.
 """
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 
 ROUND_STAGES = ("sample", "critic", "dpo")
 """These belong to a round and may repeat."""

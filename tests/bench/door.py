@@ -8,6 +8,7 @@ every 100 ms. Parts:
     rates     with 5 % sporadic 429s (Retry-After: 1), and at a server that takes 100 a second
     large     100,000 rows: time for each row and memory, against 10,000
     kills     5,000 rows, killed 100 times: answers lost, paid twice
+    work      what the stage's work on an answer takes by itself, part by part
     peers     curator, distilabel and Data Designer on 2,000 rows (`make bench-peers`)
 
 `--against FOLDER` times the teacher stage of another checkout as well; with `--half` the clients
@@ -34,6 +35,7 @@ from pipeline.rows import jsonl
 from pipeline.rows.records import LiteralText
 from pipeline.rows.row import make
 from tests import ROOT
+from tests.bench import door_work
 
 HERE = Path(__file__).parent
 TURNS = 3
@@ -298,7 +300,19 @@ def install(client: str) -> None:
         (folder / "ready").touch()
 
 
-PARTS = {"speed": speed, "rates": rates, "large": large, "kills": kills, "peers": peers}
+def work(url: str) -> None:
+    """The stage's work on an answer, without a server."""
+    door_work.main()
+
+
+PARTS = {
+    "speed": speed,
+    "rates": rates,
+    "large": large,
+    "kills": kills,
+    "work": work,
+    "peers": peers,
+}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ of 0.3.0, written out here), and that of the way taken now, from the pipeline's 
 import math
 import tempfile
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,7 @@ def lengths() -> None:
 def positions() -> None:
     from trl.experimental.gkd import GKDTrainer
 
-    from pipeline.training.logits.gkd import from_the_left
+    from pipeline.training.logits.gkd import Trainer
 
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
@@ -224,8 +225,15 @@ def positions() -> None:
     }
     settings = GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=1, pad_token_id=0)
     apart = []
-    written = GKDTrainer.generate_on_policy_outputs(model, inputs, settings)
-    for ids, mask, _ in (written, from_the_left(*written)):
+    ours = SimpleNamespace(
+        args=SimpleNamespace(seed=0),
+        state=SimpleNamespace(global_step=0),
+        processing_class=SimpleNamespace(pad_token_id=0, eos_token_id=1),
+    )
+    for ids, mask, _ in (
+        GKDTrainer.generate_on_policy_outputs(model, inputs, settings),
+        Trainer.generate_on_policy_outputs(ours, model, inputs, settings),
+    ):
         row = mask[0].bool()
         with torch.no_grad():
             together = model(input_ids=ids, attention_mask=mask).logits[0][row]

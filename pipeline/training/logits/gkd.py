@@ -1,20 +1,18 @@
 """TRL's GKDTrainer on a run's rows: the student learns the teacher's distribution over tokens."""
 
-import copy
 import logging
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from transformers import LogitsProcessorList
 from trl.experimental.gkd import GKDTrainer
 
 from pipeline.config.student import Generation
 from pipeline.config.whole import Config
 from pipeline.execution.context import Context
-from pipeline.models import likelihood, student, student_prompt, teacher
+from pipeline.models import decoding, likelihood, student, student_prompt, teacher
 from pipeline.models.likelihood import IGNORED, padded
-from pipeline.models.sampler import RowSampler, seed
+from pipeline.models.sampler import seed
 from pipeline.models.teacher import Teacher
 from pipeline.models.tiles import each, states
 from pipeline.runs.hashes import folder_hash
@@ -168,50 +166,27 @@ class Trainer(GKDTrainer):
         """What the student writes, as rows that begin with their first token: each (B, T).
 
         A row's draws depend on its prompt and the step alone, not on the rows or the process
-        beside it.
+        beside it. TRL pads on the left and gives its models no positions, and by themselves they
+        count that padding.
         """
-        asked_BS = inputs["prompts"]
-        there_BS = inputs["prompt_attention_mask"].bool()
-        seeds = []
-        for ids_S, there_S in zip(asked_BS, there_BS, strict=True):
-            seeds.append(seed(self.args.seed, self.state.global_step, ids_S[there_S].tolist()))
+        tokenizer = self.processing_class
+        asked = zip(inputs["prompts"], inputs["prompt_attention_mask"].bool(), strict=True)
+        prompts = [ids_S[there_S].tolist() for ids_S, there_S in asked]
         settings = Generation(
             temperature=generation_config.temperature,
             top_p=1.0,
             max_new_tokens=generation_config.max_new_tokens,
         )
-        sampler = RowSampler(seeds, asked_BS.shape[1], settings, self.processing_class.pad_token_id)
-        greedy = copy.copy(generation_config)
-        greedy.update(do_sample=False, temperature=1.0, top_k=50)  # the sampler leaves one token
-        ids_BT, mask_BT, labels_BT = GKDTrainer.generate_on_policy_outputs(
-            _Sampled(model, sampler), inputs, greedy
-        )
-        return from_the_left(ids_BT, mask_BT, labels_BT)
-
-
-class _Sampled(NamedTuple):
-    """A model that writes by a sampler."""
-
-    model: Any
-    sampler: RowSampler
-
-    def generate(self, **arguments: Any) -> Any:
-        return self.model.generate(
-            **arguments, logits_processor=LogitsProcessorList([self.sampler])
-        )
-
-
-def from_the_left(
-    ids_BT: torch.Tensor, mask_BT: torch.Tensor, labels_BT: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows padded on the left, and perhaps on the right, as rows padded on the right alone.
-
-    TRL gives its models no positions, and by themselves they count padding on the left.
-    """
-    first_B1 = mask_BT.argmax(1, keepdim=True)
-    place_1T = torch.arange(mask_BT.shape[1], device=mask_BT.device)[None]
-    from_BT = (first_B1 + place_1T) % mask_BT.shape[1]
-    return ids_BT.gather(1, from_BT), mask_BT.gather(1, from_BT), labels_BT.gather(1, from_BT)
+        step = self.state.global_step
+        seeds = [seed(self.args.seed, step, prompt) for prompt in prompts]
+        answers = decoding.write(model, tokenizer, prompts, settings, seeds)
+        rows = list(zip(prompts, answers, strict=True))
+        device = inputs["prompts"].device
+        whole = [prompt + answer for prompt, answer in rows]
+        ids_BT, mask_BT = padded(whole, tokenizer.pad_token_id, device)
+        answered = [[IGNORED] * len(prompt) + answer for prompt, answer in rows]
+        labels_BT, _ = padded(answered, IGNORED, device)
+        return ids_BT, mask_BT, labels_BT
 
 
 class TotalVariation(Trainer):

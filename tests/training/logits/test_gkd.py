@@ -7,21 +7,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel
 from trl.experimental.gkd import GKDTrainer
 
-from pipeline.training.logits.gkd import Trainer, from_the_left, writes_at
+from pipeline.training.logits.gkd import Trainer, writes_at
 from tests import ROOT
 from tests.conftest import rows
 from tests.small_run import manifest, run
-
-
-def test_rows_padded_on_both_sides_begin_with_their_first_token():
-    ids = torch.tensor([[0, 0, 5, 6, 7, 0], [3, 4, 5, 6, 7, 8]])
-    mask = torch.tensor([[0, 0, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
-    labels = torch.tensor([[-100, -100, -100, 6, 7, -100], [-100, -100, -100, 6, 7, 8]])
-    moved_ids, moved_mask, moved_labels = from_the_left(ids, mask, labels)
-    assert moved_ids[0, :3].tolist() == [5, 6, 7]
-    assert moved_mask.tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6]
-    assert moved_labels.tolist() == [[-100, 6, 7, -100, -100, -100], [-100] * 3 + [6, 7, 8]]
-    assert torch.equal(moved_ids[1], ids[1])
 
 
 def test_a_coin_is_tossed_once_a_step():
@@ -57,7 +46,7 @@ def written(model, inputs, settings, step=0):
     trainer = SimpleNamespace(
         args=SimpleNamespace(seed=0),
         state=SimpleNamespace(global_step=step),
-        processing_class=SimpleNamespace(pad_token_id=0),
+        processing_class=SimpleNamespace(pad_token_id=0, eos_token_id=1),
     )
     return Trainer.generate_on_policy_outputs(trainer, model, inputs, settings)
 
