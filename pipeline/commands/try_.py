@@ -93,7 +93,7 @@ def _writers(
     run: Run, config: Config, students: dict[str, Step | None]
 ) -> dict[str, Callable[[str], str]]:
     """What answers a sentence as each student: behind the run's servers, or loaded here."""
-    from pipeline.models import casting, generation, student, student_prompt
+    from pipeline.models import casting, generation, student, student_prompt, together
     from pipeline.serving.students import elsewhere
 
     context = Context(config, run, Step("try"), {}, dry=True)
@@ -101,11 +101,12 @@ def _writers(
     tokenizer = student.load_tokenizer(config)
     writers: dict[str, Callable[[str], str]] = {}
 
-    def loaded(model: Any, sentence: str) -> str:
+    def here(students: Any, weights: Any, sentence: str) -> str:
         prompt = student_prompt.prompt(tokenizer, sentence)
-        [(text, _)] = generation.generate(
-            model, tokenizer, [prompt], config.evaluate, [config.seed]
-        )
+        with students.student(weights) as model:
+            [(text, _)] = generation.generate(
+                model, tokenizer, [prompt], config.evaluate, [config.seed]
+            )
         return text
 
     def served(servers: Any, endpoint: Any, sentence: str) -> str:
@@ -114,13 +115,15 @@ def _writers(
         [text] = servers.texts(endpoint, [task], config.evaluate)
         return str(text)
 
+    loaded = together.Students(config, side_by_side=True)
     for name, step in students.items():
         print(f"loading {name}", file=sys.stderr, flush=True)
         weights = student.weights(run, step) if step else None
         if servers:
             writers[name] = partial(served, servers, servers.endpoint(weights))
         else:
-            writers[name] = partial(loaded, student.load(config, weights))
+            with loaded.student(weights):
+                writers[name] = partial(here, loaded, weights)
         casting.tell(run, step)
     return writers
 

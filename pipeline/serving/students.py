@@ -12,7 +12,7 @@ from pipeline.config.student import Generation
 from pipeline.errors import EndpointError
 from pipeline.execution.context import Context, Unanswered
 from pipeline.llm.answer import Answer
-from pipeline.models import casting, generation, student
+from pipeline.models import casting, generation, student, together
 from pipeline.models.generation import Task, Writing
 from pipeline.progress import Progress
 from pipeline.rows.records import Joke
@@ -32,6 +32,7 @@ class Students:
         self.context = context
         settings = context.config.runtime.server
         self._servers = None if settings is None else Servers(context, settings)
+        self._loaded = together.Students(context.config)
 
     def __enter__(self) -> "Students":
         if self._servers:
@@ -57,11 +58,21 @@ class Students:
             context.config, str(context.step), context.drop, context.kept(Joke), drop_cut
         )
         if self._servers is None:
-            model = student.load(context.config, weights)
-            return generation.write_jokes(writing, model, tokenizer, tasks, settings)
+            return self._here(writing, weights, tokenizer, tasks, settings)
         endpoint = self._servers.endpoint(weights)
         fitting = generation.fitting(writing, tokenizer, tasks, settings)
         return self._told(_jokes(context, endpoint, fitting, settings, drop_cut))
+
+    def _here(
+        self,
+        writing: Writing,
+        weights: Path | None,
+        tokenizer: Any,
+        tasks: Sequence[Task],
+        settings: Generation,
+    ) -> Iterator[Joke]:
+        with self._loaded.student(weights) as model:
+            yield from generation.write_jokes(writing, model, tokenizer, tasks, settings)
 
     def _told(self, jokes: Iterator[Joke]) -> Iterator[Joke]:
         """The same; EndpointError, with what the servers said last, where nobody answers."""

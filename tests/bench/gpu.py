@@ -152,6 +152,8 @@ def prepared(small: bool, device: str) -> Path:
     """Jokes, verdicts on them and an imitating student, on a few sentences; the untrained student."""
     folder = student(project.data() / "students" / ("gpu-small" if small else "gpu-130m"), small)
     shared = [f'student.model="{folder}"', f'runtime.device="{device}"']
+    if small:
+        shared.append("sft.trainer.learning_rate=5e-3")
     rounds = 'rounds=[{candidates="teacher"}]'
     for stage in ("teacher", "sft", "sample", "critic"):
         run(stage, BASE, *shared, rounds)
