@@ -4,6 +4,7 @@ vLLM wants a torch of its own, and gets an environment of its own: .venv-vllm-gp
 of `make bench-served`.
 """
 
+import os
 import re
 import sqlite3
 import subprocess
@@ -60,7 +61,9 @@ def offline(programs: Path, device: str, model: Path, requests: int) -> float:
     argv = [programs / "vllm", "bench", "throughput", "--model", model, *FLAGS[device].split()]
     argv += ["--dataset-name", "random", "--random-input-len", str(PROMPT)]
     argv += ["--random-output-len", str(ANSWER), "--num-prompts", str(requests)]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT)
+    # it divides by what its bar shows
+    shown = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=shown)
     told = re.search(r"([\d.]+) output tokens/s", done.stdout)
     if told is None:
         raise SystemExit(f"vllm bench throughput said no figure:\n{done.stdout}\n{done.stderr}")
