@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +13,9 @@ BLINK = 0.1
 """Seconds between changes of a bar."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal."""
+RECENT = 30.0
+"""Seconds by which the speed is reckoned: what an earlier attempt did, or the cache had, says
+nothing of what is left."""
 
 
 class _Shown:
@@ -38,8 +42,8 @@ class Progress:
         self.total = total
         self.unit = unit
         self.done = 0
-        self._before = 0
-        """Rows that an earlier attempt did."""
+        self._marks: deque[tuple[float, int]] = deque()
+        """Times, a second or more apart, with the rows that were done then."""
         self._began = time.monotonic()
         self._shown = self._began
         """When a person last saw something new."""
@@ -73,29 +77,38 @@ class Progress:
 
     def start_at(self, done: int) -> None:
         """Rows that an earlier attempt already did."""
-        self.done = self._before = done
+        self.done = done
 
     def advance(self, note: object = "", rows: int = 1) -> None:
         """So many rows more; `note` is made a text where it is shown."""
         self.done += rows
         now = time.monotonic()
+        if not self._marks or now - self._marks[-1][0] >= 1.0:
+            self._marks.append((now, self.done))
+            while now - self._marks[0][0] > RECENT and len(self._marks) > 2:
+                self._marks.popleft()
         pause = BLINK if self._bar else EVERY
         if now - self._shown < pause and self.done < self.total:
             return
-        per_second = (self.done - self._before) / self.seconds
-        rate = f"{per_second:.1f} {self.unit}/s"
+        per_second = self._per_second(now, rows)
+        rate = f"{per_second:.1f} {self.unit}/s" if per_second else ""
         if self._bar:
             self._shown = now
             self._bar.update(self._task, completed=self.done, rate=rate, note=str(note))
         elif now - self._shown >= EVERY and _Shown.yes:
             self._shown = now
-            left = (self.total - self.done) / max(1e-9, per_second)
-            print(
-                f"{self.name}: {self.done}/{self.total} {self.unit}, {rate}, {left:.0f} s left, "
-                f"{note}",
-                file=sys.stderr,
-                flush=True,
-            )
+            left = f"{(self.total - self.done) / per_second:.0f} s left" if per_second else ""
+            said = [f"{self.done}/{self.total} {self.unit}", rate, left, str(note)]
+            line = f"{self.name}: {', '.join(filter(None, said))}"
+            print(line, file=sys.stderr, flush=True)
+
+    def _per_second(self, now: float, rows: int) -> float:
+        """The speed of late; 0 where nothing is known of it yet."""
+        since, before = self._marks[0]
+        if now > since:
+            return (self.done - before) / (now - since)
+        # one row says nothing, as something may have had to be prepared for it
+        return rows / self.seconds if rows > 1 else 0.0
 
     def __exit__(
         self,

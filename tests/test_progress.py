@@ -1,32 +1,54 @@
 """What a person sees while they wait."""
 
 import re
+import time
 
 from pipeline import progress
 from pipeline.llm.account import Tally
 from pipeline.progress import Progress
 
 
+def shown(monkeypatch, capsys, total, steps, start=0):
+    """The lines of a progress that advances at these times by as many rows."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with Progress("teacher", total, "calls") as waited:
+        waited.start_at(start)
+        for at, rows, note in steps:
+            clock[0] = at
+            waited.advance(note, rows=rows)
+    return capsys.readouterr().err.splitlines()
+
+
 def test_a_line_has_rows_rate_time_left_and_the_note(monkeypatch, capsys):
-    times = iter([0.0, 10.0, 10.0, 12.0, 21.0, 21.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
-    with Progress("teacher", 100) as shown:
-        shown.advance("1,000 tokens, 0.5000 spent", rows=20)
-        shown.advance("not yet")
-        shown.advance("2,000 tokens, 1.0000 spent", rows=21)
-    assert capsys.readouterr().err.splitlines() == [
-        "teacher: 20/100 rows, 2.0 rows/s, 40 s left, 1,000 tokens, 0.5000 spent",
-        "teacher: 42/100 rows, 2.0 rows/s, 29 s left, 2,000 tokens, 1.0000 spent",
+    steps = [
+        (2.0, 10, ""),
+        (12.0, 20, "0.50 spent"),
+        (14.0, 4, "not yet"),
+        (22.0, 16, "1.00 spent"),
+    ]
+    assert shown(monkeypatch, capsys, 100, steps) == [
+        "teacher: 30/100 calls, 2.0 calls/s, 35 s left, 0.50 spent",
+        "teacher: 50/100 calls, 2.0 calls/s, 25 s left, 1.00 spent",
     ]
 
 
-def test_what_an_earlier_attempt_did_is_no_speed(monkeypatch, capsys):
-    times = iter([0.0, 10.0, 10.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
-    with Progress("sft", 100, "steps") as shown:
-        shown.start_at(90)
-        shown.advance()
-    assert capsys.readouterr().err == "sft: 91/100 steps, 0.1 steps/s, 90 s left, \n"
+def test_what_it_took_to_begin_is_no_speed(monkeypatch, capsys):
+    steps = [(50.0, 1, ""), (61.0, 22, "")]
+    assert shown(monkeypatch, capsys, 100, steps) == [
+        "teacher: 1/100 calls",
+        "teacher: 23/100 calls, 2.0 calls/s, 38 s left",
+    ]
+    assert shown(monkeypatch, capsys, 100, [(50.0, 25, "")]) == [
+        "teacher: 25/100 calls, 0.5 calls/s, 150 s left"
+    ]
+
+
+def test_what_an_earlier_attempt_did_or_the_cache_had_is_no_speed(monkeypatch, capsys):
+    cached = [(0.1 * number, 100, "") for number in range(1, 11)]
+    asked = [(1.0 + second, 1, "") for second in range(1, 71)]
+    lines = shown(monkeypatch, capsys, 1_200, cached + asked, start=50)
+    assert lines[-1] == "teacher: 1119/1200 calls, 1.0 calls/s, 81 s left"
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
@@ -34,7 +56,9 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     with Progress("critic", 4) as shown:
-        shown.advance("7 tokens", rows=2)
+        shown.advance("7 tokens", rows=1)
+        time.sleep(progress.BLINK)
+        shown.advance("7 tokens", rows=1)
         shown._bar.refresh()
     said = capsys.readouterr().err
     assert re.search(r"critic.*2/4.*rows/s.*7 tokens", said)
