@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> None:
     run = existing(args.run)
     out = Path(os.path.abspath(args.out))
     _check_out(out)
+    if args.rows and (args.gguf or args.check):
+        raise ConfigError("--gguf and --check are of a student (--contestant NAME), not of --rows.")
     if not args.rows:
         settings = made.as_made(run).model_dump(mode="json")
         known.require(run.name, settings, args.adopt, known.FETCHED)

@@ -79,6 +79,13 @@ def test_a_folder_is_compared_too(inside, tmp_path):
 
 
 @needs_stories
+@pytest.mark.parametrize("flags", [("--gguf", "f16"), ("--check", "3")])
+def test_what_is_of_a_student_is_refused_for_rows(cli, inside, tmp_path, flags):
+    said = cli("export", "--run", "v1", "--rows", tmp_path / "out", *flags, code=3)
+    assert "--gguf and --check are of a student (--contestant NAME)" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_that_reads_prompts_otherwise_is_found_out(inside, tmp_path):
     """Its tokenizer is one of SentencePiece's, which llama.cpp reads in another way."""
     run("sft", "--run", "gguf-tales", "--from", "v1", *flags([f'student.model="{STORIES}"']))
