@@ -17,7 +17,6 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
     StaticLayer,
 )
-from transformers.modeling_outputs import BaseModelOutput
 
 TAKEN = ("position_ids", "past_key_values", "logits_to_keep")
 """What a decoder has to take by these names."""
@@ -52,10 +51,13 @@ def read(model: Any, ids: Sequence[list[int]], pad: int, most: int) -> Read | No
     begun: Read
     if model.config.is_encoder_decoder:
         written = _growing(model)
-        if written is None or not _takes(model, TAKEN_BY_BOTH):
+        start = model.generation_config.decoder_start_token_id
+        if start is None:
+            start = model.generation_config.bos_token_id
+        if start is None or written is None or not _takes(model, TAKEN_BY_BOTH):
             return None
         both = EncoderDecoderCache(written, DynamicCache())
-        begun = EncoderDecoder(model, different, pad, both)
+        begun = EncoderDecoder(model, different, pad, start, both)
     else:
         width = max(map(len, ids))
         cache = _of_decoder(model, width)
@@ -76,6 +78,9 @@ class Decoder:
         self.cache = cache
         self.tokens = 0
         """How many of each row are in the cache, padding among them."""
+        kinds = {type(layer) for layer in cache.layers}
+        self.one_mask = kinds == {DynamicLayer} and not _in_its_mask(model)
+        """Whether all layers see the same; what a static cache sees is made without a look."""
         width = max(map(len, ids))
         device = model.device
         rows = [[pad] * (width - len(row)) + list(row) for row in ids]
@@ -92,9 +97,12 @@ class Decoder:
     def _read(self, ids_BS: torch.Tensor, position_BS: torch.Tensor) -> torch.Tensor:
         """Behind what was read."""
         self.tokens += ids_BS.shape[1]
+        there_BS = self.there_BS[:, : self.tokens]
+        if self.one_mask and ids_BS.shape[1] == 1:
+            there_BS = _whole(self.model, there_BS)
         logits_B1V: torch.Tensor = self.model(
             input_ids=ids_BS,
-            attention_mask=self.there_BS[:, : self.tokens],
+            attention_mask=there_BS,
             position_ids=position_BS,
             past_key_values=self.cache,
             use_cache=True,
@@ -122,26 +130,35 @@ class EncoderDecoder:
     """An encoder-decoder's rows: the encoder reads once, and the decoder all of the answer."""
 
     def __init__(
-        self, model: Any, ids: Sequence[tuple[int, ...]], pad: int, cache: EncoderDecoderCache
+        self,
+        model: Any,
+        ids: Sequence[tuple[int, ...]],
+        pad: int,
+        start: int,
+        cache: EncoderDecoderCache,
     ) -> None:
         self.model = model
         self.cache = cache
+        kinds = {type(layer) for layer in cache.self_attention_cache.layers}
+        self.one_mask = kinds == {DynamicLayer}
         width = max(map(len, ids))
         rows = [list(row) + [pad] * (width - len(row)) for row in ids]
         there = [[1] * len(row) + [0] * (width - len(row)) for row in ids]
         self.there_BS = torch.tensor(there, device=model.device)
         ids_BS = torch.tensor(rows, device=model.device)
-        encoded = model.get_encoder()(input_ids=ids_BS, attention_mask=self.there_BS)
-        self.encoded_BSH = encoded.last_hidden_state
+        self.encoded = model.get_encoder()(input_ids=ids_BS, attention_mask=self.there_BS)
         self.begins_with = model.generation_config.forced_bos_token_id
-        start = model.generation_config.decoder_start_token_id
         self.first_B1 = torch.full_like(ids_BS[:, :1], start)
 
     def logits(self, token_B1: torch.Tensor, place: int) -> torch.Tensor:
+        written_BT = None
+        if self.one_mask:
+            written_BT = _whole(self.model, self.there_BS.new_ones(len(token_B1), place + 1))
         logits_B1V: torch.Tensor = self.model(
-            attention_mask=self.there_BS,
-            encoder_outputs=BaseModelOutput(last_hidden_state=self.encoded_BSH),
+            attention_mask=_whole(self.model, self.there_BS),
+            encoder_outputs=self.encoded,
             decoder_input_ids=token_B1,
+            decoder_attention_mask=written_BT,
             past_key_values=self.cache,
             use_cache=True,
         ).logits
@@ -154,7 +171,7 @@ class EncoderDecoder:
 
     def only(self, rows: torch.Tensor) -> None:
         self.there_BS = self.there_BS[rows]
-        self.encoded_BSH = self.encoded_BSH[rows]
+        self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
         self.first_B1 = self.first_B1[rows]
         self.cache.batch_select_indices(rows)
 
@@ -167,9 +184,23 @@ def fits(model: Any) -> bool:
     """
     kind = model.device.type
     under_autocast = torch.is_autocast_enabled(kind) or hasattr(model, "_original_forward")
+    return kind in ("cpu", "cuda") and not under_autocast and not _in_its_mask(model)
+
+
+def _in_its_mask(model: Any) -> bool:
+    """Whether a model makes windows or biases of the mask of its rows."""
     settings = model.config.get_text_config()
-    in_its_mask = getattr(settings, "alibi", False) or getattr(settings, "attention_types", None)
-    return kind in ("cpu", "cuda") and not under_autocast and not in_its_mask
+    return bool(getattr(settings, "alibi", False) or getattr(settings, "attention_types", None))
+
+
+def _whole(model: Any, there_BS: torch.Tensor) -> torch.Tensor:
+    """The mask of one token more, (B, 1, 1, S), where a model takes it as it is.
+
+    transformers looks into a mask (B, S) whether it masks anything, at every token.
+    """
+    if model.config._attn_implementation != "sdpa":
+        return there_BS
+    return there_BS[:, None, None].bool()
 
 
 def _takes(model: Any, names: Sequence[str]) -> bool:

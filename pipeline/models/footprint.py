@@ -30,6 +30,8 @@ MOST_AT_A_TIME = 512
 """And at most where one does."""
 USED = 0.7
 """Share of a device's free memory that they may take."""
+READ = 3
+"""Copies of a layer's inner states, and twice as many of its outer ones, while a prompt is read."""
 PICKED = 24
 """Bytes of a logit while a token is picked: itself, in float32, its probability, sorted with its
 place, and added up."""
@@ -106,10 +108,17 @@ def sizes(architecture: Any, student: Student, rows: int, length: int) -> Sizes:
 
 
 def _cache(text: Any, dtype: torch.dtype) -> int:
-    """Bytes of a token's keys and values."""
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(2 * text.num_hidden_layers * heads * width * dtype.itemsize)
+    """Bytes of a token's keys and values; 0 where a model has no attention."""
+    attending = getattr(text, "num_attention_heads", None)
+    if not attending:
+        return 0
+    heads = getattr(text, "num_key_value_heads", None) or attending
+    if getattr(text, "multi_query", False) and not getattr(text, "new_decoder_architecture", False):
+        heads = 1
+    kept = 2 * heads * (getattr(text, "head_dim", None) or text.hidden_size // attending)
+    if getattr(text, "kv_lora_rank", None):  # DeepSeek's latent attention
+        kept = text.kv_lora_rank + text.qk_rope_head_dim
+    return int(text.num_hidden_layers * kept * dtype.itemsize)
 
 
 def _dtype(student: Student) -> torch.dtype:
@@ -191,7 +200,12 @@ def at_a_time(config: Config, model: Any, settings: Generation, longest: int) ->
     free, _ = torch.cuda.mem_get_info(model.device)
     held = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
     text = model.config.get_text_config()
+    cached = _cache(text, model.dtype)
+    if not cached:
+        return AT_A_TIME
     # rows that stop leave the cache, and the others are copied into another one
-    each = 2 * (longest + settings.max_new_tokens) * _cache(text, model.dtype)
-    each += PICKED * text.vocab_size
+    each = 2 * (longest + settings.max_new_tokens) * cached + PICKED * text.vocab_size
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    each += longest * READ * (inner + 2 * text.hidden_size) * model.dtype.itemsize
+    each *= settings.beams(bool(model.config.is_encoder_decoder))
     return min(MOST_AT_A_TIME, max(1, int(USED * (free + held) / each)))

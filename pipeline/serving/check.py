@@ -66,7 +66,7 @@ def own(config: Config, weights: Path | None, tokenizer: Any, texts: Sequence[st
     """The run's student's greedy answers, as its evaluation has them."""
     model = student.load(config, weights)
     asked = [student_prompt.prompt(tokenizer, text) for text in texts]
-    longest = max(student_prompt.length(tokenizer, prompt) for prompt in asked)
+    longest = max((student_prompt.length(tokenizer, prompt) for prompt in asked), default=1)
     size = footprint.at_a_time(config, model, greedy(config.evaluate), longest)
     answers = []
     with Progress("the run's own answers", len(asked)) as progress:

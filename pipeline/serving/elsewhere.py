@@ -1,5 +1,6 @@
 """What servers are told while they run: an adapter; and asked: what they make of a prompt."""
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -33,7 +34,7 @@ def load(url: str, name: str, adapter: Path) -> None:
 
 def unload(url: str, name: str) -> None:
     """It is no error where the server has let go of the adapter before, or is gone."""
-    with suppress(OSError):
+    with suppress(OSError, http.client.HTTPException):
         _told(url, {"lora_name": name}).close()
 
 

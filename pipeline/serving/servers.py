@@ -8,6 +8,7 @@ the adapter's name (vLLM #42125).
 
 import hashlib
 import json
+import secrets
 import shutil
 import sys
 from collections.abc import Iterable
@@ -97,10 +98,11 @@ class Servers:
         self._end()
         self._open.close()
 
-    def endpoint(self, weights: Path | None) -> ServedStudent:
+    def endpoint(self, weights: Path | None, once: bool = False) -> ServedStudent:
         """Where a student answers, from now on; `weights` are a step's, None for the untrained one.
 
-        EndpointError where no server does.
+        With `once` an adapter has a name of its own, for `forget` takes it from nobody else then.
+        EndpointError where no server answers.
         """
         adapter = None
         if weights is not None and self.settings.takes_adapters and student.is_adapter(weights):
@@ -114,6 +116,8 @@ class Servers:
         if adapter:
             digest = _joined(digest, folder_hash(adapter) or "")
             name = f"student-{digest[:16]}"
+            if once:
+                name += f"-{secrets.token_hex(4)}"
             urls = self._load(name, adapter)
         return ServedStudent(
             base_url=urls[0],

@@ -1,5 +1,6 @@
 """Who writes for a step: students that are loaded here, one after another, or behind servers."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -101,18 +102,24 @@ class Elsewhere:
     def texts(
         self, endpoint: ServedStudent, tasks: Sequence[Task], settings: Generation
     ) -> list[str]:
-        """What a student says to each task; EndpointError where it does not answer."""
+        """What a student says to each task; nothing where the server refuses it, which is told.
+
+        EndpointError where nobody answers.
+        """
         said = []
-        for _, answer in _asked(self.context, endpoint, tasks, settings):
+        for task, answer in _asked(self.context, endpoint, tasks, settings):
             why = why_none(answer, drop_cut=False)
             if why:
-                raise EndpointError(f"{endpoint.base_url}: {answer.error or answer.refusal or why}")
-            said.append((answer.text or "").strip())
+                what = answer.error or answer.refusal or why
+                if what.startswith("unavailable"):
+                    raise EndpointError(f"{endpoint.base_url}: {what}")
+                print(f"{self.context.step}: {task.literal.id}: {what}", file=sys.stderr)
+            said.append("" if why else (answer.text or "").strip())
         return said
 
     def texts_once(self, adapter: Path, tasks: Sequence[Task], settings: Generation) -> list[str]:
         """The same of an adapter that is not asked again, and then let go of."""
-        endpoint = self.endpoint(adapter)
+        endpoint = self._servers.endpoint(adapter, once=True)
         try:
             return self.texts(endpoint, tasks, settings)
         finally:
@@ -120,9 +127,15 @@ class Elsewhere:
 
 
 def elsewhere(context: Context) -> Elsewhere | None:
-    """The servers at runtime.server.urls, which take adapters; None where there are none."""
-    settings = context.config.runtime.server
-    if settings is None or not settings.urls or context.config.student.lora is None:
+    """The servers at runtime.server.urls, which take adapters; None where there are none.
+
+    Or where they cannot write as [evaluate] says: by beams, or as an encoder-decoder.
+    """
+    config = context.config
+    settings = config.runtime.server
+    if settings is None or not settings.urls or config.student.lora is None:
+        return None
+    if config.evaluate.num_beams or student.is_encoder_decoder(config):
         return None
     return Elsewhere(context, settings)
 

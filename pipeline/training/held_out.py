@@ -10,6 +10,7 @@ from pipeline.execution.context import Context
 from pipeline.judging import held_out
 from pipeline.models import footprint, generation, student_prompt
 from pipeline.models.generation import Task
+from pipeline.models.memory import Batches
 from pipeline.rows.records import Joke, LiteralText
 from pipeline.rows.row import make
 from pipeline.runs.files import PROGRAMS
@@ -81,14 +82,15 @@ def _prompts(context: Context, tokenizer: Any, told: set[str], most: int) -> Pro
 def _written(context: Context, model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
     """The model's answers as [evaluate] has them."""
     settings = context.config.evaluate
-    longest = max(student_prompt.length(tokenizer, prompt) for prompt in prompts)
+    longest = max((student_prompt.length(tokenizer, prompt) for prompt in prompts), default=1)
     size = footprint.at_a_time(context.config, model, settings, longest)
-    texts = []
-    for start in range(0, len(prompts), size):
-        batch = prompts[start : start + size]
-        answers = generation.generate(model, tokenizer, batch, settings, range(len(batch)))
-        texts += [text for text, _ in answers]
-    return texts
+
+    def written_by(part: Sequence[tuple[int, str]]) -> list[tuple[str, int]]:
+        seeds = [seed for seed, _ in part]
+        return generation.generate(model, tokenizer, [text for _, text in part], settings, seeds)
+
+    answers = Batches(size, str(context.step)).each(list(enumerate(prompts)), written_by)
+    return [text for text, _ in answers]
 
 
 def _served(
@@ -97,8 +99,8 @@ def _served(
     """The same behind servers, which get the adapter as it is now."""
     tasks = [Task(literal, str(context.step), 0) for literal in literals]
     folder = context.folder / PROGRAMS / "adapter"
-    model.save_pretrained(folder)
     try:
+        model.save_pretrained(folder, selected_adapters=["default"])
         return servers.texts_once(folder, tasks, context.config.evaluate)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

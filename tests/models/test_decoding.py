@@ -152,20 +152,40 @@ class Asked(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_device_is_asked_nothing_between_two_looks(demo, monkeypatch, temperature):
+@pytest.mark.parametrize("kind", ["micro", "autocast", "bart", "t5"])
+def test_a_device_is_asked_nothing_between_two_looks(
+    demo, tmp_path, monkeypatch, temperature, kind
+):
+    if kind in ("bart", "t5"):
+        demo = {**demo, "student": {"model": str(getattr(small, kind)(tmp_path))}}
     config = validate(demo, "test")
     tokenizer, model = student.load_tokenizer(config), student.load(config)
-    settings = Generation(temperature=temperature, top_p=0.95, max_new_tokens=40)
+    settings = Generation(temperature=temperature, num_beams=1, top_p=0.95, max_new_tokens=40)
     prompts = ["The kettle is on.\n", "It rains in the garden of my aunt today.\n"]
-    with Asked() as here:
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=kind == "autocast")
+    with autocast, Asked() as here:
         at_once = written(model, tokenizer, prompts, settings)
     for module in (decoding, sampler):
         monkeypatch.setattr(module, "asynchronous", lambda device: True)
-    with Asked() as there:
+    with autocast, Asked() as there:
         assert written(model, tokenizer, prompts, settings) == at_once
     looks = max(map(len, at_once)) // decoding.SEGMENT + 1
-    assert here.count > max(map(len, at_once))  # a CPU is asked at each token
+    assert here.count >= max(map(len, at_once))  # a CPU is asked at each token
     assert there.count <= looks
+
+
+def test_an_answer_begins_with_bos_where_no_start_is_named(demo, tmp_path):
+    config = validate({**demo, "student": {"model": str(small.bart(tmp_path))}}, "test")
+    tokenizer, model = student.load_tokenizer(config), student.load(config)
+    settings = Generation(temperature=0.0, num_beams=1, max_new_tokens=8)
+    named = model.generation_config.decoder_start_token_id
+    answers = written(model, tokenizer, ["The kettle is on."], settings)
+    model.generation_config.decoder_start_token_id = None
+    model.generation_config.bos_token_id = named
+    assert written(model, tokenizer, ["The kettle is on."], settings) == answers
+    model.generation_config.bos_token_id = None
+    ids = tokenizer(["The kettle is on."])["input_ids"]
+    assert cached.read(model, ids, tokenizer.pad_token_id, 8) is None
 
 
 @pytest.mark.parametrize("kind", ["gpt-neo", "falcon"])

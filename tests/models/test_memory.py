@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import LlamaConfig
+from transformers import LlamaConfig, MambaConfig
 
 from pipeline.config.file import validate
 from pipeline.config.student import Generation
@@ -58,7 +58,7 @@ def test_a_gpu_writes_as_many_rows_as_fit_and_a_cpu_as_many_as_ever(demo, monkey
     settings = Generation(max_new_tokens=24)
     sizes = LlamaConfig(
         vocab_size=1000, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=2, intermediate_size=128,
     )  # fmt: skip
     model = SimpleNamespace(device=torch.device("cpu"), dtype=torch.bfloat16, config=sizes)
     assert footprint.at_a_time(config, model, settings, 40) == 192
@@ -67,11 +67,17 @@ def test_a_gpu_writes_as_many_rows_as_fit_and_a_cpu_as_many_as_ever(demo, monkey
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 1_000_000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8_000_000, 10**9))
     # two layers, keys and values, two heads of 16 in two bytes: 256 for each of 64 tokens, twice;
-    # and 24 for each of a thousand logits
-    assert footprint.at_a_time(config, model, settings, 40) == int(0.7 * 10_000_000 / 56_768)
+    # 24 for each of a thousand logits; and while 40 tokens are read, three times a layer's 128 inner
+    # states and 2 x 64 outer ones in two bytes
+    each = 32_768 + 24_000 + 61_440
+    assert footprint.at_a_time(config, model, settings, 40) == int(0.7 * 10_000_000 / each)
+    beams = Generation(max_new_tokens=24, temperature=0.0, num_beams=5)
+    assert footprint.at_a_time(config, model, beams, 40) == int(0.7 * 10_000_000 / each / 5)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**11, 10**11))
     assert footprint.at_a_time(config, model, settings, 40) == 512
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 10**9))
     assert footprint.at_a_time(config, model, settings, 40_000) == 1
+    model.config = MambaConfig(vocab_size=1000, hidden_size=64, num_hidden_layers=2)
+    assert footprint.at_a_time(config, model, settings, 40) == 192  # it keeps no token's keys
     told = validate({**demo, "runtime": {"generate_batch": 7}}, "test")
     assert footprint.at_a_time(told, model, settings, 40) == 7

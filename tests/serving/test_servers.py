@@ -12,13 +12,19 @@ import time
 import pytest
 
 from pipeline.config.endpoint import ServedStudent
+from pipeline.config.runtime import Runtime
 from pipeline.config.server import Server as Settings
 from pipeline.errors import ConfigError, EndpointError
 from pipeline.execution import programs
+from pipeline.execution.context import Context
 from pipeline.execution.programs import Program
 from pipeline.llm.call import prepare
+from pipeline.models.generation import Task
+from pipeline.reading import made
 from pipeline.runs import known
-from pipeline.serving import servers
+from pipeline.runs.run import Run
+from pipeline.runs.step import Step
+from pipeline.serving import servers, students
 from pipeline.serving.process import Server, answers, free_ports
 from pipeline.serving.servers import gpus_of
 from tests import ROOT
@@ -309,6 +315,39 @@ def test_held_out_rates_and_try_ask_the_servers_that_run_elsewhere(
     monkeypatch.setattr(known, "list_path", lambda: tmp_path / "runs.jsonl")  # another machine's
     said = cli("try", "--run", "served-rated", "The kettle is on.", code=4)
     assert f"{afar} is asked, without a key" in said
+
+
+def test_what_a_server_elsewhere_refuses_is_told_and_ends_nothing(
+    inside, log, adapted, tmp_path, monkeypatch, capsys
+):
+    """While a student learns, one odd sentence is no reason to stop."""
+    set_for_servers(monkeypatch, MOCK_REFUSES="8")
+    port = free_ports(1)[0]
+    script = f"{ROOT}/tests/serving/mock_vllm.py"
+    folder = os.path.relpath(models.MICRO, ROOT)
+    command = [PYTHON, script, folder, str(port), "--enable-lora"]
+    with Server(command, port, tmp_path / "server.log") as server:
+        server.wait(30, "elsewhere")
+        config = made.as_made(Run(adapted))
+        config = config.model_copy(
+            update={"runtime": Runtime(server=Settings(urls=[server.url]), retries=0)}
+        )
+        context = Context(config, Run(adapted), Step("dpo", 1), {}, learning=True)
+        asked = students.elsewhere(context)
+        settings = config.evaluate.model_copy(update={"max_new_tokens": 23})  # asked by no other
+        tasks = [Task(literal, "dpo", 0) for literal in context.literals("test")[:12]]
+        adapter = inside / f"runs/{adapted}/sft/weights"
+        first = asked.texts_once(adapter, tasks, settings)
+        assert 0 < first.count("") < 12
+        assert capsys.readouterr().err.count("this prompt is too odd") == first.count("")
+        other = asked.endpoint(adapter)  # of another run, that learns beside it
+        asked.texts_once(adapter, tasks, settings)
+        assert asked.texts(other, tasks, settings) == first
+    with pytest.raises(EndpointError):
+        asked.texts(other, [Task(context.literals("ood")[0], "dpo", 0)], settings)
+    beams = config.evaluate.model_copy(update={"num_beams": 4})
+    context.config = config.model_copy(update={"evaluate": beams})
+    assert students.elsewhere(context) is None
 
 
 def test_a_request_that_failed_is_no_answer_and_is_asked_again(inside, cli, log, monkeypatch):

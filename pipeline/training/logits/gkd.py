@@ -163,7 +163,7 @@ class Trainer(GKDTrainer):
     def generate_on_policy_outputs(
         self, model: Any, inputs: dict[str, Any], generation_config: Any
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the student writes, as rows that begin with their first token: each (B, T).
+        """What the student, or with seq_kd the teacher, writes: each (B, T), padded on the right.
 
         A row's draws depend on its prompt and the step alone, not on the rows or the process
         beside it. TRL pads on the left and gives its models no positions, and by themselves they
