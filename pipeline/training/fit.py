@@ -69,24 +69,23 @@ def _trained(trainer: Any, context: Context, checkpoint: Path | None) -> float:
         return float(trainer.train().training_loss)
     print(f"{context.step}: going on from {checkpoint.name}")
     trainer.args.eval_on_start = False  # it was evaluated when it started
-    loss = _ended(trainer, checkpoint)
-    if loss is None:
-        loss = float(trainer.train(resume_from_checkpoint=str(checkpoint)).training_loss)
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    ended = _has_ended(trainer, state)
+    if ended:
+        trainer._run_epoch = lambda **_: None  # by itself transformers takes another step
+    loss = float(trainer.train(resume_from_checkpoint=str(checkpoint)).training_loss)
+    losses = [row["loss"] for row in state.log_history if "loss" in row]
+    if ended and losses:
+        return sum(losses) / len(losses)
     return loss
 
 
-def _ended(trainer: Any, checkpoint: Path) -> float | None:
-    """Take the best step and mean loss of a training killed after it had ended by its patience."""
-    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+def _has_ended(trainer: Any, state: TrainerState) -> bool:
+    """Whether a training was killed after its last step, by their number or by its patience."""
     callbacks = trainer.callback_handler.callbacks
     patience = [callback for callback in callbacks if isinstance(callback, Patience)]
-    if not any(callback.used_up(state.log_history) for callback in patience):
-        return None
-    trainer.state = state
-    if state.best_model_checkpoint:
-        trainer._load_best_model()
-    losses = [row["loss"] for row in state.log_history if "loss" in row]
-    return sum(losses) / len(losses)
+    out_of_patience = any(callback.used_up(state.log_history) for callback in patience)
+    return out_of_patience or 0 < state.max_steps <= state.global_step
 
 
 def _number(value: Any) -> Any:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from pipeline.training import feedback
+from pipeline.training.selection import StartCounts
 from tests import ROOT
 from tests.conftest import rows
 from tests.models import small
@@ -259,6 +260,34 @@ def test_a_training_that_ended_by_its_patience_is_over_after_a_kill(inside, monk
     assert again["training"]["steps"] == whole["training"]["steps"] == 1
     assert again["training"]["best_step"] == whole["training"]["best_step"]
     assert again["weights"] == whole["weights"]
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_training_that_took_its_last_step_takes_no_other_after_a_kill(inside, monkeypatch, stage):
+    """transformers goes on for one step from a checkpoint that was the last."""
+    settings = flags([f"{stage}.trainer.lr_scheduler_type=constant"])
+    run(stage, "--run", f"over-{stage}", "--from", "v1", *settings)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StartCounts, "restore", killed)  # the first thing after the training
+    with pytest.raises(AssertionError, match="goes on from here"):
+        run(stage, "--run", f"over-{stage}-killed", "--from", "v1", *settings)
+    monkeypatch.undo()
+    monkeypatch.setenv("HUMOR_DISTILL_DATA", str(inside))
+    run(stage, "--run", f"over-{stage}-killed")
+    step = {"sft": "sft", "dpo": "round-1/dpo"}[stage]
+    names = (f"over-{stage}", f"over-{stage}-killed")
+    whole, again = (manifest(inside, step, name) for name in names)
+    assert again["training"]["steps"] == whole["training"]["steps"]
+    assert again["training"]["loss"] == pytest.approx(whole["training"]["loss"])
+    assert again["weights"] == whole["weights"]
+    losses = [
+        [row["loss"] for row in rows(inside / f"runs/{name}/{step}/curve.jsonl") if "loss" in row]
+        for name in names
+    ]
+    assert losses[0] == losses[1]
 
 
 def test_held_out_figures_are_of_held_out_rows_alone(inside):
